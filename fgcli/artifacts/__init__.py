@@ -1,0 +1,51 @@
+"""Artifacts: the HDF5 files through which stages meet. The only place that knows h5py."""
+
+from fgcli.artifacts.files import (
+    Artifact,
+    Writer,
+    create,
+    layout,
+    load,
+    rows,
+    save,
+    sha256,
+    verify_free_space,
+    write_aside,
+)
+from fgcli.artifacts.schemas import (
+    CHECKPOINT,
+    DENSITY,
+    EDITOR,
+    EVALUATION,
+    FACES,
+    GENERATOR,
+    LATENTS,
+    SCHEMAS,
+    SPLITS,
+    Field,
+    Schema,
+)
+
+__all__ = [
+    "CHECKPOINT",
+    "DENSITY",
+    "EDITOR",
+    "EVALUATION",
+    "FACES",
+    "GENERATOR",
+    "LATENTS",
+    "SCHEMAS",
+    "SPLITS",
+    "Artifact",
+    "Field",
+    "Schema",
+    "Writer",
+    "create",
+    "layout",
+    "load",
+    "rows",
+    "save",
+    "sha256",
+    "verify_free_space",
+    "write_aside",
+]

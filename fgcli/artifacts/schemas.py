@@ -1,0 +1,86 @@
+"""What each HDF5 file holds: names, types, axes, units.
+
+Axes: n items, c channels, h and w pixels, d code size, l code layers, k attributes. Two fields of one file that
+name the same axis have the same length there. Images are uint8; masks are 0 or 255, 255 on the face; image
+positions are pixels from the top left.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Field:
+    """One dataset: numpy type ("str" for text), axes by name or length ("n 68 2"), meaning and unit."""
+
+    dtype: str
+    axes: str
+    meaning: str
+
+
+@dataclass(frozen=True)
+class Schema:
+    """One kind of file: required fields, groups whose content the method decides, and required meta keys."""
+
+    name: str
+    version: int
+    fields: dict[str, Field] = field(default_factory=dict)
+    groups: tuple[str, ...] = ()
+    meta: tuple[str, ...] = ()
+
+    @property
+    def tag(self) -> str:
+        """Name and version, as files carry them."""
+        return f"{self.name}/{self.version}"
+
+
+SPLITS = ("train", "val", "test")
+"""Names of the values 0, 1, 2 of a split."""
+
+FACES = Schema(
+    "faces",
+    1,
+    {
+        "images": Field("uint8", "n h w c", "aligned crops, RGB"),
+        "masks": Field("uint8", "n h w", "255 on the face, 0 elsewhere"),
+        "landmarks": Field("float32", "n 68 2", "68 landmarks (x, y), crop px"),
+        "crop": Field("float32", "n 2 3", "affine map from source px to crop px"),
+        "attributes": Field("int8", "n k", "1 has it, 0 has it not, -1 unknown; names in meta"),
+        "identity": Field("int32", "n", "person, -1 unknown"),
+        "split": Field("uint8", "n", "0 train, 1 val, 2 test"),
+        "source": Field("str", "n", "data set and name of the photo"),
+        "rejected/source": Field("str", "r", "photos that gave no row"),
+        "rejected/reason": Field("str", "r", "why, one sentence each"),
+    },
+    meta=("attribute_names", "datasets", "analyser", "segmenter"),
+)
+
+GENERATOR = Schema("generator", 1, groups=("weights", "ema", "history"), meta=("build", "space", "training"))
+"""build: registry name and arguments. weights/, ema/: state dicts. history/: step and each term (steps)."""
+
+CHECKPOINT = Schema("checkpoint", 1, groups=("state",), meta=("step", "fingerprint", "layout"))
+"""Everything that a run needs to go on: nested state as arrays, its non-array part in layout."""
+
+LATENTS = Schema(
+    "latents",
+    1,
+    {
+        "codes": Field("float32", "n l d", "one code per row of faces.h5"),
+        "error": Field("float32", "n", "root mean squared error of the reconstruction on the face, in [0, 2]"),
+        "attributes": Field("int8", "n k", "copied from faces.h5"),
+        "split": Field("uint8", "n", "copied from faces.h5"),
+    },
+    meta=("space", "generator", "attribute_names"),
+)
+
+DENSITY = Schema("density", 1, groups=("methods",), meta=("space", "generator", "methods"))
+"""methods/NAME/: the arrays of each fitted density; meta methods: its build and its scores."""
+
+EDITOR = Schema("editor", 1, groups=("methods",), meta=("space", "generator", "attributes", "methods"))
+"""methods/NAME/: the arrays of each fitted editor; meta methods: its build and its scores."""
+
+EVALUATION = Schema("evaluation", 1, groups=("values",), meta=("protocols",))
+"""values/: the number of each image, or the features, behind every number in metrics.json."""
+
+SCHEMAS = {s.name: s for s in (FACES, GENERATOR, CHECKPOINT, LATENTS, DENSITY, EDITOR, EVALUATION)}

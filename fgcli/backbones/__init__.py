@@ -1,0 +1,1 @@
+"""Frozen feature networks; their weights come from fgcli.assets."""

@@ -1,0 +1,173 @@
+"""dlib's 128-d face embedding of aligned crops.
+
+The crops are aligned, so one chip geometry serves all of them, real and generated: a generated face needs no detector,
+which could refuse it, and no landmarks, which could flatter it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import multiprocessing
+import os
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+import dlib
+import numpy as np
+
+from fgcli import assets
+
+CHIP, PADDING, FEATURES = 150, 0.25, 128
+THRESHOLD = 0.6
+"""Two faces nearer than this are one person (dlib's published threshold)."""
+CHUNK = 8
+"""Images per task of a worker: about half a second."""
+_FINE = 256
+"""dlib's landmarks are whole numbers: they are given in 1/256 px."""
+
+
+class Geometry(NamedTuple):
+    """The square of the crop that becomes dlib's chip: centre and side (px), angle (radians)."""
+
+    x: float
+    y: float
+    side: float
+    angle: float
+
+
+def geometry(landmarks: np.ndarray) -> Geometry:
+    """The chip of a face with these 68 landmarks (68, 2), as dlib.get_face_chip_details finds it."""
+    points = dlib.points([dlib.point(int(x), int(y)) for x, y in np.rint(np.asarray(landmarks) * _FINE)])
+    shape = dlib.full_object_detection(dlib.rectangle(0, 0, 1, 1), points)
+    chip = dlib.get_face_chip_details(shape, CHIP, PADDING)
+    centre = chip.rect.dcenter()
+    return Geometry(centre.x / _FINE, centre.y / _FINE, chip.rect.width() / _FINE, chip.angle)
+
+
+def chips(images: np.ndarray, place: Geometry) -> list[np.ndarray]:
+    """dlib's (150, 150, 3) chips of uint8 images (n, h, w, 3); black where they reach beyond the image."""
+    half = (place.side - 1) / 2  # dlib's rectangles hold both of their border pixels
+    rect = dlib.drectangle(place.x - half, place.y - half, place.x + half, place.y + half)
+    details = dlib.chip_details(rect, dlib.chip_dims(CHIP, CHIP), place.angle)
+    # dlib reads a view with other strides without a word, and wrongly.
+    return [dlib.extract_image_chip(np.ascontiguousarray(image), details) for image in images]
+
+
+def usable_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class DlibEmbedding:
+    """Embeds aligned faces; many at once are spread over the processor's cores.
+
+    An image met before in the same run is not embedded again. Use as a context manager, to end the processes.
+
+    Args:
+        landmarks: (68, 2) mean landmarks of the aligned crops, px.
+        workers: processes; all usable cores when None.
+    """
+
+    def __init__(self, landmarks: np.ndarray, workers: int | None = None) -> None:
+        self.place = geometry(landmarks)
+        self._model = Path()
+        self._workers = workers or usable_cores()
+        self._known: dict[bytes, np.ndarray] = {}
+        self._pool: ProcessPoolExecutor | None = None
+        self._net: Any = None
+
+    def verify(self, who: str) -> None:
+        """Finds dlib's model, before anything is embedded.
+
+        Raises:
+            FgError: not installed, or damaged.
+        """
+        if self._model == Path():
+            self._model = assets.need("dlib_embedding", who)
+
+    @property
+    def protocol(self) -> dict[str, Any]:
+        """What travels with every number made of these embeddings."""
+        return {
+            "features": "dlib face_recognition_resnet_model_v1, 128-d",
+            "weights_sha256": assets.ASSETS["dlib_embedding"].sha256,
+            "alignment": f"one chip for all images, real and generated: dlib's {CHIP} px chip with padding {PADDING} "
+            "of the mean training landmarks",
+            "chip_centre_side_px_angle_rad": [round(float(v), 4) for v in self.place],
+        }
+
+    def __call__(self, images: np.ndarray, advance: Callable[[int], object] = lambda count: None) -> np.ndarray:
+        """Embeddings (n, 128) float32 of aligned uint8 images (n, h, w, 3).
+
+        Args:
+            images: aligned faces.
+            advance: called with the number of images just done.
+
+        Raises:
+            ValueError: not uint8 (n, h, w, 3).
+            FgError: dlib's model is not installed or damaged.
+        """
+        self.verify("face embeddings")
+        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
+            raise ValueError(f"expected uint8 (n, h, w, 3), got {images.dtype} {images.shape}")
+        keys = [hashlib.sha256(image.tobytes()).digest() for image in images]
+        new = list({key: i for i, key in enumerate(keys) if key not in self._known}.values())
+        advance(len(images) - len(new))
+        parts = [new[i : i + CHUNK] for i in range(0, len(new), CHUNK)]
+        for part, vectors in zip(parts, self._embed(images, parts), strict=True):
+            self._known.update({keys[i]: v for i, v in zip(part, vectors, strict=True)})
+            advance(len(part))
+        return np.array([self._known[key] for key in keys], np.float32).reshape(-1, FEATURES)
+
+    def _embed(self, images: np.ndarray, parts: list[list[int]]) -> Iterator[np.ndarray]:
+        if self._workers < 2 or (len(parts) < 2 and self._pool is None):
+            self._net = self._net or dlib.face_recognition_model_v1(str(self._model))
+            yield from (_describe(self._net, self.place, images[part]) for part in parts)
+            return
+        if self._pool is None:
+            spawn = multiprocessing.get_context("spawn")
+            start = (self._model, self.place)
+            self._pool = ProcessPoolExecutor(self._workers, spawn, initializer=_start, initargs=start)
+        yield from self._pool.map(_work, [images[part] for part in parts])
+
+    def close(self) -> None:
+        """Ends the processes."""
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+            self._pool = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _describe(net: Any, place: Geometry, images: np.ndarray) -> np.ndarray:
+    return np.array([net.compute_face_descriptor(chip) for chip in chips(images, place)], np.float32)
+
+
+_worker: tuple[Any, Geometry] | None = None
+"""In a worker process: its network and the geometry."""
+
+
+def _start(model: Path, place: Geometry) -> None:
+    global _worker
+    _worker = dlib.face_recognition_model_v1(str(model)), place
+    threading.Thread(target=_follow_parent, daemon=True).start()
+
+
+def _follow_parent() -> None:
+    """Ends this worker when its parent is gone, even killed: it would wait for tasks for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _work(images: np.ndarray) -> np.ndarray:
+    assert _worker is not None
+    return _describe(*_worker, images)

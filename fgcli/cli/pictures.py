@@ -1,0 +1,134 @@
+"""Commands that make pictures: edit, sample, reconstruct, interpolate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from fgcli.cli.run import guarded, quiet_libraries, show
+
+Generator = Annotated[Path, typer.Option(help="Generator to use.")]
+Latents = Annotated[Path, typer.Option(help="Codes of faces, for row numbers.")]
+Output = Annotated[Path, typer.Option("--output", "-o", help="PNG to write.")]
+Inputs = Annotated[list[str], typer.Argument(metavar="PHOTO|ROW...", help="Photo files, or row numbers of latents.h5.")]
+Face = Annotated[str, typer.Option(help="Which face of a photo: only, largest or centre.")]
+Json = Annotated[bool, typer.Option("--json", help="Results as one JSON line.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+
+
+def command(function: Callable[..., dict[str, Any]]) -> Any:
+    """A Typer command that shows what `function` returns."""
+    app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
+    app.command(context_settings={"token_normalize_func": lambda t: t.replace("_", "-")})(function)
+    return app
+
+
+def report(debug: bool, as_json: bool, work: Callable[[], dict[str, Any]]) -> None:
+    """Runs and prints, as every command does."""
+    quiet_libraries()
+    guarded(lambda: show(work(), as_json), debug)
+
+
+def edit_command(
+    what: Inputs,
+    attribute: Annotated[str, typer.Option("--attribute", "-a", help="Attribute to change.")],
+    strength: Annotated[
+        str, typer.Option(help="One strength, or FROM:TO:COUNT; 1 carries a face without the attribute to one with it.")
+    ] = "-3:3:7",
+    method: Annotated[str, typer.Option(help="Label of an editor in editor.h5; the last one by default.")] = "",
+    output: Output = Path("edit.png"),
+    paste_back: Annotated[bool, typer.Option(help="Also write the whole photos with the change added.")] = True,
+    face: Face = "largest",
+    generator: Generator = Path("out/generator.h5"),
+    editor: Annotated[Path, typer.Option(help="Editor to use.")] = Path("out/editor.h5"),
+    latents: Latents = Path("out/latents.h5"),
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Change an attribute of photos, or of rows of latents.h5: a strip with one row each.
+
+    Example: fg edit photo.jpg --attribute smiling --strength -3:3:7 -o strip.png
+    """
+    from fgcli.stages import pictures
+
+    report(
+        debug,
+        json,
+        lambda: pictures.edit(
+            what,
+            attribute,
+            pictures.strengths(strength),
+            method=method,
+            output=output,
+            paste_back=paste_back,
+            face=face,
+            generator=generator,
+            editor=editor,
+            latents=latents,
+        ),
+    )
+
+
+def sample_command(
+    count: Annotated[int, typer.Option("--count", "-n", min=1, help="How many faces.")] = 64,
+    density: Annotated[str, typer.Option(help="Label of a density in density.h5, or 'prior'.")] = "",
+    seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
+    columns: Annotated[int, typer.Option(min=1, help="Faces per row of the sheet.")] = 8,
+    output: Output = Path("samples.png"),
+    generator: Generator = Path("out/generator.h5"),
+    densities: Annotated[Path, typer.Option(help="Densities to draw from.")] = Path("out/density.h5"),
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Draw new faces from the prior or from a fitted density (the last one by default): one sheet.
+
+    Example: fg sample -n 64 --density gmm --seed 3 -o samples.png
+    """
+    from fgcli.stages import pictures
+
+    report(debug, json, lambda: pictures.sample(count, density, seed, columns, output, generator, densities))
+
+
+def reconstruct_command(
+    what: Inputs,
+    output: Output = Path("reconstruction.png"),
+    face: Face = "largest",
+    generator: Generator = Path("out/generator.h5"),
+    latents: Latents = Path("out/latents.h5"),
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Photos (or rows) beside what the generator makes of their codes, and the predicted masks.
+
+    Example: fg reconstruct photo.jpg -o reconstruction.png
+    """
+    from fgcli.stages import pictures
+
+    report(debug, json, lambda: pictures.reconstruct(what, output, face, generator, latents))
+
+
+def interpolate_command(
+    what: Inputs,
+    frames: Annotated[int, typer.Option(min=2, help="Pictures from one face to the next, both included.")] = 8,
+    path: Annotated[str, typer.Option(help="linear or slerp.")] = "slerp",
+    output: Output = Path("interpolation.png"),
+    face: Face = "largest",
+    generator: Generator = Path("out/generator.h5"),
+    latents: Latents = Path("out/latents.h5"),
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Walk from each face to the next, one row per pair.
+
+    Example: fg interpolate anna.jpg ben.jpg --frames 9 -o walk.png
+    """
+    from fgcli.stages import pictures
+
+    report(debug, json, lambda: pictures.interpolate(what, frames, path, output, face, generator, latents))
+
+
+edit, sample = command(edit_command), command(sample_command)
+reconstruct, interpolate = command(reconstruct_command), command(interpolate_command)

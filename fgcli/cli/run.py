@@ -1,0 +1,68 @@
+"""What every command does around its work: print results, turn errors into one sentence and an exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import typer
+
+from fgcli.console import say
+from fgcli.errors import FgError, UsageError
+
+
+def guarded(work: Callable[[], Any], debug: bool) -> Any:
+    """Calls `work`; exit 1 for failures, 2 for wrong usage; a traceback only with `debug`."""
+    try:
+        return work()
+    except (FgError, OSError, MemoryError) as error:
+        if debug:
+            raise
+        say(f"fg: {error if isinstance(error, FgError) else plain(error)}")
+        raise typer.Exit(2 if isinstance(error, UsageError) else 1) from None
+    except KeyboardInterrupt:
+        say("fg: interrupted")
+        raise typer.Exit(130) from None
+    except Exception as error:
+        if debug:
+            raise
+        say(f"fg: a defect of fg: {type(error).__name__}: {error}; --debug shows where: please report it")
+        raise typer.Exit(1) from None
+
+
+def plain(error: OSError | MemoryError) -> str:
+    """An error of the operating system as a sentence."""
+    if isinstance(error, MemoryError):
+        return "expected enough memory, found too little; lower the batch or the image size"
+    return f"{error.filename or 'file'}: {(error.strerror or str(error)).lower()}; check the path and its permissions"
+
+
+def show(results: Mapping[str, Any], as_json: bool) -> None:
+    """Results on stdout."""
+    if as_json:
+        print(json.dumps(results, default=str))
+    else:
+        for key, value in flat(results):
+            for item in value if isinstance(value, list) and value and not isinstance(value[0], float | int) else [value]:
+                print(f"{key}: {item:.6g}" if isinstance(item, float) else f"{key}: {item}")
+    sys.stdout.flush()
+
+
+def flat(results: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    """Nested results as dotted keys."""
+    pairs: list[tuple[str, Any]] = []
+    for key, value in results.items():
+        if isinstance(value, Mapping):
+            pairs += flat(value, f"{prefix}{key}.")
+        else:
+            pairs.append((f"{prefix}{key}", value))
+    return pairs
+
+
+def quiet_libraries() -> None:
+    """Settings that must stand before numerical libraries load: waiting threads sleep, no telemetry."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")

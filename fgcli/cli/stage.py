@@ -1,0 +1,103 @@
+"""The pipeline's commands, made from each stage's signature and Params: a flag per path and per plain param."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import typing
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Annotated, Any, Literal
+
+import typer
+
+from fgcli import config
+from fgcli.cli.run import guarded, quiet_libraries, show
+
+PLAIN = (int, float, str, bool)
+
+ParamsFile = Annotated[Path | None, typer.Option(help="Params file; ./params.yaml if there is one, over fg's own.")]
+Sets = Annotated[list[str], typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Override any param; repeatable.")]
+Json = Annotated[bool, typer.Option("--json", help="Results as one JSON line.")]
+Dry = Annotated[bool, typer.Option("--dry-run", "-n", help="Print the resolved params and what would be done.")]
+Resume = Annotated[bool, typer.Option(help="Go on from what an interrupted run left.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+
+
+def command(name: str) -> Any:
+    """The command of one stage."""
+    stage = importlib.import_module(f"fgcli.stages.{name}")
+    flags = {field: option for field in stage.Params.model_fields if (option := flag(name, stage, field))}
+    paths = {k: p for k, p in inspect.signature(stage.run).parameters.items() if is_path(stage, k)}
+
+    def call(**given: Any) -> None:
+        guarded(lambda: execute(name, stage, flags, paths, given), given["debug"])
+
+    parameters = [path_option(key, p.default) for key, p in paths.items()]
+    parameters += [keyword("params", ParamsFile, None), keyword("set", Sets, [])]
+    if "resume" in inspect.signature(stage.run).parameters:
+        parameters.append(keyword("resume", Resume, True))
+    parameters += [keyword("json", Json, False), keyword("dry_run", Dry, False), keyword("debug", Debug, False)]
+    parameters += [keyword(f"param_{field}", option, None) for field, option in flags.items()]
+    call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    call.__annotations__ = {p.name: p.annotation for p in parameters}
+    call.__doc__ = stage.__doc__
+    app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
+    app.command(name, context_settings={"token_normalize_func": lambda t: t.replace("_", "-")})(call)
+    return typer.main.get_command(app)
+
+
+def execute(name: str, stage: ModuleType, flags: Any, paths: Any, given: dict[str, Any]) -> None:
+    """Resolves params, then runs the stage or tells its plan."""
+    quiet_libraries()
+    raw = config.read(given["params"], given["set"])
+    chosen = {field: given[f"param_{field}"] for field in flags if given[f"param_{field}"] is not None}
+    raw = config.overlay(raw, {name: chosen})
+    params = config.section(raw, name, stage.Params)
+    arguments = {key: given[key] for key in paths} | {"params": params}
+    if "resume" in given:
+        arguments["resume"] = given["resume"]
+    if given["dry_run"]:
+        plan: Callable[..., dict[str, Any]] = getattr(stage, "plan", lambda **_: {})
+        show({"params": params.model_dump(), "plan": plan(**arguments)}, given["json"])
+    else:
+        show(stage.run(**arguments), given["json"])
+
+
+def is_path(stage: ModuleType, key: str) -> bool:
+    """Whether `run` takes a file under this name."""
+    hint = typing.get_type_hints(stage.run).get(key)
+    return hint is Path or Path in typing.get_args(hint)
+
+
+def path_option(key: str, default: Path | None) -> inspect.Parameter:
+    """A file to read or write."""
+    names = ["--output", "-o"] if key == "output" else [f"--{key}"]
+    text = "Folder or file to write." if key in ("output", "sheet", "folder", "metrics") else "File to read."
+    return keyword(key, Annotated[Path | None, typer.Option(*names, help=text)], default)
+
+
+def flag(name: str, stage: ModuleType, field: str) -> Any:
+    """A param as a flag; None for params that are lists or mappings, which `--set` reaches."""
+    info = stage.Params.model_fields[field]
+    kind = info.annotation
+    choices = typing.get_args(kind) if typing.get_origin(kind) is Literal else ()
+    if kind not in PLAIN and not choices:
+        return None
+    default = config.defaults().get(name, {}).get(field)
+    text = (info.description or "").replace("\n", " ") + (f" One of {', '.join(choices)}." if choices else "")
+    names = f"--{field}".replace("_", "-")
+    names += f"/--no-{field}".replace("_", "-") if kind is bool else ""
+    base: Any = str if choices else kind
+    return Annotated[base | None, typer.Option(names, help=text, show_default=str(default), rich_help_panel="Params")]
+
+
+def keyword(name: str, annotation: Any, default: Any) -> inspect.Parameter:
+    """A keyword parameter of the generated function."""
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def __getattr__(name: str) -> Any:
+    """The command of the stage of this name, made when asked for."""
+    return command(name)

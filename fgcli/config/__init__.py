@@ -1,0 +1,6 @@
+"""Params: one YAML section per stage, checked by type and range; and registries: a name and arguments to an object."""
+
+from fgcli.config.params import Section, apply, defaults, overlay, read, section
+from fgcli.config.registry import Spec, build, lookup
+
+__all__ = ["Section", "Spec", "apply", "build", "defaults", "lookup", "overlay", "read", "section"]

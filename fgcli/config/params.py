@@ -1,0 +1,131 @@
+"""Reading params: documented defaults, then params.yaml, then `--set section.key=value`."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pydantic
+import yaml
+
+from fgcli.errors import UsageError
+
+DEFAULTS = Path(__file__).with_name("defaults.yaml")
+"""The params.yaml of the demo: every key of every stage, documented."""
+
+
+class Section(pydantic.BaseModel):
+    """A stage's params: immutable, every key declared with its range, nothing else accepted."""
+
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML whose floats may be written 1e-3, as people write them."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$|^[-+]?\.(inf|Inf|INF)$|^\.(nan|NaN|NAN)$"),
+    list("-+0123456789."),
+)
+_Loader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"^[-+]?\d+$"), list("-+0123456789"))
+# The first resolver that fits wins: integers must be asked before the wider float pattern.
+for _resolvers in _Loader.yaml_implicit_resolvers.values():
+    _resolvers.sort(key=lambda pair: pair[0] != "tag:yaml.org,2002:int")
+
+
+def defaults() -> dict[str, Any]:
+    """fg's own params.yaml."""
+    return _parse(DEFAULTS)
+
+
+def read(path: Path | None, sets: Iterable[str] = ()) -> dict[str, Any]:
+    """All sections: the defaults, overlaid with `path` (or ./params.yaml if it exists), then with `sets`.
+
+    Raises:
+        UsageError: no such file, not YAML, an unknown section, or a malformed `--set`.
+    """
+    params = defaults()
+    path = path or (Path("params.yaml") if Path("params.yaml").exists() else None)
+    if path is not None:
+        given = _parse(path)
+        for name in given:
+            if name not in params:
+                raise UsageError(f"{path}: expected sections {', '.join(params)}, found {name!r}{near(name, params)}")
+        params = overlay(params, given)
+    for item in sets:
+        params = apply(params, item)
+    return params
+
+
+def apply(params: dict[str, Any], item: str) -> dict[str, Any]:
+    """Params with one `section.key=value` applied; the value is YAML."""
+    path, equals, text = item.partition("=")
+    keys = path.split(".")
+    if not equals or len(keys) < 2:
+        raise UsageError(f"--set {item}: expected section.key=value, found no '=' or no section; write it so")
+    if keys[0] not in params:
+        raise UsageError(f"--set {item}: expected a section of {', '.join(params)}, found {keys[0]!r}")
+    value: Any = yaml.load(text, _Loader)
+    for key in reversed(keys):
+        value = {key: value}
+    return overlay(params, value)
+
+
+def overlay(base: Any, over: Any) -> Any:
+    """`over` on top of `base`, key by key; a component of another `name` replaces the old one whole."""
+    if not isinstance(base, Mapping) or not isinstance(over, Mapping):
+        return over
+    if "name" in over and over["name"] != base.get("name"):
+        return dict(over)
+    return {**base, **{k: overlay(base[k], v) if k in base else v for k, v in over.items()}}
+
+
+S = TypeVar("S", bound=Section)
+
+
+def section(params: Mapping[str, Any], name: str, kind: type[S]) -> S:
+    """One section as its typed object.
+
+    Raises:
+        UsageError: naming the key's path, what was expected and what was found, with the nearest known name.
+    """
+    try:
+        return kind.model_validate(params[name] or {})
+    except pydantic.ValidationError as error:
+        raise UsageError(_sentence(name, kind, error.errors()[0])) from error
+
+
+def near(word: str, words: Iterable[str]) -> str:
+    """' (did you mean ...?)' when one of `words` is close to `word`, else nothing."""
+    found = difflib.get_close_matches(word, list(words), 1, 0.6)
+    return f" (did you mean {found[0]!r}?)" if found else ""
+
+
+def _sentence(name: str, kind: type[Section], error: Any) -> str:
+    where = ".".join([name, *(str(p) for p in error["loc"])])
+    key = str(error["loc"][-1])
+    if error["type"] == "extra_forbidden":
+        known = list(kind.model_fields)
+        return f"{where}: unknown key{near(key, known)}; expected one of {', '.join(known)}"
+    if error["type"] == "missing":
+        return f"{where}: expected a value, found none; add it to params.yaml"
+    message = error["msg"][0].lower() + error["msg"][1:]
+    return f"{where}: {message}, found {error['input']!r}"
+
+
+def _parse(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.load(path.read_text(), _Loader)
+    except FileNotFoundError as error:
+        raise UsageError(f"{path}: expected a params file, found none; check the path") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise UsageError(f"{path}: expected YAML, found a mistake ({reason}); correct it") from error
+    if not isinstance(content, dict):
+        raise UsageError(f"{path}: expected sections of keys, found {type(content).__name__}; see fg's params.yaml")
+    return content

@@ -1,0 +1,69 @@
+"""Progress and messages, on stderr; results belong to stdout."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+Advance = Callable[..., None]
+
+
+def say(message: str) -> None:
+    """Prints one line for a person to read."""
+    print(message, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def progress(title: str, total: int, done: int = 0, unit: str = "rows") -> Iterator[Advance]:
+    """Yields `advance(count=1, note="")`: a bar with rate and ETA on a terminal, else a line now and then."""
+    show = _bar if sys.stderr.isatty() else _lines
+    with show(title, total, done, unit) as advance:
+        yield advance
+
+
+@contextmanager
+def _bar(title: str, total: int, done: int, unit: str) -> Iterator[Advance]:
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        ProgressColumn,
+        Task,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            return Text(f"{task.speed:.1f} {unit}/s" if task.speed else "")
+
+    columns = (TextColumn("{task.description:<12}"), BarColumn(), MofNCompleteColumn(), Rate())
+    times = (TimeElapsedColumn(), TextColumn("ETA"), TimeRemainingColumn(), TextColumn("{task.fields[note]}"))
+    with Progress(*columns, *times, console=Console(stderr=True)) as bars:
+        task = bars.add_task(title, total=total, completed=done, note="")
+        yield lambda count=1, note="": bars.update(task, advance=count, **({"note": note} if note else {}))
+
+
+@contextmanager
+def _lines(title: str, total: int, done: int, unit: str, every_s: float = 10.0) -> Iterator[Advance]:
+    start, first, last, newest = time.monotonic(), done, time.monotonic(), ""
+
+    def line(now: float) -> None:
+        rate = (done - first) / max(now - start, 1e-9)
+        eta = f", {(total - done) / rate:.0f} s left" if rate and done < total else ""
+        say(f"{title}: {done}/{total} {unit}, {rate:.1f}/s{eta}" + (f", {newest}" if newest else ""))
+
+    def advance(count: int = 1, note: str = "") -> None:
+        nonlocal done, last, newest
+        done, newest, now = done + count, note or newest, time.monotonic()
+        if now - last >= every_s:
+            last = now
+            line(now)
+
+    yield advance
+    line(time.monotonic())

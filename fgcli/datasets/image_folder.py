@@ -1,0 +1,152 @@
+"""Any folder of photos, with an attribute table and masks if there are any."""
+
+from __future__ import annotations
+
+import csv
+import glob
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+
+from fgcli.console import say
+from fgcli.datasets.files import IMAGE_ENDINGS, photos_below
+from fgcli.datasets.photoset import Photo, PhotoSet
+from fgcli.errors import FgError
+
+VALUES = {"1": 1, "0": 0, "-1": -1, "": -1}
+
+
+def image_folder(
+    path: str,
+    attributes: str | None = None,
+    masks: str | None = None,
+    allow_unmatched: bool = False,
+    name: str = "image_folder",
+) -> PhotoSet:
+    """Photos of a folder and the folders in it, or of a glob such as "shots/2024-*/*.jpg".
+
+    Args:
+        path: folder or glob.
+        attributes: CSV with a column `file` (path below the folder, or the bare name where only one photo has it),
+            one column per attribute (1, 0, -1 or blank for unknown), and maybe `identity`.
+        masks: folder with a mask of the same path for each photo, any image ending; bright on the face.
+        allow_unmatched: accept rows of the CSV whose photo is not there.
+        name: what the photos are called in faces.h5.
+
+    Raises:
+        FgError: no photos, or a table that does not fit them.
+    """
+    root, files = _find(path)
+    sources = [p.relative_to(root).as_posix() for p in files]
+    names, table, identities = (
+        _attributes(Path(attributes), sources, allow_unmatched) if attributes else ([], None, None)
+    )
+    mask_of = _masks(Path(masks), sources) if masks else {}
+    return PhotoSet(
+        name=name,
+        licence="Photos of your own: their licence is yours to know.",
+        sources=sources,
+        photos=[Photo(p, masks=mask_of.get(s, ())) for p, s in zip(files, sources, strict=True)],
+        attribute_names=names,
+        attributes=np.zeros((len(files), 0), np.int8) if table is None else table,
+        identities=identities,
+    )
+
+
+def _find(path: str) -> tuple[Path, list[Path]]:
+    """The folder that names are relative to, and the photos in it."""
+    if glob.has_magic(path) and not Path(path).exists():
+        parts = Path(path).parts
+        fixed = next(i for i, part in enumerate(parts) if glob.has_magic(part))
+        root = Path(*parts[:fixed])
+        files = [Path(p) for p in sorted(glob.glob(path, recursive=True))]
+        files = [p for p in files if p.suffix.lower() in IMAGE_ENDINGS and p.is_file()]
+    elif Path(path).is_dir():
+        root, files = Path(path), photos_below(Path(path))
+    else:
+        raise FgError(f"{path}: expected a folder of photos or a glob, found neither; check preprocess.datasets")
+    if not files:
+        raise FgError(f"{path}: expected photos ({' '.join(sorted(IMAGE_ENDINGS))}), found none; check the path")
+    return root, files
+
+
+def _attributes(
+    path: Path, sources: list[str], allow_unmatched: bool
+) -> tuple[list[str], np.ndarray, list[str] | None]:
+    header, rows = _read(path)
+    names = [column for column in header if column not in ("file", "identity")]
+    at, unmatched = _match(path, rows, sources)
+    if unmatched and not allow_unmatched:
+        raise FgError(
+            f"{path}: expected every row to name a photo, found {len(unmatched)} that do not ({_some(unmatched)}); "
+            "correct them or set allow_unmatched: true"
+        )
+    if unmatched:
+        say(f"{path}: {len(unmatched)} rows name no photo: {_some(unmatched)}")
+    table, identities = np.full((len(sources), len(names)), -1, np.int8), [""] * len(sources)
+    for row, i in at:
+        table[i] = [VALUES[row[name].strip()] for name in names]
+        identities[i] = row.get("identity", "").strip()
+    without = sorted(set(range(len(sources))) - {i for _, i in at})
+    if without:
+        say(f"{path}: {len(without)} photos have no row: {_some([sources[i] for i in without])}")
+    return names, table, identities if "identity" in header else None
+
+
+def _read(path: Path) -> tuple[list[str], list[dict[str, str]]]:
+    """Header and rows, every value checked."""
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file, restval="")
+            header, rows = list(reader.fieldnames or []), list(reader)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise FgError(f"{path}: expected a CSV of attributes, found {type(error).__name__}; check the path") from error
+    if "file" not in header or len(set(header)) != len(header):
+        raise FgError(f"{path}: expected unique columns with `file` among them, found {', '.join(header) or 'none'}")
+    for number, row in enumerate(rows, 2):
+        for column in header:
+            if column not in ("file", "identity") and row[column].strip() not in VALUES:
+                raise FgError(
+                    f"{path}: expected 1, 0, -1 or blank for {column} in line {number}, found {row[column]!r}"
+                )
+        if None in row:
+            raise FgError(f"{path}: expected {len(header)} values in line {number}, found more; quote commas")
+    return header, rows
+
+
+def _match(
+    path: Path, rows: list[dict[str, str]], sources: list[str]
+) -> tuple[list[tuple[dict[str, str], int]], list[str]]:
+    """(row, number of its photo) of the rows that name one, and the names of the others."""
+    bare = Counter(source.rsplit("/", 1)[-1] for source in sources)
+    number = {s.rsplit("/", 1)[-1]: i for i, s in enumerate(sources) if bare[s.rsplit("/", 1)[-1]] == 1}
+    number |= {source: i for i, source in enumerate(sources)}
+    found, unmatched, taken = [], [], set()
+    for row in rows:
+        i = number.get(row["file"].strip())
+        if i is None:
+            unmatched.append(row["file"])
+        elif i in taken:
+            raise FgError(f"{path}: expected one row per photo, found two for {sources[i]}; remove one")
+        else:
+            taken.add(i)
+            found.append((row, i))
+    return found, unmatched
+
+
+def _masks(folder: Path, sources: list[str]) -> dict[str, tuple[Path, ...]]:
+    if not folder.is_dir():
+        raise FgError(f"{folder}: expected a folder of masks, found none; check preprocess.datasets")
+    by_stem = {p.relative_to(folder).with_suffix("").as_posix(): p for p in photos_below(folder)}
+    found: dict[str, tuple[Path, ...]] = {
+        s: (by_stem[stem],) for s in sources if (stem := s.rsplit(".", 1)[0]) in by_stem
+    }
+    if len(found) < len(sources):
+        without = [s for s in sources if s not in found]
+        say(f"{folder}: {len(without)} photos have no mask: {_some(without)}")
+    return found
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:5]) + (", …" if len(names) > 5 else "")

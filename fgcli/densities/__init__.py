@@ -1,0 +1,31 @@
+"""Ex-post densities over codes (thesis, section 3.4): fitted after training, they make any autoencoder a sampler.
+
+A density has `fit(codes (n, l, d), seed)`, `sample(n, seed) -> codes`, `log_prob(codes) -> (n,)` in nats,
+`arrays()` and `from_arrays(arrays)`. Fits are in float64 on standardised codes: deterministic codes have
+near-singular covariances.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from fgcli import artifacts, config
+
+DENSITIES = {
+    "gaussian": "fgcli.densities.gaussian:Gaussian",
+    "gmm": "fgcli.densities.gmm:GMM",
+}
+
+
+def load(path: Path) -> dict[str, Any]:
+    """The fitted densities of density.h5, by their names in params.
+
+    Raises:
+        FgError: not a density file.
+    """
+    stored = artifacts.load(path, artifacts.DENSITY)
+    return {
+        name: config.lookup(DENSITIES, about["build"]["name"], str(path)).from_arrays(stored.group(f"methods/{name}"))
+        for name, about in stored.meta["methods"].items()
+    }

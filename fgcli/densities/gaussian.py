@@ -1,0 +1,52 @@
+"""One Gaussian of full covariance: the simplest ex-post density."""
+
+from __future__ import annotations
+
+from typing import Self
+
+import numpy as np
+
+from fgcli.densities.mixture import Mixture, standardize
+
+
+class Gaussian:
+    """N(mean, covariance) of the codes.
+
+    Args:
+        regularize: added to the variances of the standardised codes.
+
+    Raises:
+        ValueError: a negative `regularize`.
+    """
+
+    def __init__(self, regularize: float = 1e-6) -> None:
+        if regularize < 0:
+            raise ValueError(f"gaussian expects regularize >= 0, found {regularize}")
+        self.regularize = regularize
+
+    def fit(self, codes: np.ndarray, seed: int) -> Self:
+        """Maximum likelihood, regularised; `seed` is not needed."""
+        x, center, scale = standardize(codes)
+        covariance = x.T @ x / len(x) + self.regularize * np.eye(x.shape[1])
+        factor = np.linalg.cholesky(covariance)
+        self.mixture = Mixture(np.ones(1), np.zeros((1, x.shape[1])), factor[None], center, scale)
+        return self
+
+    def sample(self, n: int, seed: int) -> np.ndarray:
+        """n codes (n, l, d), float32."""
+        return self.mixture.sample(n, seed)
+
+    def log_prob(self, codes: np.ndarray) -> np.ndarray:
+        """log p (n,) in nats."""
+        return self.mixture.log_prob(codes)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """What a file keeps."""
+        return self.mixture.arrays()
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, np.ndarray]) -> Self:
+        """The density that `arrays` gave."""
+        density = cls()
+        density.mixture = Mixture.from_arrays(arrays)
+        return density

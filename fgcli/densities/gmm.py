@@ -1,0 +1,53 @@
+"""Gaussian mixture by expectation maximisation: the thesis's ex-post density (10 full components)."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Self
+
+import numpy as np
+
+from fgcli.densities.gaussian import Gaussian
+from fgcli.densities.mixture import Mixture, standardize
+from fgcli.errors import FgError
+
+
+class GMM(Gaussian):
+    """Mixture of Gaussians of full covariance.
+
+    Args:
+        components: number of Gaussians; 10 in the thesis.
+        regularize: added to the variances of the standardised codes.
+        starts: k-means starts, of which the likeliest fit is kept; local optima matter more than anything else.
+
+    Raises:
+        ValueError: an argument out of range.
+    """
+
+    def __init__(self, components: int = 10, regularize: float = 1e-6, starts: int = 3) -> None:
+        super().__init__(regularize)
+        if components < 1 or starts < 1:
+            raise ValueError(f"gmm expects components >= 1 and starts >= 1, found {components} and {starts}")
+        self.components, self.starts = components, starts
+
+    def fit(self, codes: np.ndarray, seed: int) -> Self:
+        """Expectation maximisation from k-means.
+
+        Raises:
+            FgError: fewer codes than components.
+        """
+        from sklearn.exceptions import ConvergenceWarning
+        from sklearn.mixture import GaussianMixture
+
+        x, center, scale = standardize(codes)
+        if len(x) < self.components:
+            raise FgError(f"gmm: expected at least {self.components} codes, found {len(x)}; lower density components")
+        model = GaussianMixture(
+            self.components, reg_covar=self.regularize, n_init=self.starts, max_iter=500, random_state=seed
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            model.fit(x)
+        factors = np.linalg.cholesky(model.covariances_)
+        self.mixture = Mixture(model.weights_, model.means_, factors, center, scale)
+        return self

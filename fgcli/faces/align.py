@@ -1,0 +1,166 @@
+"""Cutting a face out of a photo, and putting it back.
+
+Maps are affine (2, 3): `crop = A @ source + b`, in px. The centre of the top left pixel is (0, 0) on both sides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import ndimage
+
+from fgcli.errors import FgError
+from fgcli.faces.landmarks import MOUTH_CORNERS, Face, eye_centres
+
+RULES = ("only", "largest", "centre")
+BAND_PX = 1 << 20
+"""Samples taken at once: keeps memory flat however large the photo."""
+
+
+def choose(faces: Sequence[Face], rule: str, shape: tuple[int, int] = (0, 0)) -> Face:
+    """The face that `rule` picks: "only" (there must be one), "largest", or "centre" (nearest to that of the photo).
+
+    Args:
+        faces: at least none.
+        rule: one of RULES.
+        shape: (h, w) of the photo, px; needed for "centre".
+
+    Raises:
+        FgError: no face, or several where one was expected.
+    """
+    if not faces:
+        raise FgError("no face found")
+    if rule == "only" and len(faces) > 1:
+        raise FgError(f"{len(faces)} faces found, expected one; set preprocess.face=largest")
+    if rule == "centre":
+        middle = np.array([shape[1] / 2, shape[0] / 2])
+        return min(faces, key=lambda f: float(np.hypot(*(f.landmarks.mean(0) - middle))))
+    return max(faces, key=lambda f: f.area)
+
+
+def crop_transform(landmarks: np.ndarray, size: int, framing: float = 1.0) -> np.ndarray:
+    """Similarity (2, 3), float64, from source px to the px of a `size` x `size` crop.
+
+    The frame of FFHQ (Karras, Laine, Aila 2019, appendix A): with e the vector between the eyes and m from the
+    eyes' middle to the mouth's, x = e - rot90(m) normalised to max(2 |e|, 1.8 |m|), centre = eyes + m / 10, and the
+    square centre ± x ± rot90(x); here its half side |x| is multiplied by `framing` (1: FFHQ, smaller: tighter).
+    """
+    one, two = eye_centres(np.asarray(landmarks, np.float64))
+    eyes, across = (one + two) / 2, two - one
+    mouth = np.asarray(landmarks, np.float64)[list(MOUTH_CORNERS)].mean(0)
+    down = mouth - eyes
+    x = across - np.array([-down[1], down[0]])
+    half = framing * max(2.0 * np.hypot(*across), 1.8 * np.hypot(*down))
+    cos, sin = x / np.hypot(*x)
+    scale = size / (2 * half)
+    linear = scale * np.array([[cos, sin], [-sin, cos]])
+    middle = (size - 1) / 2
+    return np.hstack([linear, (middle - linear @ (eyes + 0.1 * down))[:, None]])
+
+
+def invert(matrix: np.ndarray) -> np.ndarray:
+    """The inverse (2, 3) of an affine map (2, 3)."""
+    linear = np.linalg.inv(matrix[:, :2].astype(np.float64))
+    return np.hstack([linear, -linear @ matrix[:, 2:].astype(np.float64)])
+
+
+def compose(after: np.ndarray, before: np.ndarray) -> np.ndarray:
+    """The affine map (2, 3) that does `before`, then `after`."""
+    linear = after[:, :2] @ before[:, :2]
+    return np.hstack([linear, after[:, :2] @ before[:, 2:] + after[:, 2:]])
+
+
+def apply(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Points (n, 2) mapped by `matrix` (2, 3)."""
+    return points @ matrix[:, :2].T + matrix[:, 2]
+
+
+def warp(image: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
+    """The crop, uint8 (size, size, 3), of a photo uint8 (h, w, 3); what lies beyond its borders is their mirror image.
+
+    Each crop pixel is the mean of k x k bilinear samples, no further than one source pixel apart (no aliasing).
+    """
+    crop = _resample(image.astype(np.uint8, copy=False), invert(matrix), (0, 0, size, size), "reflect")
+    return np.clip(np.rint(crop), 0, 255).astype(np.uint8)
+
+
+def warp_mask(mask: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
+    """The crop, uint8 (size, size) of 0 or 255, of a mask bool (h, w); beyond its borders there is no face."""
+    values = _resample(mask.astype(np.uint8)[..., None], invert(matrix), (0, 0, size, size), "grid-constant")
+    return np.where(values[..., 0] >= 0.5, 255, 0).astype(np.uint8)
+
+
+def paste_back(photo: np.ndarray, crop: np.ndarray, matrix: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """The photo uint8 (h, w, 3) with the crop uint8 (s, s, 3) put back where `matrix` took it from.
+
+    Only what `mask` (s, s), 255 inside, covers is replaced; its edge is feathered over about 3 % of the crop, inwards,
+    so that nothing outside the mask changes.
+    """
+    size = len(crop)
+    left, top, right, bottom = _footprint(matrix, size, photo.shape[:2])
+    if right <= left or bottom <= top:
+        return photo.copy()
+    alpha = _feather(mask > 127, 0.03 * size)
+    layers = np.dstack([crop.astype(np.float32), alpha])
+    back = _resample(layers, matrix.astype(np.float64), (left, top, right, bottom), "nearest")
+    weight = back[..., 3:] * _inside(matrix, size, (left, top, right, bottom))[..., None]
+    result = photo.copy()
+    old = photo[top:bottom, left:right].astype(np.float32)
+    result[top:bottom, left:right] = np.clip(np.rint(old + weight * (back[..., :3] - old)), 0, 255).astype(np.uint8)
+    return result
+
+
+def _feather(mask: np.ndarray, width: float) -> np.ndarray:
+    """Rises from 0 at the mask's edge, and at the crop's, to 1 `width` px inside it."""
+    depth = ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
+    return np.clip((depth - 0.5) / max(width, 1.0), 0.0, 1.0).astype(np.float32)
+
+
+def _footprint(matrix: np.ndarray, size: int, shape: tuple[int, int]) -> tuple[int, int, int, int]:
+    edge = size - 0.5
+    corners = apply(invert(matrix), np.array([[-0.5, -0.5], [edge, -0.5], [-0.5, edge], [edge, edge]]))
+    low, high = np.floor(corners.min(0)).astype(int), np.ceil(corners.max(0)).astype(int) + 1
+    height, width = shape
+    return max(0, low[0]), max(0, low[1]), min(width, high[0]), min(height, high[1])
+
+
+def _inside(matrix: np.ndarray, size: int, box: tuple[int, int, int, int]) -> np.ndarray:
+    left, top, right, bottom = box
+    ys, xs = np.mgrid[top:bottom, left:right]
+    at = apply(matrix, np.stack([xs, ys], -1).reshape(-1, 2)).reshape(*xs.shape, 2)
+    return np.all((at > -0.5) & (at < size - 0.5), axis=-1)
+
+
+def _resample(image: np.ndarray, back: np.ndarray, box: tuple[int, int, int, int], border: str) -> np.ndarray:
+    """Float32 (bottom - top, right - left, c): the target pixels of `box`, read from `image` (h, w, c) by `back`.
+
+    back: (2, 3) from target px to image px. The target is made in bands of rows of at most BAND_PX samples.
+    """
+    left, top, right, bottom = box
+    k = max(1, int(np.ceil(np.sqrt(abs(np.linalg.det(back[:, :2]))) - 1e-6)))
+    width = right - left
+    band = max(1, BAND_PX // (width * k * k))
+    out = np.empty((bottom - top, width, image.shape[2]), np.float32)
+    for first in range(0, bottom - top, band):
+        rows = min(band, bottom - top - first)
+        samples = _sample(image, back, (left, top + first), (rows, width), k, border)
+        out[first : first + rows] = samples.reshape(rows, k, width, k, -1).mean((1, 3))
+    return out
+
+
+def _sample(
+    image: np.ndarray, back: np.ndarray, corner: tuple[int, int], shape: tuple[int, int], k: int, border: str
+) -> np.ndarray:
+    """Bilinear samples float32 (k rows, k columns, c) on a k times finer grid that starts at target px `corner`."""
+    first = np.array(corner, np.float64) + 0.5 / k - 0.5  # the first of k sub-pixel centres of a pixel
+    start = back[:, :2] @ first + back[:, 2]
+    rows_columns = back[::-1, 1::-1] / k  # ndimage counts (y, x)
+    fine = (shape[0] * k, shape[1] * k)
+    planes = [
+        ndimage.affine_transform(
+            image[..., c], rows_columns, start[::-1], fine, np.float32, order=1, mode=border, prefilter=False
+        )
+        for c in range(image.shape[2])
+    ]
+    return np.stack(planes, -1)

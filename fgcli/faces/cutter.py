@@ -1,0 +1,124 @@
+"""From a photo file to one aligned crop with its mask."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from PIL import Image
+
+from fgcli.config import build
+from fgcli.errors import FgError
+from fgcli.faces import ANALYSERS, SEGMENTERS
+from fgcli.faces.align import choose, crop_transform
+from fgcli.faces.photos import BadPhotoError, decode, decode_mask
+from fgcli.faces.view import View
+
+
+class Source(Protocol):
+    """A photo file, the box (left, top, right, bottom) in it that counts, and its mask files."""
+
+    @property
+    def path(self) -> Path: ...  # noqa: D102
+    @property
+    def box(self) -> tuple[int, int, int, int] | None: ...  # noqa: D102
+    @property
+    def masks(self) -> tuple[Path, ...]: ...  # noqa: D102
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How photos are cut; see the params of preprocess. Light: travels to worker processes."""
+
+    size: int
+    framing: float
+    face: str
+    analyser: dict[str, Any]
+    segmenter: dict[str, Any]
+    fix: bool
+    min_px: int
+    max_megapixels: float
+
+
+@dataclass(frozen=True)
+class Cut:
+    """image: uint8 (s, s, 3). mask: uint8 (s, s), 255 on the face. landmarks: (68, 2), crop px.
+
+    matrix: (2, 3), px of the photo (of its box, if it has one) to crop px.
+    """
+
+    image: np.ndarray
+    mask: np.ndarray
+    landmarks: np.ndarray
+    matrix: np.ndarray
+
+
+class Cutter:
+    """Holds the models of one process, and the last photo read: boxes of one file come in a row."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.analyser: Any = build(ANALYSERS, settings.analyser, "preprocess.analyser")
+        self.segmenter: Any = build(SEGMENTERS, settings.segmenter, "preprocess.segmenter")
+        self._last: tuple[Path | None, np.ndarray] = (None, np.empty(0))
+
+    def read(self, source: Source) -> np.ndarray:
+        """The pixels, uint8 (h, w, 3), of a photo's box.
+
+        Raises:
+            BadPhotoError: saying what is wrong with the file.
+        """
+        s = self.settings
+        if self._last[0] != source.path:
+            photo = decode(source.path, fix=s.fix, min_px=s.min_px, max_megapixels=s.max_megapixels)
+            self._last = (source.path, photo)
+        return _boxed(self._last[1], source.box)
+
+    def cut(self, source: Source) -> Cut:
+        """The crop of the face that the rule picks.
+
+        Raises:
+            BadPhotoError: saying why there is none: the file, the faces in it, or its mask.
+        """
+        photo, s = self.read(source), self.settings
+        try:
+            face = choose(self.analyser.analyse(photo), s.face, photo.shape[:2])
+            if face.flaw:
+                raise BadPhotoError(face.flaw)
+            matrix = crop_transform(face.landmarks, s.size, s.framing)
+            view = View(photo, face.landmarks, matrix, s.size, self._given(source))
+            mask = self.segmenter.segment(view)
+        except FgError as error:
+            raise BadPhotoError(str(error)) from error
+        if not mask.any():
+            raise BadPhotoError("the mask of the face is empty")
+        return Cut(view.crop(), mask, view.crop_landmarks().astype(np.float32), matrix.astype(np.float32))
+
+    def _given(self, source: Source) -> np.ndarray | None:
+        if not source.masks:
+            return None
+        height, width = self._last[1].shape[:2]
+        union = np.zeros((height, width), bool)
+        for path in source.masks:
+            union |= _stretched(decode_mask(path), width, height, path.name)
+        return _boxed(union, source.box)
+
+
+def _boxed(pixels: np.ndarray, box: tuple[int, int, int, int] | None) -> np.ndarray:
+    if box is None:
+        return pixels
+    left, top, right, bottom = box
+    return pixels[top:bottom, left:right]
+
+
+def _stretched(mask: np.ndarray, width: int, height: int, name: str) -> np.ndarray:
+    """A mask (h, w) at the photo's size."""
+    if mask.shape == (height, width):
+        return mask
+    if abs(mask.shape[1] * height / (mask.shape[0] * width) - 1) > 0.02:
+        raise BadPhotoError(
+            f"mask {name} of {mask.shape[1]}x{mask.shape[0]} px has not the proportions of its photo, {width}x{height}"
+        )
+    return np.asarray(Image.fromarray(mask).resize((width, height), Image.Resampling.NEAREST))

@@ -1,0 +1,95 @@
+"""Masked VAE: one code, an image decoder and a mask decoder (Toledo and Antonelo, "Face Reconstruction with
+Variational Autoencoder and Face Masks", section 3.1; widths and code size from the authors' release)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from fgcli.layers.blocks import ELU, down_block, up_block
+
+MASK_WIDTH = 32
+
+
+class MaskedVAE(nn.Module):
+    """Encoder to a Gaussian over codes, image decoder and mask decoder, both from the same code.
+
+    Args:
+        image_shape: (3, size, size); size is a power of two from 16, or 144 as in the paper.
+        codes: code size d; 512 in the paper.
+        width: factor on every number of filters; 1 is the paper's network (9,328,228 parameters at 144 px).
+
+    Raises:
+        ValueError: a size, code size or width out of range.
+    """
+
+    space = "z"
+
+    def __init__(self, image_shape: tuple[int, int, int], codes: int = 512, width: float = 1.0) -> None:
+        super().__init__()
+        channels, size, across = image_shape
+        if size != across or not (size == 144 or (size >= 16 and size & (size - 1) == 0)):
+            raise ValueError(f"masked_vae expects a square of 144 or a power of two from 16 px, found {size}x{across}")
+        if codes < 1 or not 0 < width <= 4:
+            raise ValueError(f"masked_vae expects codes >= 1 and 0 < width <= 4, found {codes} and {width}")
+        self.image_shape, self.code_shape = image_shape, (1, codes)
+        sizes = halvings(size)  # 144 -> 144, 72, 36, 18, 9, 4, 2, 1
+        widths = [max(4, round(w * width)) for w in filters(len(sizes) - 1)]
+        mask_width = max(4, round(MASK_WIDTH * width))
+
+        ins = [channels, *widths[:-1]]
+        depths = [2 if i < min(4, len(widths) - 1) else 1 for i in range(len(widths))]
+        blocks = [down_block(a, b, n) for a, b, n in zip(ins, widths, depths, strict=True)]
+        self.encoder = nn.Sequential(*blocks, nn.Flatten(), nn.Linear(widths[-1], widths[-1]), ELU())
+        self.mean = nn.Linear(widths[-1], codes)
+        self.log_std = nn.Linear(widths[-1], codes)
+        self.image_decoder = decoder(codes, [*widths[-2::-1], widths[0]], sizes, channels)
+        self.mask_decoder = decoder(codes, [mask_width] * len(widths), sizes, 1)
+
+    def posterior(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log standard deviation (n, d) of q(z | x)."""
+        hidden = self.encoder(images)
+        return self.mean(hidden), self.log_std(hidden)
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Mean codes (n, 1, d)."""
+        return self.mean(self.encoder(images))[:, None]
+
+    def decode(self, codes: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Images in [-1, 1]."""
+        return 2 * torch.sigmoid(self.image_decoder(codes.flatten(1)[:, :, None, None])) - 1
+
+    def mask_logits(self, codes: Tensor) -> Tensor:
+        """Logits (n, 1, h, w) of the face mask."""
+        return self.mask_decoder(codes.flatten(1)[:, :, None, None])
+
+    def decode_mask(self, codes: Tensor) -> Tensor:
+        """Face masks (n, 1, h, w) in [0, 1]."""
+        return torch.sigmoid(self.mask_logits(codes))
+
+    def prior(self, n: int, rng: torch.Generator) -> Tensor:
+        """Codes from N(0, I)."""
+        return torch.randn(n, *self.code_shape, generator=rng, device=rng.device).to(self.mean.weight.device)
+
+
+def halvings(size: int) -> list[int]:
+    """The sizes from `size` down to 1, halving and rounding down."""
+    sizes = [size]
+    while sizes[-1] > 1:
+        sizes.append(sizes[-1] // 2)
+    return sizes
+
+
+def filters(stages: int) -> list[int]:
+    """Filters per stage: 32, 64, 128, 256, then 256s, then 512; seven stages give the paper's network."""
+    doubled = [32, 64, 128, 256][: min(4, stages - 1)]
+    return [*doubled, *[256] * (stages - 1 - len(doubled)), 512]
+
+
+def decoder(codes: int, widths: list[int], sizes: list[int], outputs: int) -> nn.Sequential:
+    """From (n, codes, 1, 1) to (n, outputs, size, size) logits; `sizes` runs from the image's down to 1."""
+    ups = [
+        up_block(a, b, odd=bool(target % 2))
+        for a, b, target in zip([codes, *widths[:-1]], widths, sizes[-2::-1], strict=True)
+    ]
+    return nn.Sequential(*ups, nn.Conv2d(widths[-1], outputs, 3, padding=1))

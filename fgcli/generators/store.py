@@ -1,0 +1,86 @@
+"""generator.h5: a generator's build, its weights and their moving average."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import numpy as np
+import torch
+
+from fgcli import artifacts, config
+from fgcli.errors import FgError
+
+
+class Generator(Protocol):
+    """What every stage may ask of a generator; a generator is also an `nn.Module`."""
+
+    code_shape: tuple[int, int]
+    image_shape: tuple[int, int, int]
+    space: str
+
+    def encode(self, images: torch.Tensor) -> torch.Tensor:
+        """Codes (n, l, d) of images (n, c, h, w) in [-1, 1]."""
+
+    def decode(self, codes: torch.Tensor, condition: torch.Tensor | None = None) -> torch.Tensor:
+        """Images (n, c, h, w) in [-1, 1] of codes (n, l, d)."""
+
+    def prior(self, n: int, rng: torch.Generator) -> torch.Tensor:
+        """n codes drawn from the prior, on the generator's device."""
+
+
+def save(
+    path: Path,
+    generator: torch.nn.Module,
+    *,
+    ema: Mapping[str, torch.Tensor],
+    build: Mapping[str, Any],
+    history: Mapping[str, np.ndarray],
+    training: Mapping[str, Any],
+    params: Mapping[str, Any],
+    inputs: Mapping[str, Path],
+) -> None:
+    """Writes generator.h5; `build` is the params' spec, `training` how it was made."""
+    arrays = {f"weights/{k}": v.detach().cpu().numpy() for k, v in generator.state_dict().items()}
+    arrays |= {f"ema/{k}": v.detach().cpu().numpy() for k, v in ema.items()}
+    arrays |= {f"history/{k}": v for k, v in history.items()}
+    shape = cast(Generator, generator).image_shape
+    meta = {"build": {**build, "image_shape": list(shape)}, "space": generator.space, "training": training}
+    artifacts.save(path, artifacts.GENERATOR, arrays, params=params, inputs=inputs, meta=meta)
+
+
+def load(path: Path, device: torch.device | str = "cpu", weights: str = "ema") -> Any:
+    """The generator of a file, in eval mode, without gradients; `weights` is "ema" or "weights".
+
+    Raises:
+        FgError: not a generator file.
+    """
+    from fgcli.generators import GENERATORS
+
+    stored = artifacts.load(path, artifacts.GENERATOR)
+    build = dict(stored.meta["build"])
+    image_shape = tuple(build.pop("image_shape"))
+    generator = config.build(GENERATORS, build, str(path), image_shape=image_shape)
+    generator.load_state_dict({k: torch.from_numpy(v) for k, v in stored.group(weights).items()})
+    return generator.to(device).eval().requires_grad_(False)
+
+
+def tensor(images: np.ndarray) -> torch.Tensor:
+    """uint8 images (n, h, w, c) as (n, c, h, w) in [-1, 1]."""
+    return torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def match(generator: Any, shape: tuple[int, ...], faces: Path) -> None:
+    """Raises FgError unless faces of `shape` (n, h, w, c) are what the generator was trained on."""
+    c, h, w = generator.image_shape
+    if tuple(shape[1:]) != (h, w, c):
+        found = "x".join(map(str, shape[1:]))
+        raise FgError(f"{faces}: expected faces of {h}x{w}x{c}, as the generator's, found {found}; preprocess again")
+
+
+def verify(file: Path, generator: Path) -> None:
+    """Raises FgError unless `file` (latents, density or editor) was made with this very generator."""
+    made_with = artifacts.load(file, names=()).meta.get("generator")
+    if made_with != artifacts.sha256(generator):
+        raise FgError(f"{file}: expected codes of {generator}, found those of another generator; run its stage again")

@@ -1,0 +1,65 @@
+"""Is it still the same person: dlib embeddings of the original and of the reconstruction."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+
+from fgcli.backbones.dlib_embedding import THRESHOLD, DlibEmbedding
+from fgcli.metrics.paired import COMPOSITE, Paired
+
+
+class Identity(Paired):
+    """Cosine similarity of the two embeddings; 1 is the same face.
+
+    Args:
+        embedder: embeds aligned faces; it knows images that it has met before.
+
+    Raises:
+        FgError: dlib's model is not installed or damaged.
+    """
+
+    name = "identity"
+    value: ClassVar[str] = "cosine similarity of the face embeddings"
+
+    def __init__(self, embedder: DlibEmbedding) -> None:
+        super().__init__()
+        embedder.verify(self.name)
+        self.embedder = embedder
+
+    @property
+    def protocol(self) -> dict[str, Any]:
+        """Protocol."""
+        return {"value": self.value, "images": COMPOSITE, "average": "mean over images", **self.embedder.protocol}
+
+    def score(self, reference: np.ndarray, composite: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        """The value of each pair."""
+        both = self.embedder(np.concatenate([reference, composite])).astype(np.float64)
+        return self.compare(both[: len(reference)], both[len(reference) :])
+
+    def compare(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        """Cosine similarity of rows (n, 128)."""
+        return (a * b).sum(1) / (np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1))
+
+
+class IdentityDistance(Identity):
+    """Euclidean distance of the two embeddings; 0 is the same face."""
+
+    name = "identity_distance"
+    value = "Euclidean distance of the face embeddings"
+
+    def compare(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        """Euclidean distance of rows (n, 128)."""
+        return np.linalg.norm(a - b, axis=1)
+
+
+class IdentitySame(IdentityDistance):
+    """Share of reconstructions that dlib's threshold takes for the same person."""
+
+    name = "identity_same"
+    value = f"share of pairs with a distance below {THRESHOLD}, dlib's published threshold for one person"
+
+    def compare(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        """1 where rows (n, 128) are nearer than the threshold, else 0."""
+        return (super().compare(a, b) < THRESHOLD).astype(np.float64)

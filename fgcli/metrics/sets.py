@@ -1,0 +1,114 @@
+"""The sets of images that distribution metrics compare, and how codes become images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+Images = Iterator[np.ndarray]
+Middle = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Model:
+    """A generator, and where its codes of rows of faces.h5 come from."""
+
+    name: str
+    generator: Any
+    codes: Callable[[np.ndarray], torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Material:
+    """What is compared with what."""
+
+    images: np.ndarray
+    """uint8 (n, h, w, c), read batch by batch."""
+    masks: np.ndarray
+    """uint8 (n, h, w), 255 on the face, read batch by batch."""
+    train: np.ndarray
+    """Rows of the training split."""
+    held: np.ndarray
+    """Rows of the held-out faces."""
+    models: list[Model]
+    """The trained generator first, then the baseline."""
+    middle: Middle
+    """The code (l, d) halfway between two."""
+
+
+HELD_OUT = "real/held_out"
+SETS = {
+    "real/train": "training faces drawn at random: what a perfect generator would reach, more or less",
+    "reconstructions": "of the held-out faces",
+    "interpolations": "mid-points, by slerp, of the codes of random pairs of held-out faces; each face is in two pairs",
+    "samples_prior": "codes from the generator's own prior; N(0, I) for pca, whose training codes have unit variance",
+    "samples_NAME": "codes from the density NAME in density.h5",
+}
+
+
+def sets(
+    data: Material, densities: Mapping[str, Any], *, samples: int, batch: int, seed: int
+) -> Iterator[tuple[str, Images]]:
+    """The sets of uint8 images (n, h, w, c) by name, batch by batch, held-out faces first.
+
+    Args:
+        data: faces and models.
+        densities: of the trained generator's codes, by name.
+        samples: draws per set.
+        batch: images at a time.
+        seed: of all draws.
+    """
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(data.held)
+    train = np.sort(rng.choice(data.train, min(samples, len(data.train)), replace=False))
+    yield HELD_OUT, (data.images[rows] for rows in batches(data.held, batch))
+    yield "real/train", (data.images[rows] for rows in batches(train, batch))
+    for model in data.models:
+        yield f"{model.name}/reconstructions", _reconstructions(model, data.held, batch)
+        yield f"{model.name}/interpolations", _interpolations(model, order, batch, data.middle)
+        prior = model.generator.prior(samples, torch.Generator().manual_seed(seed))
+        yield f"{model.name}/samples_prior", _decoded(model, prior, batch)
+        if model.name == "generator":
+            for label, density in densities.items():
+                codes = torch.from_numpy(density.sample(samples, seed)).to(prior.device)
+                yield f"{model.name}/samples_{label}", _decoded(model, codes, batch)
+
+
+def _reconstructions(model: Model, rows: np.ndarray, batch: int) -> Images:
+    for part in batches(rows, batch):
+        yield decode(model, model.codes(part))
+
+
+def _interpolations(model: Model, order: np.ndarray, batch: int, middle: Middle) -> Images:
+    """Between each row of `order` and the next one, the last and the first."""
+    for start, end in zip(batches(order, batch), batches(np.roll(order, -1), batch), strict=True):
+        a, b = model.codes(start), model.codes(end)
+        codes = [middle(x, y) for x, y in zip(a.cpu().numpy(), b.cpu().numpy(), strict=True)]
+        yield decode(model, torch.from_numpy(np.stack(codes)).to(a))
+
+
+def _decoded(model: Model, codes: torch.Tensor, batch: int) -> Images:
+    for part in codes.split(batch):
+        yield decode(model, part)
+
+
+def decode(model: Model, codes: torch.Tensor) -> np.ndarray:
+    """8-bit images (n, h, w, c), as a file would hold them."""
+    with torch.no_grad():
+        images = model.generator.decode(codes)
+    return ((images.float().clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).contiguous().cpu().numpy()
+
+
+def predicted_mask(model: Model, rows: np.ndarray) -> np.ndarray:
+    """Boolean masks (n, h, w): where the generator's mask decoder is above 0.5."""
+    with torch.no_grad():
+        return (model.generator.decode_mask(model.codes(rows))[:, 0] > 0.5).cpu().numpy()
+
+
+def batches(rows: np.ndarray, size: int) -> list[np.ndarray]:
+    """`rows` in pieces of at most `size`."""
+    return [rows[i : i + size] for i in range(0, len(rows), size)]

@@ -1,0 +1,99 @@
+"""The masked VAE's loss (Toledo and Antonelo, section 3; weights from the authors' release).
+
+All image terms compare in [0, 1], on the composite of prediction and input: outside the face the prediction is
+replaced by the input, so that only the face teaches.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fgcli.objectives.ssim import ssim
+from fgcli.training.phase import Batch, Phase, Terms
+
+
+class MaskedELBO(nn.Module):
+    """Reconstruction by SSIM, l1, l2; mask by cross-entropy and Dice; KL to N(0, I). A weight of 0 drops its term.
+
+    The ten hypotheses of the paper's Table 1 are `mask` and the weights ssim, l1, l2 alone.
+
+    Args:
+        generator: has `posterior`, `decode`, `mask_logits`.
+        mask: composite with the given masks, and train the mask decoder.
+        ssim: weight of 1 - SSIM (window 9, sigma 1.5).
+        l1: weight of the mean absolute error; 4 in the release.
+        l2: weight of the mean squared error; 100 in the release.
+        bce: weight of the mask's cross-entropy.
+        dice: weight of the mask's Dice loss.
+        kl: weight of the KL divergence, mean over batch and dimensions.
+        legacy_sampling: z = mu + eps s with the raw head s, as the release samples; else eps exp(s), which is
+            what its KL assumes.
+
+    Raises:
+        ValueError: a negative weight, or no reconstruction term.
+    """
+
+    def __init__(
+        self,
+        generator: nn.Module,
+        mask: bool = True,
+        ssim: float = 1.0,
+        l1: float = 0.0,
+        l2: float = 100.0,
+        bce: float = 1.0,
+        dice: float = 1.0,
+        kl: float = 1e-3,
+        legacy_sampling: bool = False,
+    ) -> None:
+        super().__init__()
+        weights = {"ssim": ssim, "l1": l1, "l2": l2, "kl": kl} | ({"bce": bce, "dice": dice} if mask else {})
+        if min(weights.values()) < 0 or not (ssim or l1 or l2):
+            raise ValueError("masked_elbo expects weights >= 0 and at least one of ssim, l1, l2 above 0")
+        self.generator, self.mask, self.legacy_sampling = generator, mask, legacy_sampling
+        self.weights = {name: weight for name, weight in weights.items() if weight}
+        unused = () if mask else tuple(generator.mask_decoder.parameters())
+        trained = [p for p in generator.parameters() if all(p is not u for u in unused)]
+        self.phases = [Phase("vae", trained, self.loss, self.weights)]
+
+    def loss(self, batch: Batch, rng: torch.Generator) -> Terms:
+        """The terms of one batch, unweighted."""
+        x, m = batch["images"], batch["masks"]
+        mu, log_std = self.generator.posterior(x)
+        mu, log_std = mu.float(), log_std.float()
+        z = self.sample(mu, log_std, rng) if self.training else mu
+        y = self.generator.decode(z[:, None])
+        if self.mask:
+            y = y * m + x * (1 - m)
+        terms = self.image_terms((x.float() + 1) / 2, (y.float() + 1) / 2)
+        if self.mask:
+            terms |= self.mask_terms(self.generator.mask_logits(z[:, None]).float(), m)
+        terms["kl"] = kl_divergence(mu, log_std)
+        return {name: value for name, value in terms.items() if name in self.weights}
+
+    def sample(self, mu: Tensor, log_std: Tensor, rng: torch.Generator) -> Tensor:
+        """z ~ q(z | x), (n, d)."""
+        noise = torch.randn(mu.shape, generator=rng, device=rng.device).to(mu.device)
+        return mu + noise * (log_std if self.legacy_sampling else log_std.exp())
+
+    def image_terms(self, x: Tensor, y: Tensor) -> Terms:
+        """Terms between images in [0, 1]."""
+        terms = {"l1": (x - y).abs().mean(), "l2": (x - y).square().mean()}
+        if "ssim" in self.weights:
+            terms["ssim"] = 1 - ssim(x, y, data_range=1.0, window=9).mean()
+        return terms
+
+    def mask_terms(self, logits: Tensor, m: Tensor) -> Terms:
+        """Terms between predicted and given masks."""
+        return {"bce": F.binary_cross_entropy_with_logits(logits, m), "dice": dice_loss(torch.sigmoid(logits), m)}
+
+
+def dice_loss(p: Tensor, m: Tensor) -> Tensor:
+    """1 - (2 sum(p m) + 1) / (sum(p^2) + sum(m^2) + 1), sums over the whole batch."""
+    return 1 - (2 * (p * m).sum() + 1) / (p.square().sum() + m.square().sum() + 1)
+
+
+def kl_divergence(mu: Tensor, log_std: Tensor) -> Tensor:
+    """KL(N(mu, e^{2s}) || N(0, 1)) = (mu^2 + e^{2s} - 1) / 2 - s, mean over batch and dimensions."""
+    return (0.5 * (mu.square() + (2 * log_std).exp() - 1) - log_std).mean()

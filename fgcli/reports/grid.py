@@ -1,0 +1,50 @@
+"""Sheets of small images with labels, as PNG."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from fgcli.artifacts import write_aside
+
+INK, PAPER = (40, 40, 40), (255, 255, 255)
+
+
+def sheet(
+    rows: Sequence[Sequence[np.ndarray]],
+    row_labels: Sequence[str] = (),
+    column_labels: Sequence[str] = (),
+    scale: int = 1,
+    gap: int = 2,
+) -> Image.Image:
+    """Rows of equal-sized uint8 images (h, w, 3), each enlarged `scale` times, with labels left and above."""
+    h, w = (scale * s for s in rows[0][0].shape[:2])
+    font = ImageFont.load_default(size=12)
+    left = max((int(font.getlength(t)) + 8 for t in row_labels), default=0)
+    top = 18 if column_labels else 0
+    columns = max(map(len, rows))
+    page = Image.new("RGB", (left + columns * (w + gap) - gap, top + len(rows) * (h + gap) - gap), PAPER)
+    draw = ImageDraw.Draw(page)
+    for j, text in enumerate(column_labels):
+        draw.text((left + j * (w + gap) + 2, 2), text, INK, font)
+    for i, row in enumerate(rows):
+        if i < len(row_labels):
+            draw.text((2, top + i * (h + gap) + h // 2 - 7), row_labels[i], INK, font)
+        for j, image in enumerate(row):
+            tile = Image.fromarray(np.ascontiguousarray(image)).resize((w, h), Image.Resampling.NEAREST)
+            page.paste(tile, (left + j * (w + gap), top + i * (h + gap)))
+    return page
+
+
+def wrap(images: Sequence[np.ndarray], columns: int) -> list[list[np.ndarray]]:
+    """A flat sequence of images as rows of `columns`."""
+    return [list(images[i : i + columns]) for i in range(0, len(images), columns)]
+
+
+def save_png(path: Path, page: Image.Image) -> None:
+    """Writes a PNG whole or not at all; no metadata, so equal pictures give equal bytes."""
+    with write_aside(path) as part:
+        page.save(part, "PNG")

@@ -1,0 +1,51 @@
+"""latents.h5 -> density.h5: fit densities to the codes of the training split."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from fgcli.config import Section, Spec, build
+from fgcli.console import progress
+from fgcli.errors import FgError
+
+
+class Params(Section):
+    """Params of `fg density`."""
+
+    methods: dict[str, Spec]
+    """A label for each density: name in DENSITIES, then its arguments."""
+    seed: int
+    """Seed of the starts."""
+
+
+def run(latents: Path = Path("out/latents.h5"), output: Path = Path("out/density.h5"), *, params: Params) -> dict[str, Any]:
+    """Fits each density on the training rows and scores it on the others."""
+    from fgcli import artifacts
+    from fgcli.densities import DENSITIES
+
+    stored = artifacts.load(latents, artifacts.LATENTS)
+    train = stored["codes"][stored["split"] == 0]
+    held_out = stored["codes"][stored["split"] != 0]
+    if len(train) < 2:
+        raise FgError(f"{latents}: expected at least 2 codes of the train split, found {len(train)}; preprocess more")
+    arrays, about = {}, {}
+    with progress("density", len(params.methods), unit="fits") as advance:
+        for label, spec in params.methods.items():
+            density = build(DENSITIES, spec, f"density.methods.{label}").fit(train, params.seed)
+            arrays |= {f"methods/{label}/{k}": v for k, v in density.arrays().items()}
+            scores = {"train_log_likelihood": float(density.log_prob(train).mean())}
+            if len(held_out):
+                scores["held_out_log_likelihood"] = float(density.log_prob(held_out).mean())
+            about[label] = {"build": spec, "scores": scores}
+            advance()
+    artifacts.save(
+        output,
+        artifacts.DENSITY,
+        arrays,
+        params=params.model_dump(),
+        inputs={"latents": latents},
+        meta={"space": stored.meta["space"], "generator": stored.meta["generator"], "methods": about},
+    )
+    scores = {label: entry["scores"] for label, entry in about.items()}
+    return {"output": str(output), "rows": len(train), "held_out": len(held_out), "nats per code": scores}

@@ -1,0 +1,349 @@
+"""Measure reconstructions, samples and interpolations on held-out faces, beside eigenfaces of the same code size."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field
+
+from fgcli.config import Section, Spec
+from fgcli.errors import FgError, UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from fgcli.metrics.sets import Material
+
+GIVEN, PREDICTED = "given_mask", "predicted_mask"
+BACKGROUND = 128
+"""Grey that hides everything but the face from the distances between sets."""
+BASELINE_BYTES, BASELINE_COPIES = 2_000_000_000, 9
+"""Memory for fitting eigenfaces, and how many float32 copies of a training image the fit holds."""
+
+
+class Params(Section):
+    """What is measured, on which faces."""
+
+    split: Literal["train", "val", "test"]
+    """Faces of this split are the held-out ones: every number is about them."""
+
+    samples: Annotated[int, Field(ge=2)]
+    """Draws from the prior and from each density, and training faces for the reference distance."""
+
+    batch: Annotated[int, Field(ge=1)]
+    """Images in memory at a time."""
+
+    seed: Annotated[int, Field(ge=0)]
+    """Seed of draws and of the pairing for interpolations."""
+
+    metrics: Annotated[list[Spec], Field(min_length=1)]
+    """Entries of METRICS; one whose weights are missing is left out by name."""
+
+
+def run(
+    faces: Path = Path("out/faces.h5"),
+    generator: Path = Path("out/generator.h5"),
+    latents: Path = Path("out/latents.h5"),
+    density: Path | None = Path("out/density.h5"),
+    output: Path = Path("out/evaluation.h5"),
+    metrics: Path = Path("out/metrics.json"),
+    protocols: Path = Path("out/protocols.json"),
+    *,
+    params: Params,
+    resume: bool = True,
+) -> dict[str, Any]:
+    """Writes the numbers to `metrics`, how each was made to `protocols`, and every image's value to `output`.
+
+    A killed run leaves nothing half written and simply runs again, whatever `resume` says.
+
+    Returns:
+        The content of `metrics`, and `left_out`: what could not be measured, and why.
+
+    Raises:
+        FgError: artifacts that do not belong together, or fewer than two held-out or training faces.
+    """
+    from fgcli import densities
+    from fgcli.backbones.dlib_embedding import DlibEmbedding
+    from fgcli.console import progress
+
+    result = _Result()
+    data = _load(faces, generator, latents, density, params, result)
+    drawn = densities.load(density) if density else {}
+    landmarks = _mean_landmarks(faces, data.train)
+    images = (2 * len(data.models) + 1) * len(data.held) + (1 + len(data.models) + len(drawn)) * params.samples
+    total = images + len(data.models) * len(data.held)
+    with DlibEmbedding(landmarks) as embedder, progress("evaluate", total, unit="images") as advance:
+        create = _creator(params, data, embedder, result)
+        distances = create("distribution")  # before the work: a mistake in params shows now
+        _reconstruction(data, create, params, result, advance)
+        _distribution(data, distances, drawn, params, result, advance)
+    result.protocols |= {"split": params.split, "seed": params.seed, "left_out": result.left_out}
+    inputs = {"faces": faces, "generator": generator, "latents": latents} | ({"density": density} if density else {})
+    _write(result, data, output, metrics, protocols, params, inputs)
+    return {**result.numbers, "left_out": result.left_out}
+
+
+def plan(
+    faces: Path = Path("out/faces.h5"),
+    generator: Path = Path("out/generator.h5"),
+    latents: Path = Path("out/latents.h5"),
+    density: Path | None = Path("out/density.h5"),
+    output: Path = Path("out/evaluation.h5"),
+    metrics: Path = Path("out/metrics.json"),
+    protocols: Path = Path("out/protocols.json"),
+    *,
+    params: Params,
+    resume: bool = True,
+) -> dict[str, Any]:
+    """What `run` would measure, and which metrics it would leave out for want of weights."""
+    from fgcli import artifacts, assets
+    from fgcli.metrics import label
+
+    labels = [label(spec) for spec in params.metrics]
+    missing = [a for a in assets.ASSETS.values() if set(a.needed_by) & set(labels) and not assets.find(a.name)]
+    found: dict[str, Any] = {}
+    if faces.exists():
+        split = artifacts.load(faces, artifacts.FACES, ("split",))["split"]
+        found["held_out_faces"] = int((split == artifacts.SPLITS.index(params.split)).sum())
+    return {
+        **found,
+        "samples_per_set": params.samples,
+        "metrics": labels,
+        "missing_assets": {a.name: f"{', '.join(a.needed_by)}: get {a.url or a.package}" for a in missing},
+        "memory_mb": BASELINE_BYTES // 1_000_000,
+    }
+
+
+class _Result:
+    """What goes to metrics.json, protocols.json and evaluation.h5."""
+
+    def __init__(self) -> None:
+        self.numbers: dict[str, Any] = {}
+        self.protocols: dict[str, Any] = {}
+        self.values: dict[str, np.ndarray] = {}
+        self.left_out: dict[str, str] = {}
+
+
+Create = Callable[[str], list[Any]]
+
+
+def _load(
+    faces: Path, generator: Path, latents: Path, density: Path | None, params: Params, result: _Result
+) -> Material:
+    import numpy as np
+    import torch
+
+    from fgcli import artifacts, generators
+    from fgcli.inverters.paths import slerp
+    from fgcli.metrics.sets import Material, Model
+
+    split = artifacts.load(faces, artifacts.FACES, ("split",))["split"]
+    images, masks = artifacts.rows(faces, "images"), artifacts.rows(faces, "masks")
+    held = np.flatnonzero(split == artifacts.SPLITS.index(params.split))
+    train = np.flatnonzero(split == artifacts.SPLITS.index("train"))
+    for name, rows in ((params.split, held), ("train", train)):
+        if len(rows) < 2:
+            raise FgError(
+                f"{faces}: expected at least 2 faces in split {name}, found {len(rows)}; preprocess more photos"
+            )
+    for file in [latents] + ([density] if density else []):
+        generators.verify(file, generator)
+    codes = artifacts.rows(latents, "codes")
+    if len(codes) != len(images):
+        raise FgError(
+            f"{latents}: expected the codes of the {len(images)} faces in {faces}, found {len(codes)}; "
+            "run fg invert again"
+        )
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    trained = generators.load(generator, device)
+    generators.match(trained, images.shape, faces)
+    baseline, fitted = _eigenfaces(images, train, trained)
+    models = [
+        Model("generator", trained, lambda rows: torch.from_numpy(codes[rows]).to(device)),
+        Model("pca", baseline, lambda rows: baseline.encode(generators.tensor(images[rows]))),
+    ]
+    build = artifacts.load(generator, artifacts.GENERATOR, ()).meta["build"]
+    result.protocols["models"] = {
+        "generator": {"sha256": artifacts.sha256(generator), "build": build},
+        "pca": fitted,
+    }
+    return Material(images, masks, train, held, models, middle=lambda a, b: slerp(a, b, 0.5))
+
+
+def _mean_landmarks(faces: Path, train: np.ndarray) -> np.ndarray:
+    """(68, 2) px of the training faces."""
+    from fgcli import artifacts
+
+    return artifacts.load(faces, artifacts.FACES, ("landmarks",))["landmarks"][train].mean(0)
+
+
+def _eigenfaces(images: np.ndarray, train: np.ndarray, trained: Any) -> tuple[Any, dict[str, Any]]:
+    """Eigenfaces with as many codes as the generator has, and how they were fitted."""
+    import math
+
+    from fgcli.config import build
+    from fgcli.generators import GENERATORS
+
+    pixels = math.prod(trained.image_shape)
+    most = max(2, BASELINE_BYTES // (4 * BASELINE_COPIES * pixels))
+    rows = train[:: -(-len(train) // most)]
+    codes = min(math.prod(trained.code_shape), pixels)
+    baseline = build(GENERATORS, {"name": "pca", "codes": codes}, "evaluate", image_shape=tuple(trained.image_shape))
+    baseline.fit(images[rows])
+    about = {"codes": codes, "training_images": len(rows), "mirrored": True, "background": "as photographed"}
+    return baseline.eval(), about
+
+
+def _region(masks: np.ndarray, train: np.ndarray, most: int = 10_000, chunk: int = 256) -> np.ndarray:
+    """Where at least half of the training faces are: (h, w) bool."""
+    import numpy as np
+
+    from fgcli.metrics.sets import batches
+
+    rows = train[:: -(-len(train) // most)]
+    total = np.zeros(masks.shape[1:], np.int64)
+    for part in batches(rows, chunk):
+        total += (masks[part] > 127).sum(0)
+    return 2 * total >= len(rows)
+
+
+def _creator(params: Params, data: Material, embedder: Any, result: _Result) -> Create:
+    """A function that makes all metrics of a kind; those that cannot be made are noted once."""
+    from fgcli.config import lookup
+    from fgcli.metrics import METRICS, create, label
+
+    shape = data.models[0].generator.image_shape
+
+    def make(kind: str) -> list[Any]:
+        made = []
+        for i, spec in enumerate(params.metrics):
+            path = f"evaluate.metrics.{i}"
+            if lookup(METRICS, spec["name"], f"{path}.name").kind != kind:
+                continue
+            try:
+                made.append(create(spec, path, image_shape=shape, embedder=embedder))
+            except UsageError:
+                raise
+            except FgError as error:
+                result.left_out[label(spec)] = str(error)
+        return made
+
+    return make
+
+
+def _reconstruction(
+    data: Material, create: Create, params: Params, result: _Result, advance: Callable[..., None]
+) -> None:
+    """Each held-out face against its reconstruction, on the given and on the predicted mask."""
+    from fgcli.metrics.sets import batches, decode, predicted_mask
+
+    trained = data.models[0]
+    kinds = [GIVEN] + ([PREDICTED] if hasattr(trained.generator, "decode_mask") else [])
+    if PREDICTED not in kinds:
+        result.left_out[PREDICTED] = "the generator has no mask decoder"
+    tables = {(model.name, kind): create("paired") for model in data.models for kind in kinds}
+    for rows in batches(data.held, params.batch):
+        reference = data.images[rows]
+        masks = {GIVEN: data.masks[rows] > 127}
+        if PREDICTED in kinds:
+            masks[PREDICTED] = predicted_mask(trained, rows)
+        for model in data.models:
+            prediction = decode(model, model.codes(rows))
+            for kind, mask in masks.items():
+                for metric in tables[model.name, kind]:
+                    metric.update(reference, prediction, mask)
+            advance(len(rows))
+    result.numbers["reconstruction"] = {model.name: {} for model in data.models}
+    for (name, kind), made in tables.items():
+        result.numbers["reconstruction"][name][kind] = _paired_numbers(f"reconstruction/{name}/{kind}", made, result)
+    result.protocols["reconstruction"] = {metric.name: metric.protocol for metric in tables["generator", GIVEN]}
+    result.protocols["masks"] = {
+        GIVEN: "the mask in faces.h5",
+        PREDICTED: "the generator's mask decoder above 0.5, for pca too, so that the same pixels are compared",
+    }
+
+
+def _paired_numbers(where: str, made: list[Any], result: _Result) -> dict[str, float | int]:
+    import math
+
+    numbers: dict[str, float | int] = {"images": max((len(metric.values) for metric in made), default=0)}
+    for metric in made:
+        value = metric.compute()
+        result.values[f"{where}/{metric.name}"] = metric.values
+        if math.isnan(value):
+            result.left_out[f"{where}/{metric.name}"] = "no image has a face pixel in its mask"
+            continue
+        numbers[metric.name] = value
+        missing = int((metric.values != metric.values).sum())
+        if missing:
+            numbers[f"{metric.name}_images"] = len(metric.values) - missing
+    return numbers
+
+
+def _distribution(
+    data: Material,
+    made: list[Any],
+    drawn: dict[str, Any],
+    params: Params,
+    result: _Result,
+    advance: Callable[..., None],
+) -> None:
+    """The distance of each set of images from the held-out faces."""
+    import numpy as np
+
+    from fgcli.metrics.sets import HELD_OUT, SETS, sets
+
+    if not made:
+        return
+    counts: dict[str, int] = {}
+    region = _region(data.masks, data.train)
+    for name, images in sets(data, drawn, samples=params.samples, batch=params.batch, seed=params.seed):
+        for batch in images:
+            shown = np.where(region[..., None], batch, np.uint8(BACKGROUND))
+            for metric in made:
+                metric.update(name, shown)
+            counts[name] = counts.get(name, 0) + len(batch)
+            advance(len(batch))
+    distances = {m.name: _nest({n: m.compute(n, HELD_OUT) for n in counts if n != HELD_OUT}) for m in made}
+    result.numbers["distribution"] = {"images": _nest(counts), **distances}
+    shared = {
+        "reference": f"{HELD_OUT}, the faces of split {params.split}",
+        "region": f"where half of the training masks are; grey {BACKGROUND} elsewhere, in every set",
+    }
+    result.protocols["sets"] = SETS
+    result.protocols["distribution"] = {
+        m.name: {**m.protocol, **shared, "caveats": {n: m.caveat(count) for n, count in counts.items()}} for m in made
+    }
+    for metric in made:
+        result.values |= {f"distribution/{metric.name}/{name}": rows for name, rows in metric.values.items()}
+
+
+def _nest(flat: dict[str, Any]) -> dict[str, Any]:
+    """{"a/b": 1} as {"a": {"b": 1}}."""
+    nested: dict[str, Any] = {}
+    for name, value in flat.items():
+        outer, _, inner = name.partition("/")
+        nested.setdefault(outer, {})[inner] = value
+    return nested
+
+
+def _write(
+    result: _Result,
+    data: Material,
+    output: Path,
+    metrics: Path,
+    protocols: Path,
+    params: Params,
+    inputs: dict[str, Path],
+) -> None:
+    from fgcli import artifacts
+
+    arrays = {f"values/{name}": values for name, values in result.values.items()} | {"values/rows": data.held}
+    meta = {"protocols": result.protocols}
+    artifacts.save(output, artifacts.EVALUATION, arrays, params=params.model_dump(), inputs=inputs, meta=meta)
+    for path, content in ((protocols, result.protocols), (metrics, result.numbers)):
+        with artifacts.write_aside(path) as part:
+            part.write_text(json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n")

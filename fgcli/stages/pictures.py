@@ -1,0 +1,275 @@
+"""Generator and its companions -> PNG: edit, sample, reconstruct, interpolate, for photos or rows of latents.h5."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fgcli.errors import FgError, UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+FINE = 512
+"""Side of the crop in which a change is added to a whole photo, px."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One face: its code (l, d), and for photos the file, the picture and where the crop lies in it."""
+
+    name: str
+    code: np.ndarray
+    crop: np.ndarray | None = None
+    mask: np.ndarray | None = None
+    matrix: np.ndarray | None = None
+
+
+def edit(
+    what: Sequence[str],
+    attribute: str,
+    strengths: Sequence[float],
+    *,
+    method: str,
+    output: Path,
+    paste_back: bool,
+    face: str,
+    generator: Path,
+    editor: Path,
+    latents: Path,
+) -> dict[str, Any]:
+    """A strip per subject: the face, its reconstruction, then one picture per strength; and the photos, changed."""
+    from fgcli import generators
+    from fgcli.editors import load
+    from fgcli.reports import grid
+
+    generators.verify(editor, generator)
+    known = load(editor)
+    chosen = pick(known, method, editor)
+    steer = known[chosen]
+    if attribute not in steer.arrays():
+        raise UsageError(f"--attribute {attribute}: expected one of {', '.join(steer.arrays())}; fit it with fg editor")
+    model = generators.load(generator)
+    people = subjects(what, face, generator, latents, model)
+    rows, written = [], [str(output)]
+    for person in people:
+        codes = steered(steer, person.code, attribute, strengths)
+        changed = decoded(model, codes)
+        plain = decoded(model, person.code[None])[0]
+        rows.append([plain if person.crop is None else person.crop, plain, *changed])
+        if paste_back and person.crop is not None:
+            path = output.with_name(f"{output.stem}-{Path(person.name).stem}.png")
+            grid.save_png(path, whole_photos(person, plain, changed, strengths))
+            written.append(str(path))
+    labels = ["face", "code", *(f"{s:+g}" for s in strengths)]
+    names = [Path(person.name).stem for person in people]
+    grid.save_png(output, grid.sheet(rows, names, labels, scale=enlarge(model)))
+    return {"output": written, "attribute": attribute, "method": chosen, "strengths": list(strengths)}
+
+
+def sample(
+    count: int, density: str, seed: int, columns: int, output: Path, generator: Path, densities: Path
+) -> dict[str, Any]:
+    """One sheet of new faces."""
+    import torch
+
+    from fgcli import generators
+    from fgcli.densities import load
+    from fgcli.reports import grid
+
+    model = generators.load(generator)
+    if density == "prior" or (not density and not densities.exists()):
+        chosen = "prior"
+        codes = model.prior(count, torch.Generator().manual_seed(seed)).numpy()
+    else:
+        generators.verify(densities, generator)
+        known = load(densities)
+        chosen = pick(known, density, densities)
+        codes = known[chosen].sample(count, seed)
+    grid.save_png(output, grid.sheet(grid.wrap(decoded(model, codes), columns), scale=enlarge(model)))
+    return {"output": str(output), "faces": count, "density": chosen, "seed": seed}
+
+
+def reconstruct(what: Sequence[str], output: Path, face: str, generator: Path, latents: Path) -> dict[str, Any]:
+    """One sheet: faces, reconstructions, predicted masks."""
+    from fgcli import generators
+    from fgcli.reports import grid
+
+    model = generators.load(generator)
+    people = subjects(what, face, generator, latents, model)
+    rows = []
+    for person in people:
+        pictures = [decoded(model, person.code[None])[0], *predicted_masks(model, person.code[None])]
+        rows.append([pictures[0] if person.crop is None else person.crop, *pictures])
+    labels = ["face", "code", "mask"][: len(rows[0])]
+    names = [Path(person.name).stem for person in people]
+    grid.save_png(output, grid.sheet(rows, names, labels, scale=enlarge(model)))
+    return {"output": str(output), "faces": len(people)}
+
+
+def interpolate(
+    what: Sequence[str], frames: int, path: str, output: Path, face: str, generator: Path, latents: Path
+) -> dict[str, Any]:
+    """One row of pictures per pair of neighbours."""
+    import numpy as np
+
+    from fgcli import generators
+    from fgcli.inverters.paths import PATHS
+    from fgcli.reports import grid
+
+    if path not in PATHS:
+        raise UsageError(f"--path {path}: expected one of {', '.join(PATHS)}")
+    if len(what) < 2:
+        raise UsageError(f"PHOTO|ROW: expected at least two faces to walk between, found {len(what)}")
+    model = generators.load(generator)
+    people = subjects(what, face, generator, latents, model)
+    times = np.linspace(0, 1, frames)
+    rows = [
+        decoded(model, np.stack([PATHS[path](a.code, b.code, t) for t in times]))
+        for a, b in zip(people, people[1:], strict=False)
+    ]
+    grid.save_png(output, grid.sheet(rows, scale=enlarge(model)))
+    return {"output": str(output), "pairs": len(rows), "frames": frames, "path": path}
+
+
+def strengths(text: str) -> list[float]:
+    """ "-3:3:7" as seven strengths from -3 to 3; "1.5" as one.
+
+    Raises:
+        UsageError: anything else.
+    """
+    import numpy as np
+
+    parts = text.split(":")
+    try:
+        if len(parts) == 1:
+            return [float(text)]
+        start, stop, count = float(parts[0]), float(parts[1]), int(parts[2])
+        if len(parts) == 3 and count >= 1:
+            return [round(float(s), 6) for s in np.linspace(start, stop, count)]
+    except (ValueError, IndexError):
+        pass
+    raise UsageError(f"--strength {text}: expected a number or FROM:TO:COUNT, as -3:3:7")
+
+
+def subjects(what: Sequence[str], face: str, generator: Path, latents: Path, model: Any) -> list[Subject]:
+    """Faces of photos, aligned as the generator's training faces were; or rows of latents.h5.
+
+    Raises:
+        FgError: a photo without a usable face, or a row that does not exist.
+    """
+    from fgcli import artifacts, generators
+
+    found, cutter = [], None
+    for name in what:
+        if name.isdigit() and not Path(name).exists():
+            generators.verify(latents, generator)
+            codes = artifacts.rows(latents, "codes")
+            if int(name) >= len(codes):
+                raise FgError(f"{latents}: expected a row below {len(codes)}, found {name}; choose another row")
+            found.append(Subject(name, codes[int(name)]))
+        else:
+            cutter = cutter or make_cutter(generator, face)
+            found.append(photographed(name, cutter, model))
+    return found
+
+
+def make_cutter(generator: Path, face: str) -> Any:
+    """Cuts photos as the preprocess stage did for this generator's training faces."""
+    from fgcli import artifacts
+    from fgcli.faces.cutter import Cutter, Settings
+
+    how = artifacts.load(generator, artifacts.GENERATOR, ()).meta["training"]["preprocess"]
+    same = {key: how[key] for key in ("size", "framing", "analyser", "segmenter", "max_megapixels")}
+    if same["segmenter"]["name"] == "given":
+        same["segmenter"] = {"name": "landmark_hull"}
+    return Cutter(Settings(**same, face=face, fix=True, min_px=1))
+
+
+def photographed(name: str, cutter: Any, model: Any) -> Subject:
+    """The one face of a photo that the rule picks, and its code."""
+    from fgcli import generators
+    from fgcli.datasets.photoset import Photo
+    from fgcli.faces.photos import BadPhotoError
+
+    if not Path(name).is_file():
+        raise FgError(f"{name}: expected a photo or a row number, found no such file; check the path")
+    try:
+        cut = cutter.cut(Photo(Path(name)))
+    except BadPhotoError as error:
+        raise FgError(f"{name}: expected one usable face, found that {error}; choose another photo") from error
+    code = model.encode(generators.tensor(cut.image[None])).numpy()[0]
+    return Subject(name, code, cut.image, cut.mask, cut.matrix)
+
+
+def whole_photos(person: Subject, plain: np.ndarray, changed: list[np.ndarray], strengths: Sequence[float]) -> Any:
+    """The photo once per strength, the change of the generator's picture added to the photo's own detail."""
+    import numpy as np
+    from PIL import Image
+
+    from fgcli.faces.align import paste_back, warp
+    from fgcli.faces.photos import decode
+    from fgcli.faces.view import rescaled
+    from fgcli.reports import grid
+
+    photo = decode(Path(person.name), fix=True)
+    matrix, size = rescaled(person.matrix, len(plain), FINE), (FINE, FINE)
+    fine = warp(photo, matrix, FINE).astype(np.float32)
+    mask = np.asarray(Image.fromarray(person.mask).resize(size, Image.Resampling.NEAREST))
+    results = []
+    for picture in changed:
+        change = picture.astype(np.float32) - plain
+        smooth = [np.asarray(Image.fromarray(c).resize(size, Image.Resampling.BICUBIC)) for c in change.transpose(2, 0, 1)]
+        crop = np.clip(fine + np.stack(smooth, 2), 0, 255).astype(np.uint8)
+        results.append(paste_back(photo, crop, matrix, mask))
+    return grid.sheet([[shrunk(p) for p in (photo, *results)]], [], ["photo", *(f"{s:+g}" for s in strengths)])
+
+
+def shrunk(photo: np.ndarray, most: int = 512) -> np.ndarray:
+    """The photo with its longer side at most `most` px."""
+    import numpy as np
+    from PIL import Image
+
+    image = Image.fromarray(photo)
+    image.thumbnail((most, most), Image.Resampling.LANCZOS)
+    return np.asarray(image)
+
+
+def steered(editor: Any, code: np.ndarray, attribute: str, strengths: Sequence[float]) -> np.ndarray:
+    """The code at each strength: (s, l, d)."""
+    import numpy as np
+
+    return np.concatenate([editor.edit(code[None], attribute, s) for s in strengths])
+
+
+def decoded(model: Any, codes: np.ndarray) -> list[np.ndarray]:
+    """Pictures (h, w, 3) of codes (n, l, d)."""
+    import torch
+
+    from fgcli.reports.pictures import pictures
+
+    with torch.no_grad():
+        return [p for part in torch.from_numpy(codes).split(64) for p in pictures(model.decode(part))]
+
+
+def predicted_masks(model: Any, codes: np.ndarray) -> list[np.ndarray]:
+    """Mask pictures (h, w, 3) of codes, where the generator has a mask decoder."""
+    import torch
+
+    from fgcli.reports.pictures import mask_pictures
+
+    return mask_pictures(model.decode_mask(torch.from_numpy(codes))) if hasattr(model, "decode_mask") else []
+
+
+def pick(known: dict[str, Any], label: str, path: Path) -> str:
+    """The label asked for, or the last one fitted."""
+    if label and label not in known:
+        raise UsageError(f"{path}: expected one of {', '.join(known)}, found {label!r}; fit it or choose another")
+    return label or list(known)[-1]
+
+
+def enlarge(model: Any) -> int:
+    """How much small pictures are enlarged in sheets."""
+    return max(1, 128 // model.image_shape[-1])

@@ -1,0 +1,215 @@
+"""faces.h5 -> generator.h5: train a generator; stops and goes on at any step."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field
+
+from fgcli.config import Section, Spec, build
+from fgcli.errors import FgError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from fgcli.training import Loop
+    from fgcli.training.devices import Compute
+    from fgcli.training.session import RunFolder
+    from fgcli.training.session import Session
+
+class AugmentParams(Section):
+    """How far training pictures may stray."""
+
+    flip: Annotated[float, Field(ge=0, le=1)]
+    """Probability of the mirror image."""
+    shift: Annotated[float, Field(ge=0, le=0.5)]
+    """Largest translation, fraction of the side."""
+    zoom: Annotated[float, Field(ge=0, le=1)]
+    """Largest relative change of scale."""
+    rotate: Annotated[float, Field(ge=0, le=3.15)]
+    """Largest rotation, radians."""
+    light: Annotated[float, Field(ge=0, le=1)]
+    """Largest relative change of brightness and contrast."""
+    tint: Annotated[float, Field(ge=0, le=1)]
+    """Largest relative change of each colour channel."""
+
+
+class Params(Section):
+    """Params of `fg train`."""
+
+    generator: Spec
+    """Name in GENERATORS, then its arguments."""
+    objective: Spec
+    """Name in OBJECTIVES, then its arguments."""
+    steps: Annotated[int, Field(ge=0)]
+    """Optimiser steps."""
+    batch: Annotated[int, Field(ge=2)]
+    """Images per step, over all devices."""
+    learning_rate: Annotated[float, Field(gt=0)]
+    """Adam's step size at its highest."""
+    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]]
+    """Adam's decay rates."""
+    warmup: Annotated[int, Field(ge=0)]
+    """Steps of linear rise of the step size."""
+    schedule: Literal["constant", "cosine"]
+    """Course of the step size after the warm-up."""
+    clip: Annotated[float, Field(ge=0)]
+    """Norm to which each tensor's gradient is clipped, one by one; 0 for none."""
+    ema_half_life: Annotated[float, Field(ge=0)]
+    """Half-life of the weights' moving average, steps."""
+    augment: AugmentParams
+    """How far training pictures may stray."""
+    keep: Literal["best", "last"]
+    """Which moving average becomes the generator: best validation loss, or the last."""
+    validate_steps: Annotated[int, Field(ge=1)]
+    """Steps between validations, log lines and sample sheets."""
+    checkpoint_steps: Annotated[int, Field(ge=1)]
+    """Steps between checkpoints."""
+    checkpoint_seconds: Annotated[float, Field(gt=0)]
+    """Seconds between checkpoints."""
+    device: Literal["auto", "cpu", "cuda", "mps"]
+    """Where to compute."""
+    precision: Literal["auto", "float32", "bf16"]
+    """auto: bf16 where the hardware has it."""
+    threads: Annotated[int, Field(ge=0)]
+    """CPU threads of PyTorch; 0 for its default. Equal bytes need an equal number."""
+    tensorboard: bool
+    """Also write TensorBoard events."""
+    seed: int
+    """Seed of weights, order, augmentation and noise."""
+
+
+FREE = {"checkpoint_steps", "checkpoint_seconds", "tensorboard"}
+"""Params that change no result: a run may go on with others."""
+
+
+def plan(faces: Path = Path("out/faces.h5"), *, params: Params, **_: Any) -> dict[str, Any]:
+    """What `run` would do."""
+    from fgcli import artifacts
+
+    images = artifacts.rows(faces, "images")
+    train = int((artifacts.rows(faces, "split") == 0).sum())
+    weights = sum(p.numel() for p in make_generator(params, images.shape).parameters())
+    return {
+        "train rows": train,
+        "image": "x".join(map(str, images.shape[1:])),
+        "parameters": weights,
+        "steps": params.steps,
+        "epochs": round(params.steps * params.batch / max(train, 1), 1),
+        "disk MB": round(weights * (2 * 4 + 2 * 16) / 1e6),
+        "memory MB for weights": round(weights * 20 / 1e6),
+    }
+
+
+def run(
+    faces: Path = Path("out/faces.h5"),
+    output: Path = Path("out/generator.h5"),
+    folder: Path = Path("out/train"),
+    *,
+    params: Params,
+    resume: bool = True,
+) -> dict[str, Any]:
+    """Trains, with checkpoints, stats.jsonl and sample sheets in `folder`."""
+    import torch
+
+    from fgcli import artifacts, generators
+    from fgcli.training.devices import Compute
+    from fgcli.training.session import RunFolder
+
+    images, masks = artifacts.rows(faces, "images"), artifacts.rows(faces, "masks")
+    about = artifacts.load(faces, artifacts.FACES, ("split",))
+    splits = about["split"]
+    if not (splits == 0).any():
+        raise FgError(f"{faces}: expected rows of the train split, found none; lower preprocess.val and preprocess.test")
+    if params.threads:
+        torch.set_num_threads(params.threads)
+    torch.manual_seed(params.seed)
+    generator = make_generator(params, images.shape)
+    compute = Compute.resolve(params.device, params.precision)
+    training: dict[str, Any] = {"precision": compute.precision, "rows": int((splits == 0).sum())}
+    cut = {"preprocess": about.params}  # how a new photo must be cut for this generator
+    history: dict[str, np.ndarray] = {}
+    if hasattr(generator, "fit"):  # solved, not trained: eigenfaces
+        generator.fit(images[splits == 0])
+        ema = generator.state_dict()
+    else:
+        session = make_session(params, generator, compute, images, masks, splits)
+        ema, history, kept = session.train(RunFolder(folder, fingerprint(params, faces)), resume)
+        training |= kept
+    if compute.rank == 0:
+        generators.save(
+            output,
+            generator.to("cpu"),
+            ema=ema,
+            build=params.generator,
+            history=history,
+            training=training | cut,
+            params=params.model_dump(),
+            inputs={"faces": faces},
+        )
+    return {"output": str(output), **training, "parameters": sum(p.numel() for p in generator.parameters())}
+
+
+def make_generator(params: Params, shape: tuple[int, ...]) -> Any:
+    """The generator that params describe, for images of faces.h5 of `shape` (n, h, w, c)."""
+    from fgcli.generators import GENERATORS
+
+    _, h, w, c = shape
+    return build(GENERATORS, params.generator, "train.generator", image_shape=(c, h, w))
+
+
+
+def make_session(
+    params: Params, generator: Any, compute: Compute, images: np.ndarray, masks: np.ndarray, splits: np.ndarray
+) -> Session:
+    """The run that params describe, at step 0."""
+    import numpy as np
+
+    from fgcli.objectives import OBJECTIVES
+    from fgcli.training import Loop
+    from fgcli.training.augment import Augment
+    from fgcli.training.batches import Batches
+    from fgcli.training.session import Session
+
+    objective = build(OBJECTIVES, params.objective, "train.objective", generator=generator)
+    settings = params.model_dump(
+        include={"steps", "learning_rate", "betas", "warmup", "schedule", "clip", "ema_half_life", "seed"}
+    )
+    loop = Loop(compute.place(objective), generator, compute, **settings)
+    train, val = np.flatnonzero(splits == 0), np.flatnonzero(splits == 1)
+    augment = Augment(**params.augment.model_dump())
+    batches = Batches(images, masks, train, params.batch, params.seed, augment)
+    every = params.model_dump(include={"validate_steps", "checkpoint_steps", "checkpoint_seconds", "tensorboard"})
+    return Session(loop, batches, val if len(val) else train, draw=draw, keep=params.keep, **every)
+
+
+def draw(path: Path, loop: Loop, images: np.ndarray) -> None:
+    """A sheet of held-out faces, their reconstructions and masks, and draws from the prior, by the average weights."""
+    import torch
+
+    from fgcli.reports import grid
+    from fgcli.reports.pictures import mask_pictures, pictures
+    from fgcli.training.batches import step_rng
+
+    x = torch.from_numpy(images).permute(0, 3, 1, 2).float().to(loop.compute.device) / 127.5 - 1
+    generator: Any = loop.generator
+    with torch.no_grad(), loop.ema.applied(generator):
+        generator.eval()
+        codes = generator.encode(x)
+        rows = {"face": list(images), "code": pictures(generator.decode(codes))}
+        if hasattr(generator, "decode_mask"):
+            rows["mask"] = mask_pictures(generator.decode_mask(codes))
+        rows["prior"] = pictures(generator.decode(generator.prior(len(x), step_rng(loop.seed, 0))))
+        generator.train()
+    grid.save_png(path, grid.sheet(list(rows.values()), list(rows), scale=2 if x.shape[-1] < 128 else 1))
+
+
+def fingerprint(params: Params, faces: Path) -> str:
+    """What a run's result depends on: a checkpoint of another fingerprint is of another run."""
+    from fgcli import __version__, artifacts
+
+    told = json.dumps([params.model_dump(exclude=FREE), artifacts.sha256(faces), __version__], sort_keys=True)
+    return hashlib.sha256(told.encode()).hexdigest()[:16]

@@ -1,0 +1,52 @@
+"""Checkpoints: everything a run needs to go on bit for bit, as arrays."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fgcli import artifacts
+
+
+def save(path: Path, state: dict[str, Any], *, step: int, fingerprint: str, extra: dict[str, Any]) -> None:
+    """Writes nested dicts and lists of tensors and plain values."""
+    arrays: dict[str, np.ndarray] = {}
+    layout = _flatten(state, "state", arrays)
+    meta = {"step": step, "fingerprint": fingerprint, "layout": layout, **extra}
+    artifacts.save(path, artifacts.CHECKPOINT, arrays, params={}, inputs={}, meta=meta)
+
+
+def load(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """State and meta of a checkpoint.
+
+    Raises:
+        FgError: no such file, or a damaged one.
+    """
+    stored = artifacts.load(path, artifacts.CHECKPOINT)
+    return _restore(stored.meta["layout"], stored.arrays), stored.meta
+
+
+def _flatten(value: Any, path: str, arrays: dict[str, np.ndarray]) -> Any:
+    if isinstance(value, Tensor):
+        arrays[path] = value.detach().cpu().numpy()
+        return {"array": path}
+    if isinstance(value, dict):
+        return {"dict": [[k, _flatten(v, f"{path}/{k}", arrays)] for k, v in value.items()]}
+    if isinstance(value, list | tuple):
+        return {"list": [_flatten(v, f"{path}/{i}", arrays) for i, v in enumerate(value)]}
+    return {"value": value}
+
+
+def _restore(layout: Any, arrays: dict[str, np.ndarray]) -> Any:
+    ((kind, content),) = layout.items()
+    if kind == "array":
+        return torch.from_numpy(arrays[content])
+    if kind == "dict":
+        return {k: _restore(v, arrays) for k, v in content}
+    if kind == "list":
+        return [_restore(v, arrays) for v in content]
+    return content

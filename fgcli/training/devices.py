@@ -1,0 +1,63 @@
+"""Where and how a run computes: device, ranks, precision, memory format."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+
+def has_fast_bf16(device: torch.device) -> bool:
+    """Whether bf16 arithmetic is done by the hardware: then autocast pays."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return device.type == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+@dataclass(frozen=True)
+class Compute:
+    """One rank of a run. With more ranks each takes its share of the batch and gradients are averaged."""
+
+    device: torch.device
+    rank: int
+    ranks: int
+    precision: str
+
+    @classmethod
+    def resolve(cls, device: str, precision: str) -> Compute:
+        """From params: device "auto", "cpu", "cuda"; precision "auto", "float32", "bf16"."""
+        from accelerate import PartialState
+
+        state = PartialState(cpu=device == "cpu")
+        if precision == "auto":
+            precision = "bf16" if has_fast_bf16(state.device) else "float32"
+        return cls(state.device, state.process_index, state.num_processes, precision)
+
+    @property
+    def memory_format(self) -> torch.memory_format:
+        """channels_last where it pays: with bf16, on CPU as on GPU."""
+        return torch.channels_last if self.precision == "bf16" else torch.contiguous_format
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """bf16 where the precision says so; weights, losses and statistics stay float32."""
+        if self.precision == "bf16":
+            return torch.autocast(self.device.type, torch.bfloat16)
+        return nullcontext()
+
+    def place(self, module: nn.Module) -> nn.Module:
+        """The module on the device, batch statistics shared among GPUs when there are several."""
+        if self.ranks > 1 and self.device.type == "cuda":
+            module = nn.SyncBatchNorm.convert_sync_batchnorm(module)
+        return module.to(self.device, memory_format=self.memory_format)
+
+    def average(self, tensors: list[Tensor]) -> None:
+        """Replaces each tensor by its mean over the ranks, in one message."""
+        if self.ranks == 1 or not tensors:
+            return
+        flat = torch.cat([t.reshape(-1) for t in tensors])
+        torch.distributed.all_reduce(flat)
+        flat /= self.ranks
+        for tensor, part in zip(tensors, flat.split([t.numel() for t in tensors]), strict=True):
+            tensor.copy_(part.view_as(tensor))

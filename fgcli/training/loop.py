@@ -1,0 +1,157 @@
+"""The loop: it steps every phase that is due, watches for trouble, and tells what happened; it writes nothing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fgcli.errors import FgError
+from fgcli.training.batches import Batches, step_rng
+from fgcli.training.devices import Compute
+from fgcli.training.ema import EMA
+from fgcli.training.phase import Batch, Phase
+
+
+@dataclass(frozen=True)
+class Tick:
+    """One step that was taken: how many are done, and each term's value."""
+
+    step: int
+    terms: dict[str, float]
+
+
+class NonFinite(FgError):
+    """A term was not a finite number; the weights are those before the step."""
+
+
+@dataclass
+class Loop:
+    """Training state and its steps.
+
+    Attributes:
+        objective: an Objective (see phase.py) that holds the generator; placed by `compute` already.
+        generator: the part of it whose moving average is kept.
+        steps: total steps, for the schedule.
+        learning_rate: Adam's step size at its highest.
+        betas: Adam's.
+        warmup: steps of linear rise.
+        schedule: "constant", or "cosine" down to a hundredth.
+        clip: norm to which each tensor's gradient is clipped (per tensor, not over all); 0 for none.
+        ema_half_life: steps.
+        seed: of all randomness; step t draws from (seed, t) alone.
+    """
+
+    objective: nn.Module
+    generator: nn.Module
+    compute: Compute
+    steps: int
+    learning_rate: float
+    betas: tuple[float, float]
+    warmup: int
+    schedule: str
+    clip: float
+    ema_half_life: float
+    seed: int
+    step: int = 0
+    optimizers: list[torch.optim.Optimizer] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.optimizers = [
+            torch.optim.Adam(p.parameters, self.learning_rate, self.betas, fused=self.compute.device.type != "mps")
+            for p in self.phases
+        ]
+        self.ema = EMA(self.generator, self.ema_half_life)
+
+    @property
+    def phases(self) -> list[Phase]:
+        """The objective's phases, in order."""
+        return self.objective.phases  # type: ignore[return-value]
+
+    def rate(self, step: int) -> float:
+        """Learning rate at a step (from 0): linear warm-up, then the schedule."""
+        rise = min(1.0, (step + 1) / self.warmup) if self.warmup else 1.0
+        fall = 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * step / self.steps)) if self.schedule == "cosine" else 1.0
+        return self.learning_rate * rise * fall
+
+    def run(self, batches: Batches) -> Iterator[Tick]:
+        """Takes the remaining steps, one per iteration.
+
+        Raises:
+            NonFinite: naming the step, the phase and the term.
+        """
+        self.objective.train()
+        while self.step < self.steps:
+            batch, terms = batches.at(self.step, self.compute), {}
+            for phase, optimizer in zip(self.phases, self.optimizers, strict=True):
+                if self.step % phase.interval == 0:
+                    terms |= self._update(phase, optimizer, batch)
+            self.step += 1
+            self.ema.update(self.generator, self.step)
+            yield Tick(self.step, terms)
+
+    def _update(self, phase: Phase, optimizer: torch.optim.Optimizer, batch: Batch) -> dict[str, float]:
+        rng = step_rng(self.seed + 1, self.step, self.compute.rank, self.compute.device)
+        with self.compute.autocast():
+            terms = phase.loss(batch, rng)
+        gradients = torch.autograd.grad(phase.total(terms), phase.parameters)
+        self.compute.average(list(gradients))
+        values = torch.stack([t.detach().float() for t in terms.values()])
+        self.compute.average([values])
+        named = dict(zip(terms, values.tolist(), strict=True))
+        for term, value in named.items():
+            if not math.isfinite(value):
+                raise NonFinite(
+                    f"training step {self.step + 1}: expected finite losses, found {phase.name}/{term} = {value}; "
+                    f"lower train.learning_rate (now {self.learning_rate:g}) or set train.precision=float32"
+                )
+        if self.clip:
+            clip_each(gradients, self.clip)
+        for parameter, gradient in zip(phase.parameters, gradients, strict=True):
+            parameter.grad = gradient
+        for group in optimizer.param_groups:
+            group["lr"] = self.rate(self.step)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        return {f"{phase.name}/{term}": value for term, value in named.items()}
+
+    @torch.no_grad()
+    def validate(self, batches: list[Batch]) -> float:
+        """The first phase's weighted loss over whole batches, by the moving average, in eval mode."""
+        phase, total, count = self.phases[0], 0.0, 0
+        with self.ema.applied(self.generator), self.compute.autocast():
+            self.objective.eval()
+            for i, batch in enumerate(batches):
+                rng = step_rng(self.seed + 2, i, 0, self.compute.device)
+                total += float(phase.total(phase.loss(batch, rng))) * len(batch["images"])
+                count += len(batch["images"])
+        self.objective.train()
+        return total / count
+
+    def state(self) -> dict[str, Any]:
+        """Everything that `restore` needs."""
+        return {
+            "objective": self.objective.state_dict(),
+            "ema": self.ema.state,
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "step": self.step,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Goes on from a saved state."""
+        self.objective.load_state_dict(state["objective"])
+        self.ema.state = {k: v.to(self.compute.device) for k, v in state["ema"].items()}
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+        self.step = state["step"]
+
+
+def clip_each(gradients: tuple[Tensor, ...], norm: float) -> None:
+    """Scales each tensor to a norm of at most `norm`: g <- g min(1, norm / |g|)."""
+    norms = torch._foreach_norm(list(gradients))
+    scales = [(norm / n.clamp_min(1e-30)).clamp(max=1.0) for n in norms]
+    torch._foreach_mul_(list(gradients), scales)

@@ -1,0 +1,232 @@
+"""A run and its folder: goes on after a stop, keeps the last and the best, tells its story in stats.jsonl."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from fgcli.console import progress, say
+from fgcli.errors import FgError
+from fgcli.training import checkpoint
+from fgcli.training.batches import Batches, tensors
+from fgcli.training.loop import Loop, NonFinite, Tick
+from fgcli.training.phase import Batch
+
+SHEET_FACES = 8
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Where a run lives, and the fingerprint of all that its result depends on."""
+
+    path: Path
+    fingerprint: str
+
+    @property
+    def last(self) -> Path:
+        """The newest checkpoint."""
+        return self.path / "last.h5"
+
+    @property
+    def best(self) -> Path:
+        """The checkpoint of the lowest validation loss."""
+        return self.path / "best.h5"
+
+    @property
+    def stats(self) -> Path:
+        """One JSON line per validation: step, learning rate, mean of each term since the last, validation loss."""
+        return self.path / "stats.jsonl"
+
+    def sheet(self, step: int) -> Path:
+        """The sample sheet of a step."""
+        return self.path / "samples" / f"{step:06d}.png"
+
+    def start(self) -> None:
+        """Empties the folder; another run's is set aside, not lost."""
+        if self.last.exists():
+            previous = self.path.with_name(self.path.name + ".previous")
+            shutil.rmtree(previous, ignore_errors=True)
+            self.path.rename(previous)
+            say(f"train: {self.path} held another run (other params or faces); moved it to {previous}")
+        shutil.rmtree(self.path, ignore_errors=True)
+        (self.path / "samples").mkdir(parents=True)
+
+
+@dataclass
+class Session:
+    """One run of a loop over batches.
+
+    Attributes:
+        held_out: rows on which it validates.
+        draw: writes a sample sheet: (path, loop, images (n, h, w, c) uint8).
+        keep: "best" or "last": which moving average is the result.
+        validate_steps, checkpoint_steps, checkpoint_seconds: how often.
+        tensorboard: also write events.
+    """
+
+    loop: Loop
+    batches: Batches
+    held_out: np.ndarray
+    draw: Callable[[Path, Loop, np.ndarray], None]
+    keep: str
+    validate_steps: int
+    checkpoint_steps: int
+    checkpoint_seconds: float
+    tensorboard: bool
+    sums: dict[str, float] = field(default_factory=dict)
+    count: int = 0
+    best: dict[str, Any] = field(default_factory=lambda: {"best_step": 0, "best_loss": None})
+
+    def train(self, folder: RunFolder, resume: bool) -> tuple[dict[str, Tensor], dict[str, np.ndarray], dict[str, Any]]:
+        """Steps to the end; returns the kept moving average, the history and what to say of the run.
+
+        Raises:
+            NonFinite: a loss was not finite; the last good checkpoint is named.
+            FgError: the process was asked to stop; the same command goes on.
+        """
+        if not (resume and self.go_on(folder)) and self.writes:
+            folder.start()
+        with self.writer(folder) as write, stop_asked() as stop:
+            self.steps(folder, write, stop)
+        ema = self.loop.ema.state
+        if self.keep == "best" and self.best["best_step"] and self.writes:
+            ema = checkpoint.load(folder.best)[0]["ema"]
+        history = read_history(folder.stats) if self.writes else {}
+        return ema, history, {"steps": self.loop.step, **self.best}
+
+    @property
+    def writes(self) -> bool:
+        """Whether this rank writes files."""
+        return self.loop.compute.rank == 0
+
+    def steps(self, folder: RunFolder, write: Callable[[dict[str, Any]], None], stop: threading.Event) -> None:
+        """The steps that are left."""
+        validation, saved = self.validation(), time.monotonic()
+        with progress("train", self.loop.steps, self.loop.step, "steps") as advance:
+            try:
+                for tick in self.loop.run(self.batches):
+                    self.collect(tick)
+                    advance(note=" ".join(f"{k.split('/')[1]} {v:.3g}" for k, v in tick.terms.items()))
+                    if not self.writes:
+                        continue
+                    end = tick.step == self.loop.steps
+                    if end or tick.step % self.validate_steps == 0:
+                        self.report(folder, write, validation)
+                    late = time.monotonic() - saved > self.checkpoint_seconds
+                    if end or late or stop.is_set() or tick.step % self.checkpoint_steps == 0:
+                        self.save(folder.last, folder.fingerprint)
+                        saved = time.monotonic()
+                    if stop.is_set() and not end:
+                        raise FgError(f"{folder.last}: stopped as asked at step {tick.step}; run it again to go on")
+            except NonFinite as error:
+                good = f"the last good checkpoint is {folder.last}" if folder.last.exists() else "no checkpoint yet"
+                raise NonFinite(f"{error}; {good}") from error
+
+    def collect(self, tick: Tick) -> None:
+        """Adds a step to the means of the next line of stats."""
+        for name, value in tick.terms.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value
+        self.count += 1
+
+    def validation(self) -> list[Batch]:
+        """The held-out rows as batches, unaugmented."""
+        size = self.batches.batch
+        parts = [self.held_out[i : i + size] for i in range(0, len(self.held_out), size)]
+        return [tensors(self.batches.images, self.batches.masks, part, self.loop.compute) for part in parts]
+
+    def report(self, folder: RunFolder, write: Callable[[dict[str, Any]], None], validation: list[Batch]) -> None:
+        """A line of stats, a sample sheet, and the best checkpoint when this is it."""
+        step, loss = self.loop.step, self.loop.validate(validation)
+        means = {name: value / self.count for name, value in self.sums.items()}
+        write({"step": step, "learning_rate": self.loop.rate(step - 1), **means, "validation": loss})
+        self.sums, self.count = {}, 0
+        self.draw(folder.sheet(step), self.loop, self.batches.images[self.held_out[:: self.stride()]])
+        if self.best["best_loss"] is None or loss < self.best["best_loss"]:
+            self.best = {"best_step": step, "best_loss": loss}
+            self.save(folder.best, folder.fingerprint)
+
+    def stride(self) -> int:
+        """Step through the held-out rows that shows SHEET_FACES of them."""
+        return max(1, -(-len(self.held_out) // SHEET_FACES))
+
+    def save(self, path: Path, fingerprint: str) -> None:
+        """Writes a checkpoint."""
+        extra = {"best": self.best, "sums": self.sums, "count": self.count}
+        checkpoint.save(path, self.loop.state(), step=self.loop.step, fingerprint=fingerprint, extra=extra)
+
+    def go_on(self, folder: RunFolder) -> bool:
+        """Restores the last checkpoint if it is of this very run."""
+        if not folder.last.exists():
+            return False
+        state, meta = checkpoint.load(folder.last)
+        if meta["fingerprint"] != folder.fingerprint:
+            return False
+        self.loop.restore(state)
+        self.best, self.sums, self.count = meta["best"], meta["sums"], meta["count"]
+        if self.writes:
+            say(f"train: going on from step {self.loop.step} of {self.loop.steps} ({folder.last})")
+            lines = folder.stats.read_text().splitlines(True) if folder.stats.exists() else []
+            whole = [x for x in lines if x.endswith("\n") and json.loads(x)["step"] <= self.loop.step]
+            folder.stats.write_text("".join(whole))
+        return True
+
+    @contextmanager
+    def writer(self, folder: RunFolder) -> Iterator[Callable[[dict[str, Any]], None]]:
+        """Yields what appends a line to stats.jsonl, and to TensorBoard when asked."""
+        events = None
+        if self.tensorboard and self.writes:
+            from torch.utils.tensorboard import SummaryWriter
+
+            events = SummaryWriter(str(folder.path / "events"))
+
+        def write(line: dict[str, Any]) -> None:
+            with open(folder.stats, "a") as file:
+                file.write(json.dumps(line) + "\n")
+            for name, value in line.items() if events else ():
+                events.add_scalar(name, value, line["step"])
+
+        try:
+            yield write
+        finally:
+            if events:
+                events.close()
+
+
+def read_history(stats: Path) -> dict[str, np.ndarray]:
+    """stats.jsonl as one array per column, NaN where a line lacks it."""
+    lines = [json.loads(x) for x in stats.read_text().splitlines()] if stats.exists() else []
+    names = sorted({name for line in lines for name in line})
+    return {name: np.array([line.get(name, np.nan) for line in lines], np.float64) for name in names}
+
+
+@contextmanager
+def stop_asked() -> Iterator[threading.Event]:
+    """Yields an event that SIGTERM and the first Ctrl-C set, so that a step is never cut in two."""
+    asked = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
+
+    def ask(signum: int, frame: FrameType | None) -> None:
+        if asked.is_set():
+            raise KeyboardInterrupt
+        asked.set()
+
+    old = {s: signal.signal(s, ask) for s in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield asked
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)

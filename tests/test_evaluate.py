@@ -1,0 +1,275 @@
+"""The stage that measures, on a few faces and a small generator."""
+
+import dataclasses
+import hashlib
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from test_metrics import LANDMARKS, blobs, disc, noisy
+
+from fgcli import artifacts, assets, config, generators
+from fgcli.backbones import lpips_network
+from fgcli.densities.gaussian import Gaussian
+from fgcli.errors import FgError, UsageError
+from fgcli.generators import GENERATORS
+from fgcli.metrics.frechet import frechet
+from fgcli.stages import evaluate
+
+SIZE, TRAIN, TEST = 48, 12, 7
+PIXELS = [{"name": n} for n in ("l1", "l2", "ssim", "ms_ssim", "vif")]
+FACES = [{"name": n} for n in ("identity", "identity_distance", "identity_same", "frechet_dlib_embedding")]
+LEFT = [{"name": "lpips", "net": "alex"}, {"name": "fid_inception"}]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """faces.h5, generator.h5, latents.h5 and density.h5 in a folder."""
+    folder = tmp_path_factory.mktemp("out")
+    n = TRAIN + TEST + 1
+    split = np.array([0, 2] * TEST + [0] * (TRAIN - TEST) + [1], np.uint8)
+    faces = {
+        "images": blobs(n, SIZE),
+        "masks": disc(n, SIZE).astype(np.uint8) * 255,
+        "landmarks": np.broadcast_to(LANDMARKS * SIZE / 64, (n, 68, 2)).astype(np.float32),
+        "crop": np.zeros((n, 2, 3), np.float32),
+        "attributes": np.zeros((n, 1), np.int8),
+        "identity": np.arange(n, dtype=np.int32),
+        "split": split,
+        "source": [str(i) for i in range(n)],
+        "rejected/source": np.zeros(0, "S1"),
+        "rejected/reason": np.zeros(0, "S1"),
+    }
+    meta = {"attribute_names": ["smiling"], "datasets": [], "analyser": {}, "segmenter": {}}
+    save(folder / "faces.h5", artifacts.FACES, faces, meta)
+    generator = write_generator(folder / "generator.h5")
+    write_codes(folder, generator, faces)
+    return folder
+
+
+def save(path, schema, arrays, meta):
+    artifacts.save(path, schema, arrays, params={}, inputs={}, meta=meta)
+
+
+def write_generator(path, seed=0):
+    torch.manual_seed(seed)
+    build = {"name": "pca", "codes": 6}
+    model = config.build(GENERATORS, build, "test", image_shape=(3, SIZE, SIZE))
+    model.fit(noisy(blobs(8, SIZE, seed=3 + seed)))
+    weights = model.state_dict()
+    generators.save(path, model, ema=weights, build=build, history={}, training={}, params={}, inputs={})
+    return model
+
+
+def write_codes(folder, generator, faces):
+    codes = generator.encode(generators.tensor(faces["images"])).numpy()
+    made_by = artifacts.sha256(folder / "generator.h5")
+    arrays = {"codes": codes, "error": np.zeros(len(codes), np.float32)}
+    arrays |= {"attributes": faces["attributes"], "split": faces["split"]}
+    meta = {"space": "z", "generator": made_by, "attribute_names": ["smiling"]}
+    save(folder / "latents.h5", artifacts.LATENTS, arrays, meta)
+    density = Gaussian().fit(codes[faces["split"] == 0], 0)
+    arrays = {f"methods/one/{k}": v for k, v in density.arrays().items()}
+    meta = {"space": "z", "generator": made_by, "methods": {"one": {"build": {"name": "gaussian"}, "scores": {}}}}
+    save(folder / "density.h5", artifacts.DENSITY, arrays, meta)
+
+
+def measure(folder, out, metrics, density="density.h5", **changed):
+    params = evaluate.Params(**{"split": "test", "samples": 5, "batch": 3, "seed": 0, "metrics": metrics, **changed})
+    files = {name: folder / f"{name}.h5" for name in ("faces", "generator", "latents")}
+    outputs = {"output": out / "evaluation.h5", "metrics": out / "metrics.json", "protocols": out / "protocols.json"}
+    return evaluate.run(**files, density=folder / density if density else None, **outputs, params=params)
+
+
+@pytest.fixture
+def no_assets(tmp_path, monkeypatch):
+    monkeypatch.setenv("FG_ASSETS", str(tmp_path / "none"))
+    lpips_network.load.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def full(made, tmp_path_factory):
+    """A run with every metric, and its three files."""
+    out = tmp_path_factory.mktemp("full")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FG_ASSETS", str(out / "none"))
+        lpips_network.load.cache_clear()
+        returned = measure(made, out, PIXELS + FACES + LEFT)
+    return out, returned
+
+
+def test_the_numbers_are_means_of_the_values_and_match_their_definition(made, full):
+    out, returned = full
+    numbers = json.loads((out / "metrics.json").read_text())
+    assert {k: v for k, v in returned.items() if k != "left_out"} == numbers
+    stored = artifacts.load(out / "evaluation.h5", artifacts.EVALUATION)
+    names = {"l1", "l2", "ssim", "ms_ssim_3", "vif", "identity", "identity_distance", "identity_same"}
+    for model in ("generator", "pca"):
+        table = numbers["reconstruction"][model]["given_mask"]
+        assert set(table) == names | {"images"}
+        assert table["images"] == TEST
+        for name in names:
+            values = stored[f"values/reconstruction/{model}/given_mask/{name}"]
+            assert values.shape == (TEST,)
+            assert table[name] == pytest.approx(values.mean())
+    faces = artifacts.load(made / "faces.h5")
+    rows = stored["values/rows"]
+    assert rows.tolist() == np.flatnonzero(faces["split"] == 2).tolist()
+    model = generators.load(made / "generator.h5")
+    codes = torch.from_numpy(artifacts.load(made / "latents.h5")["codes"][rows])
+    images = ((model.decode(codes) + 1) * 127.5).round().permute(0, 2, 3, 1).numpy()
+    error = np.abs(images / 255 - faces["images"][rows] / 255)
+    expected = [e[m > 0].mean() for e, m in zip(error, faces["masks"][rows], strict=True)]
+    assert stored["values/reconstruction/generator/given_mask/l1"] == pytest.approx(np.array(expected), abs=1e-6)
+
+
+def test_sets_and_distances(full):
+    out, _ = full
+    distribution = json.loads((out / "metrics.json").read_text())["distribution"]
+    sets = {"reconstructions": TEST, "interpolations": TEST, "samples_prior": 5}
+    assert distribution["images"] == {
+        "real": {"held_out": TEST, "train": 5},
+        "generator": {**sets, "samples_one": 5},
+        "pca": sets,
+    }
+    stored = artifacts.load(out / "evaluation.h5", artifacts.EVALUATION).group("values/distribution")
+    features = {k.removeprefix("frechet_dlib_embedding/"): v for k, v in stored.items()}
+    for model, distances in distribution["frechet_dlib_embedding"].items():
+        assert set(distances) == set(distribution["images"][model]) - {"held_out"}
+        for name, distance in distances.items():
+            assert distance == pytest.approx(frechet(features["real/held_out"], features[f"{model}/{name}"]))
+
+
+def test_every_number_has_a_protocol(full):
+    out, returned = full
+    protocols = json.loads((out / "protocols.json").read_text())
+    numbers = json.loads((out / "metrics.json").read_text())
+    assert artifacts.load(out / "evaluation.h5", names=()).meta["protocols"] == protocols
+    for table in numbers["reconstruction"].values():
+        assert set(table["given_mask"]) - {"images"} == set(protocols["reconstruction"])
+    about = protocols["distribution"]["frechet_dlib_embedding"]
+    assert about["caveats"]["generator/samples_prior"] == "biased: n = 5 < 128 features"
+    assert "dlib" in about["features"]
+    assert protocols["models"]["pca"] == {
+        "codes": 6,
+        "training_images": TRAIN,
+        "mirrored": True,
+        "background": "as photographed",
+    }
+    assert set(protocols["left_out"]) == {"lpips_alex", "fid_inception", "predicted_mask"}
+    assert protocols["left_out"] == returned["left_out"]
+    assert "expected the asset alexnet, found none; download https://" in protocols["left_out"]["lpips_alex"]
+
+    def leaves(node):
+        return [leaf for child in node.values() for leaf in leaves(child)] if isinstance(node, dict) else [node]
+
+    assert all(isinstance(leaf, int | float) for leaf in leaves(numbers))
+
+
+def test_two_runs_are_equal_byte_for_byte(made, full, tmp_path, no_assets):
+    first, _ = full
+    measure(made, tmp_path, PIXELS + FACES + LEFT)
+    for name in ("evaluation.h5", "metrics.json", "protocols.json"):
+        assert (tmp_path / name).read_bytes() == (first / name).read_bytes()
+
+
+def test_the_batch_changes_nothing_that_can_be_seen(made, tmp_path):
+    one, other = (measure(made, tmp_path, PIXELS, batch=b)["reconstruction"]["pca"]["given_mask"] for b in (2, 50))
+    assert one == pytest.approx(other, rel=1e-3)
+
+
+def test_the_predicted_mask_is_a_second_table(made, tmp_path, monkeypatch):
+    pca = type(generators.load(made / "generator.h5"))
+
+    def top_half(self, codes):
+        mask = torch.zeros(len(codes), 1, SIZE, SIZE)
+        mask[:, :, : SIZE // 2] = 0.6
+        mask[:, :, SIZE // 2 :] = 0.4
+        return mask
+
+    monkeypatch.setattr(pca, "decode_mask", top_half, raising=False)
+    result = measure(made, tmp_path, PIXELS[:1], density=None)
+    assert "predicted_mask" not in result["left_out"]
+    faces, stored = artifacts.load(made / "faces.h5"), artifacts.load(tmp_path / "evaluation.h5")
+    rows, model = stored["values/rows"], generators.load(made / "generator.h5")
+    codes = torch.from_numpy(artifacts.load(made / "latents.h5")["codes"][rows])
+    images = ((model.decode(codes) + 1) * 127.5).round().permute(0, 2, 3, 1).numpy()
+    expected = np.abs(images / 255 - faces["images"][rows] / 255)[:, : SIZE // 2].mean()
+    assert result["reconstruction"]["generator"]["predicted_mask"]["l1"] == pytest.approx(expected, abs=1e-6)
+    assert set(result["reconstruction"]["pca"]) == {"given_mask", "predicted_mask"}
+    assert "distribution" not in result
+
+
+def test_masks_without_a_face_are_told(made, tmp_path, monkeypatch):
+    pca = type(generators.load(made / "generator.h5"))
+    nowhere = lambda self, codes: torch.zeros(len(codes), 1, SIZE, SIZE)  # noqa: E731
+    monkeypatch.setattr(pca, "decode_mask", nowhere, raising=False)
+    result = measure(made, tmp_path, PIXELS[:1], density=None)
+    assert result["reconstruction"]["generator"]["predicted_mask"] == {"images": TEST}
+    where = "reconstruction/generator/predicted_mask/l1"
+    assert result["left_out"][where] == "no image has a face pixel in its mask"
+    assert np.isnan(artifacts.load(tmp_path / "evaluation.h5")[f"values/{where}"]).all()
+
+
+def test_lpips_appears_with_its_weights(made, tmp_path, monkeypatch):
+    import torchvision
+
+    torch.manual_seed(0)
+    entry = assets.ASSETS["alexnet"]
+    path = tmp_path / "assets" / entry.file
+    path.parent.mkdir()
+    torch.save(torchvision.models.alexnet(weights=None).state_dict(), path)
+    content = path.read_bytes()
+    known = dataclasses.replace(entry, bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
+    monkeypatch.setitem(assets.ASSETS, "alexnet", known)
+    monkeypatch.setenv("FG_ASSETS", str(path.parent))
+    lpips_network.load.cache_clear()
+    result = measure(made, tmp_path, LEFT[:1], density=None)
+    lpips_network.load.cache_clear()
+    assert "lpips_alex" not in result["left_out"]
+    assert result["reconstruction"]["generator"]["given_mask"]["lpips_alex"] > 0
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("few", "expected at least 2 faces in split val, found 1"),
+        ("generator", r"latents.h5: expected codes of .*generator.h5, found those of another generator"),
+        ("rows", r"latents.h5: expected the codes of the 20 faces in .*faces.h5, found 3; run fg invert again"),
+        ("density", "expected a density/1 file, found a latents/1 file"),
+    ],
+)
+def test_what_does_not_fit_is_refused_and_nothing_is_written(made, tmp_path, change, message):
+    folder, out = tmp_path / "in", tmp_path / "out"
+    shutil.copytree(made, folder)
+    if change == "generator":
+        write_generator(folder / "generator.h5", seed=9)
+    if change == "rows":
+        stored = artifacts.load(folder / "latents.h5")
+        save(folder / "latents.h5", artifacts.LATENTS, {k: v[:3] for k, v in stored.arrays.items()}, stored.meta)
+    if change == "density":
+        shutil.copy(folder / "latents.h5", folder / "density.h5")
+    with pytest.raises(FgError, match=message):
+        measure(folder, out, PIXELS, split="val" if change == "few" else "test")
+    assert not out.exists()
+
+
+def test_wrong_params_are_refused_before_the_work(made, tmp_path):
+    with pytest.raises(UsageError, match=r"evaluate.metrics.1.name: .*did you mean 'vif'"):
+        measure(made, tmp_path, [{"name": "l1"}, {"name": "viff"}])
+    with pytest.raises(UsageError, match=r"evaluate.metrics.0.net: unknown key"):
+        measure(made, tmp_path, [{"name": "frechet_dlib_embedding", "net": 1}])
+    with pytest.raises(UsageError, match=r"evaluate.split: .*'train', 'val' or 'test', found 'tset'"):
+        config.section(config.read(None, ["evaluate.split=tset"]), "evaluate", evaluate.Params)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_plan_lists_missing_weights(made, tmp_path, no_assets):
+    params = config.section(config.read(None, ["evaluate.samples=9"]), "evaluate", evaluate.Params)
+    plan = evaluate.plan(faces=made / "faces.h5", params=params)
+    assert plan["held_out_faces"] == TEST
+    assert plan["samples_per_set"] == 9
+    assert set(plan["missing_assets"]) == {"alexnet", "inception"}
+    assert "held_out_faces" not in evaluate.plan(faces=tmp_path / "none.h5", params=params)

@@ -1,0 +1,390 @@
+"""Photos of every bad kind; alignment against formulas and scikit-image; masks; analysers."""
+
+import numpy as np
+import pytest
+from PIL import Image
+from skimage.transform import AffineTransform
+from skimage.transform import warp as skimage_warp
+
+from fgcli.config import build
+from fgcli.datasets.orl import orl
+from fgcli.errors import FgError, UsageError
+from fgcli.faces import ANALYSERS, SEGMENTERS, align
+from fgcli.faces.landmark_hull import fill, outline
+from fgcli.faces.landmarks import MIRROR, Face, averaged, flaw, turn
+from fgcli.faces.overlay import overlay
+from fgcli.faces.photos import BadPhotoError, decode, decode_mask
+from fgcli.faces.view import View, rescaled
+
+
+def gradient(height: int, width: int) -> np.ndarray:
+    """A smooth picture, uint8 (h, w, 3)."""
+    y, x = np.mgrid[:height, :width]
+    waves = [np.sin(x / 23 + y / 31), np.cos(x / 19), np.sin(y / 17)]
+    return (127.5 + 100 * np.stack(waves, -1)).round().astype(np.uint8)
+
+
+def face_points() -> np.ndarray:
+    """68 points of a schematic frontal face, symmetrical about x = 100."""
+    points = np.zeros((68, 2))
+    angle = np.linspace(np.pi, 0, 17)
+    points[:17] = np.stack([100 + 60 * np.cos(angle), 90 + 80 * np.sin(angle)], 1)
+    points[17:22] = np.stack([np.linspace(55, 90, 5), [74, 68, 66, 68, 72]], 1)
+    points[27:31] = np.stack([np.full(4, 100), np.linspace(90, 115, 4)], 1)
+    points[31:36] = np.stack([np.linspace(88, 112, 5), [122, 124, 125, 124, 122]], 1)
+    points[36:42] = [[66, 90], [71, 86], [79, 86], [84, 90], [79, 93], [71, 93]]
+    points[48:55] = np.stack([np.linspace(78, 122, 7), [142, 138, 136, 137, 136, 138, 142]], 1)
+    points[55:60] = np.stack([np.linspace(114, 86, 5), [149, 152, 153, 152, 149]], 1)
+    points[60:65] = np.stack([np.linspace(82, 118, 5), [142, 141, 141, 141, 142]], 1)
+    points[65:68] = np.stack([np.linspace(110, 90, 3), [144, 145, 144]], 1)
+    points[22:27] = [200, 0] + points[17:22][::-1] * [-1, 1]
+    right = [45, 44, 43, 42, 47, 46]
+    points[right] = [200, 0] + points[36:42] * [-1, 1]
+    return points
+
+
+# ---- photos
+
+
+def test_good_photos(tmp_path):
+    grey, rgb = gradient(20, 30)[..., 0], gradient(20, 30)
+    Image.fromarray(grey).save(tmp_path / "grey.png")
+    Image.fromarray(rgb).save(tmp_path / "rgb.png")
+    Image.fromarray(rgb).quantize(8).save(tmp_path / "palette.png")
+    assert (decode(tmp_path / "grey.png") == grey[..., None]).all()
+    assert (decode(tmp_path / "rgb.png") == rgb).all()
+    assert decode(tmp_path / "palette.png").shape == (20, 30, 3)
+
+
+def test_exif_rotation(tmp_path):
+    image = gradient(20, 30)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned clockwise by a quarter
+    Image.fromarray(image).save(tmp_path / "turned.png", exif=exif)
+    assert (decode(tmp_path / "turned.png") == np.rot90(image, -1)).all()
+
+
+def _text(path):
+    path.write_text("this is no picture")
+
+
+def _truncated(path):
+    Image.fromarray(gradient(200, 200)).save(path)
+    path.write_bytes(path.read_bytes()[:3000])
+
+
+def _damaged(path):
+    Image.fromarray(gradient(50, 50)).save(path, "PNG")
+    whole = bytearray(path.read_bytes())
+    whole[60:200] = bytes(140)
+    path.write_bytes(whole)
+
+
+def huge(path):
+    """The header of a photo of 20,000 x 20,000 px, and nothing after it."""
+    path.write_bytes(b"P6 20000 20000 255\n")
+
+
+BAD = {
+    "text": (_text, "not an image"),
+    "empty": (lambda p: p.write_bytes(b""), "not an image"),
+    "truncated": (_truncated, "truncated JPEG file"),
+    "damaged": (_damaged, "(damaged|truncated) PNG file"),
+    "gone": (lambda p: None, "no such file"),
+    "folder": (lambda p: p.mkdir(), "damaged image header"),
+    "tiny": (lambda p: Image.new("RGB", (1, 1)).save(p), "1x1 px, smaller than preprocess.min_px=32"),
+    "huge": (
+        huge,
+        "20000x20000 px, larger than .*max_megapixels=100",
+    ),
+    "cmyk": (lambda p: Image.new("CMYK", (40, 40)).save(p, "JPEG"), "CMYK photo"),
+    "rgba": (lambda p: Image.new("RGBA", (40, 40)).save(p, "PNG"), "transparent photo"),
+    "16-bit": (lambda p: Image.fromarray(np.zeros((40, 40), np.uint16)).save(p, "PNG"), "16-bit photo"),
+    "16-bit pgm": (lambda p: p.write_bytes(b"P5 40 40 65535\n" + bytes(3200)), "16-bit photo"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_bad_photos_give_one_sentence(tmp_path, kind):
+    make, message = BAD[kind]
+    path = tmp_path / "photo.jpg"
+    make(path)
+    with pytest.raises(BadPhotoError, match=message) as caught:
+        decode(path, min_px=32, max_megapixels=100)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["cmyk", "rgba", "16-bit", "16-bit pgm"])
+def test_fix_converts(tmp_path, kind):
+    path = tmp_path / "photo.jpg"
+    BAD[kind][0](path)
+    pixels = decode(path, fix=True)
+    assert (pixels.shape, pixels.dtype) == ((40, 40, 3), np.uint8)
+
+
+def test_fix_keeps_the_picture(tmp_path):
+    image = gradient(40, 40)
+    Image.fromarray(image[..., 0].astype(np.uint16) * 257).save(tmp_path / "deep.png")
+    assert (decode(tmp_path / "deep.png", fix=True) == image[..., :1]).all()
+    clear = np.dstack([image, np.full((40, 40), 255, np.uint8)])
+    clear[:10, :, 3] = 0
+    Image.fromarray(clear).save(tmp_path / "clear.png")
+    fixed = decode(tmp_path / "clear.png", fix=True)
+    assert (fixed[:10] == 255).all()
+    assert (fixed[10:] == image[10:]).all()
+
+
+def test_mask_files(tmp_path):
+    Image.fromarray(np.uint8([[0, 127], [128, 255]])).save(tmp_path / "mask.png")
+    assert decode_mask(tmp_path / "mask.png").tolist() == [[False, False], [True, True]]
+
+
+# ---- alignment
+
+
+def test_crop_transform_is_the_ffhq_quad():
+    rng = np.random.default_rng(0)
+    points = face_points() @ np.array([[0.9, 0.3], [-0.3, 0.9]]) + rng.normal(0, 2, (68, 2))
+    left, right = points[36:42].mean(0), points[42:48].mean(0)
+    eyes, across = (left + right) / 2, right - left
+    down = (points[48] + points[54]) / 2 - eyes
+    x = across - np.flipud(down) * [-1, 1]
+    x *= max(np.hypot(*across) * 2.0, np.hypot(*down) * 1.8) / np.hypot(*x)
+    y = np.flipud(x) * [-1, 1]
+    centre = eyes + down * 0.1
+    quad = np.stack([centre - x - y, centre - x + y, centre + x + y, centre + x - y])
+    corners = align.apply(align.crop_transform(points, 256, 1.0), quad)
+    np.testing.assert_allclose(corners, [[-0.5, -0.5], [-0.5, 255.5], [255.5, 255.5], [255.5, -0.5]], atol=1e-9)
+
+
+def test_framing_scales_about_the_centre():
+    wide, tight = (align.crop_transform(face_points(), 64, f) for f in (1.0, 0.5))
+    np.testing.assert_allclose(tight[:, :2], 2 * wide[:, :2])
+    middle = align.apply(align.invert(wide), np.array([[31.5, 31.5]]))
+    np.testing.assert_allclose(align.apply(tight, middle), [[31.5, 31.5]])
+
+
+def test_crop_transform_undoes_a_similarity():
+    points, turned = face_points(), np.array([[0.8, -0.6, 5], [0.6, 0.8, -7]]) * 1.7
+    one = align.crop_transform(points, 64)
+    two = align.crop_transform(align.apply(turned, points), 64)
+    np.testing.assert_allclose(align.compose(two, turned), one, atol=1e-9)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1.6, 0.7])
+def test_warp_agrees_with_scikit_image(scale):
+    image = gradient(120, 150)
+    matrix = np.array([[np.cos(0.3), np.sin(0.3), 3], [-np.sin(0.3), np.cos(0.3), 20]])
+    matrix *= scale
+    ours = align.warp(image, matrix, 64)
+    there = AffineTransform(np.vstack([align.invert(matrix), [0, 0, 1]]))
+    theirs = skimage_warp(image, there, output_shape=(64, 64), order=1, mode="symmetric", preserve_range=True)
+    assert np.abs(ours - theirs).max() < 1.5
+
+
+def test_warp_does_not_alias():
+    checks = (np.indices((256, 256)).sum(0) % 2 * 255).astype(np.uint8)
+    crop = align.warp(np.repeat(checks[..., None], 3, 2), np.array([[0.25, 0, -0.375], [0, 0.25, -0.375]]), 64)
+    assert np.abs(crop.astype(int) - 127.5).max() <= 1
+    means = align.warp(gradient(256, 256), np.array([[0.25, 0, -0.375], [0, 0.25, -0.375]]), 64)
+    blocks = gradient(256, 256).reshape(64, 4, 64, 4, 3).mean((1, 3))
+    assert np.abs(means - blocks).max() <= 0.51
+
+
+def test_warp_reflects_at_the_borders():
+    image = gradient(40, 40)
+    crop = align.warp(image, np.array([[1.0, 0, 10], [0, 1, 10]]), 60)
+    assert (crop == np.pad(image, ((10, 10), (10, 10), (0, 0)), "symmetric")).all()
+
+
+def test_warp_in_bands_is_the_same(monkeypatch):
+    image, matrix = gradient(300, 300), align.crop_transform(face_points(), 48)
+    whole = align.warp(image, matrix, 48)
+    monkeypatch.setattr(align, "BAND_PX", 500)
+    assert (align.warp(image, matrix, 48) == whole).all()
+
+
+def test_warped_masks_end_at_the_photo():
+    crop = align.warp_mask(np.ones((40, 40), bool), np.array([[1.0, 0, 10], [0, 1, 10]]), 60)
+    assert crop.sum() == 255 * 40 * 40
+    assert (crop[10:50, 10:50] == 255).all()
+
+
+def test_paste_back_restores_what_was_cut():
+    photo, matrix = gradient(220, 200), align.crop_transform(face_points(), 256, 0.9)
+    crop = align.warp(photo, matrix, 256)
+    mask = fill(outline(align.apply(matrix, face_points()), 1.5), 256)
+    assert np.abs(align.paste_back(photo, crop, matrix, mask).astype(int) - photo).max() <= 2
+
+
+@pytest.mark.parametrize("size", [40, 400])
+def test_paste_back_changes_the_face_and_nothing_else(size):
+    photo, matrix = gradient(220, 200), align.crop_transform(face_points(), size, 0.9)
+    mask = fill(outline(align.apply(matrix, face_points()), 1.5), size)
+    result = align.paste_back(photo, np.full((size, size, 3), 255, np.uint8), matrix, mask)
+    assert (result[115, 100] == 255).all()
+    outside = align.warp_mask(mask > 0, align.invert(matrix), 230)[:220, :200] == 0
+    far = outside & (np.hypot(*(np.indices((220, 200)) - np.array([115, 100])[:, None, None])) > 95)
+    assert (result[far] == photo[far]).all()
+    assert far.sum() > 5000
+
+
+def test_paste_back_of_a_crop_beyond_the_photo():
+    photo = gradient(50, 50)
+    away = np.array([[1.0, 0, -500], [0, 1, 0]])
+    assert (align.paste_back(photo, photo[:32, :32], away, np.full((32, 32), 255, np.uint8)) == photo).all()
+
+
+def made_face(x: float, width: float) -> Face:
+    return Face((x, 0, x + width, width), face_points() * width / 200 + [x, 0], 1.0)
+
+
+def test_choose():
+    small, large = made_face(40, 20), made_face(200, 60)
+    assert align.choose([small], "only") is small
+    assert align.choose([small, large], "largest") is large
+    assert align.choose([large, small], "centre", (100, 100)) is small
+    with pytest.raises(FgError, match=r"2 faces found, expected one; set preprocess\.face=largest"):
+        align.choose([small, large], "only")
+    with pytest.raises(FgError, match="no face found"):
+        align.choose([], "largest")
+
+
+# ---- landmarks
+
+
+def test_mirror_order_is_that_of_a_symmetrical_face():
+    points = face_points()
+    mirrored = points[MIRROR] * [-1, 1] + [200, 0]
+    np.testing.assert_allclose(mirrored, points, atol=1e-9)
+
+
+def test_averaged_landmarks_of_a_perfect_predictor_agree():
+    image, points = gradient(220, 201), face_points()
+    skewed, boxes = np.add(points, [3, 0]), []
+
+    def predict(pixels, box):
+        seen = skewed if (pixels == image).all() else skewed[MIRROR] * [-1, 1] + [200, 0]
+        boxes.append(box)
+        return seen
+
+    found, doubt = averaged(image, (30, 60, 160, 170), predict)
+    assert boxes == [(30, 60, 160, 170), (40, 60, 170, 170)]
+    np.testing.assert_allclose(found, skewed)
+    assert doubt == pytest.approx(0, abs=1e-12)
+
+
+def test_flaws():
+    points = face_points()
+    assert flaw(points, 0.02) == ""
+    assert "mirror image by 15%" in flaw(points, 0.15)
+    profile = points.copy()
+    profile[27, 0] = points[16, 0] - 5
+    assert turn(points) == pytest.approx(0)
+    assert "profile" in flaw(profile, 0.02)
+
+
+def test_rescaled_frames_show_the_same():
+    small = align.crop_transform(face_points(), 32)
+    np.testing.assert_allclose(rescaled(small, 32, 128), align.crop_transform(face_points(), 128))
+
+
+# ---- segmenters
+
+
+def test_hull_covers_eyes_mouth_and_forehead_not_hair():
+    points, photo = face_points(), gradient(220, 200)
+    matrix = align.crop_transform(points, 128, 1.0)
+    mask = build(SEGMENTERS, {"name": "landmark_hull"}, "s").segment(View(photo, points, matrix, 128))
+    assert set(np.unique(mask)) == {0, 255}
+    inner = align.apply(matrix, points[17:]).round().astype(int)
+    assert (mask[inner[:, 1], inner[:, 0]] == 255).all()
+    top = points[36:48].mean(0) - [0, 1.5 * (points[33, 1] - points[36:48, 1].mean())]
+    for offset, value in ((3, 255), (-3, 0)):
+        x, y = align.apply(matrix, np.add(top, [0, offset])[None])[0].round().astype(int)
+        assert mask[y, x] == value
+
+
+def test_fill_has_the_polygons_area():
+    square = np.array([[9.5, 9.5], [29.5, 9.5], [29.5, 39.5], [9.5, 39.5]])
+    assert (fill(square, 50) == 255).sum() == pytest.approx(600, rel=0.05)
+    angle = np.linspace(0, 2 * np.pi, 200)[:, None]
+    disc = 32 + 20 * np.hstack([np.cos(angle), np.sin(angle)])
+    assert (fill(disc, 64) == 255).sum() == pytest.approx(np.pi * 400, rel=0.02)
+
+
+def test_given_masks_follow_the_crop():
+    points, photo = face_points(), gradient(220, 200)
+    matrix = align.crop_transform(points, 64)
+    left_half = np.zeros((220, 200), bool)
+    left_half[:, :100] = True
+    given = build(SEGMENTERS, {"name": "given"}, "s")
+    mask = given.segment(View(photo, points, matrix, 64, left_half))
+    assert (mask[20:44, 8:28] == 255).all()
+    assert (mask[:, 40:] == 0).all()
+    with pytest.raises(FgError, match="no mask file"):
+        given.segment(View(photo, points, matrix, 64))
+
+
+def test_segmenter_arguments_are_checked():
+    with pytest.raises(UsageError, match=r"s: forehead: expected 0.5 to 2.5 .*, found 9"):
+        build(SEGMENTERS, {"name": "landmark_hull", "forehead": 9}, "s")
+
+
+def test_overlay_draws_outline_and_dots():
+    image, points = np.full((32, 32, 3), 90, np.uint8), np.full((68, 2), 15.5)
+    mask = np.zeros((32, 32), np.uint8)
+    mask[8:24, 8:24] = 255
+    tile = overlay(image, mask, points, 64)
+    assert tile.shape == (64, 64, 3)
+    assert (tile[16, 16:48] == [0, 230, 90]).all()
+    assert (tile[31, 31] == [255, 60, 60]).all()
+    assert (tile[4, 4] == 90).all()
+
+
+# ---- dlib
+
+
+@pytest.fixture(scope="module")
+def dlib():
+    return build(ANALYSERS, {"name": "dlib"}, "preprocess.analyser")
+
+
+@pytest.mark.parametrize("photo", [0, 20, 100, 205, 310, 399])
+def test_dlib_finds_one_plausible_face_in_orl(dlib, photo):
+    image = decode(orl().photos[photo].path)
+    (face,) = dlib.analyse(image)
+    assert face.flaw == ""
+    left, right, mouth = (face.landmarks[s].mean(0) for s in (slice(36, 42), slice(42, 48), slice(48, 68)))
+    assert 18 < right[0] - left[0] < 45
+    assert abs(right[1] - left[1]) < 8
+    assert 18 < mouth[1] - (left[1] + right[1]) / 2 < 45
+    assert face.box[0] < left[0] < right[0] < face.box[2]
+
+
+def test_dlib_gives_the_mirror_image_the_mirrored_landmarks(dlib):
+    image = decode(orl().photos[12].path)
+    (face,), (mirrored,) = dlib.analyse(image), dlib.analyse(image[:, ::-1])  # the second is not contiguous
+    back = mirrored.landmarks[MIRROR] * [-1, 1] + [image.shape[1] - 1, 0]
+    assert np.abs(back - face.landmarks).mean() < 1.0
+
+
+def test_dlib_scale_does_not_move_landmarks(dlib):
+    image = decode(orl().photos[12].path)
+    (face,), (large,) = dlib.analyse(image), dlib.analyse(np.repeat(np.repeat(image, 12, 0), 12, 1))
+    assert np.abs((large.landmarks + 0.5) / 12 - 0.5 - face.landmarks).mean() < 1.0
+
+
+def test_dlib_finds_nothing_in_a_landscape(dlib):
+    assert dlib.analyse(gradient(240, 320)) == []
+
+
+def test_dlib_finds_five(dlib):
+    photos = [decode(orl().photos[i].path) for i in (0, 20, 40, 60, 110)]
+    assert len(dlib.analyse(np.hstack(photos))) == 5
+
+
+def test_absent_models_say_what_to_install(monkeypatch):
+    monkeypatch.setattr("fgcli.faces.dlib_analyser.find_spec", lambda _: None)
+    with pytest.raises(FgError, match="face-recognition-models"):
+        build(ANALYSERS, {"name": "dlib"}, "preprocess.analyser")

@@ -1,0 +1,365 @@
+"""The stage: counts, splits, bad inputs, equal bytes, and runs that were killed."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from test_faces import huge
+
+from fgcli.artifacts import FACES, load
+from fgcli.config import section
+from fgcli.datasets.openpeople import openpeople
+from fgcli.datasets.orl import orl
+from fgcli.errors import FgError, UsageError
+from fgcli.faces import chunks
+from fgcli.stages.preprocess import Params, plan, run
+
+DEFAULTS = {
+    "datasets": [{"name": "orl"}],
+    "size": 32,
+    "framing": 0.8,
+    "analyser": {"name": "dlib"},
+    "segmenter": {"name": "landmark_hull", "forehead": 1.5},
+    "face": "only",
+    "on_bad": "skip",
+    "max_megapixels": 50,
+    "min_px": 32,
+    "val": 0.1,
+    "test": 0.15,
+    "max_rejected": 0.9,
+    "processes": 1,
+}
+
+
+def params(**changes) -> Params:
+    return section({"preprocess": DEFAULTS | changes}, "preprocess", Params)
+
+
+def folder_params(folder: Path, changes: dict | None = None, **arguments) -> Params:
+    return params(datasets=[{"name": "image_folder", "path": str(folder), **arguments}], **(changes or {}))
+
+
+@pytest.fixture
+def shots(tmp_path):
+    """Six ORL photos of three people, in two folders."""
+    photos = orl().photos
+    for i in (0, 1, 100, 101, 200, 201):
+        folder = tmp_path / "shots" / ("early" if i % 2 == 0 else "late")
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.open(photos[i].path).save(folder / f"{i:03d}.png")
+    return tmp_path / "shots"
+
+
+def colour_face(path: Path) -> None:
+    photo = openpeople().photos[0]
+    Image.open(photo.path).crop(photo.box).save(path)
+
+
+def test_rows_say_where_they_come_from(shots, tmp_path):
+    colour_face(shots / "colour.png")
+    labels = tmp_path / "labels.csv"
+    labels.write_text("file,smiling,identity\nearly/000.png,1,a\nlate/001.png,0,a\nearly/100.png,,b\n")
+    out = tmp_path / "out/faces.h5"
+    found = run(out, tmp_path / "out/faces.png", params=folder_params(shots, attributes=str(labels)))
+    faces = load(out, FACES)
+    assert found["rows"] == len(faces["images"]) == 7
+    assert faces["source"].tolist()[:2] == ["image_folder/colour.png", "image_folder/early/000.png"]
+    assert faces.meta["attribute_names"] == ["smiling", "colour"]
+    assert faces["attributes"].tolist()[:3] == [[-1, 1], [1, 0], [-1, 0]]
+    assert faces["identity"].tolist() == [-1, 0, 1, -1, 0, -1, -1]
+    assert found["attributes"]["colour"] == {"yes": 1, "no": 6}
+    assert sum(found["splits"].values()) == 7
+    assert set(np.unique(faces["masks"])) == {0, 255}
+    assert "research" not in str(faces.meta["datasets"])
+    assert "exclude commercial use" in faces.meta["analyser"]["notice"]
+    with Image.open(tmp_path / "out/faces.png") as sheet:
+        assert sheet.size == (7 * 130 - 2, 128)
+    assert sorted(p.name for p in out.parent.iterdir()) == ["faces.h5", "faces.png"]
+
+
+def test_crops_can_be_found_in_their_photos(shots, tmp_path):
+    run(tmp_path / "faces.h5", tmp_path / "s.png", params=folder_params(shots))
+    faces = load(tmp_path / "faces.h5")
+    photo = np.asarray(Image.open(shots / "early/000.png"), float)
+    back = np.linalg.inv(np.vstack([faces["crop"][0], [0, 0, 1]]))
+    x, y, _ = (back @ [16, 16, 1]).round().astype(int)
+    assert photo[y - 1 : y + 2, x - 1 : x + 2].mean() == pytest.approx(faces["images"][0, 16, 16, 0], abs=25)
+    eyes = faces["landmarks"][:, 36:48].mean(1)
+    assert eyes == pytest.approx(np.tile([15.5, 13.5], (6, 1)), abs=3)
+
+
+def test_two_data_sets_are_united(tmp_path, monkeypatch):
+    import fgcli.datasets.openpeople as people
+    import fgcli.datasets.orl as faces_of_orl
+
+    rows = people.annotation_rows
+    monkeypatch.setattr(people, "annotation_rows", lambda name: rows(name)[:2] + rows(name)[21:22])
+    monkeypatch.setattr(faces_of_orl, "annotation_rows", lambda name: rows(name)[:2] + rows(name)[10:11])
+    both = params(datasets=[{"name": "openpeople"}, {"name": "orl"}])
+    run(tmp_path / "faces.h5", tmp_path / "s.png", params=both)
+    faces = load(tmp_path / "faces.h5")
+    names = faces.meta["attribute_names"]
+    assert names[-1] == "colour"
+    assert len(set(names)) == len(names)
+    assert faces["identity"].tolist() == [0, 0, 1, 2, 2, 3]
+    assert faces["attributes"][:, names.index("colour")].tolist() == [1, 1, 1, 0, 0, 0]
+    assert faces["attributes"][:, names.index("hand_on_face")].tolist() == [0, 0, 0, -1, -1, -1]
+    assert [d["name"] for d in faces.meta["datasets"]] == ["openpeople", "orl"]
+
+
+def spoil(folder: Path) -> None:
+    """One bad file of each kind, and photos with no face and with five."""
+    (folder / "text.jpg").write_text("no picture")
+    Image.open(orl().photos[5].path).convert("CMYK").save(folder / "cmyk.jpg")
+    Image.new("RGB", (1, 1)).save(folder / "dot.png")
+    huge(folder / "huge.png")
+    whole = folder / "cut.jpg"
+    Image.open(openpeople().photos[0].path).save(whole)
+    whole.write_bytes(whole.read_bytes()[:20000])
+    Image.new("RGB", (200, 200), (20, 90, 20)).save(folder / "meadow.png")
+    five = [np.asarray(Image.open(orl().photos[i].path)) for i in (0, 20, 40, 60, 110)]
+    Image.fromarray(np.hstack(five)).save(folder / "five.png")
+
+
+REASONS = {
+    "cmyk.jpg": "CMYK photo",
+    "cut.jpg": "truncated JPEG",
+    "dot.png": "1x1 px, smaller",
+    "five.png": "5 faces found, expected one",
+    "huge.png": "20000x20000 px, larger",
+    "meadow.png": "no face found",
+    "text.jpg": "not an image",
+}
+
+
+def test_every_bad_photo_is_a_rejected_row(shots, tmp_path, capsys):
+    spoil(shots)
+    found = run(tmp_path / "faces.h5", tmp_path / "s.png", params=folder_params(shots))
+    assert (found["rows"], found["rejected"]) == (6, 7)
+    faces = load(tmp_path / "faces.h5")
+    reasons = dict(zip(faces["rejected/source"].tolist(), faces["rejected/reason"].tolist(), strict=True))
+    assert set(reasons) == {f"image_folder/{name}" for name in REASONS}
+    for name, reason in REASONS.items():
+        assert reasons[f"image_folder/{name}"].startswith(reason)
+    assert "7 of 13 photos rejected: 1 x" in capsys.readouterr().err
+
+
+def test_fix_and_largest_take_what_can_be_taken(shots, tmp_path):
+    spoil(shots)
+    found = run(
+        tmp_path / "f.h5", tmp_path / "s.png", params=folder_params(shots, {"on_bad": "fix", "face": "largest"})
+    )
+    rejected = load(tmp_path / "f.h5")["rejected/source"].tolist()
+    assert found["rows"] == 8
+    assert [r.split("/")[1] for r in rejected] == ["cut.jpg", "dot.png", "huge.png", "meadow.png", "text.jpg"]
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_fail_lists_all_bad_files_and_writes_nothing(shots, tmp_path, monkeypatch, processes):
+    spoil(shots)
+    monkeypatch.setattr(chunks, "ROWS", 5)
+    out = tmp_path / "out/faces.h5"
+    with pytest.raises(FgError, match="found 5 bad") as caught:
+        run(out, tmp_path / "s.png", params=folder_params(shots, {"on_bad": "fail", "processes": processes}))
+    assert all(name in str(caught.value) for name in ("cmyk.jpg", "cut.jpg", "dot.png", "huge.png", "text.jpg"))
+    assert not out.exists()
+    assert not list(tmp_path.rglob("*.npz"))
+    assert not list(tmp_path.rglob("*.part"))
+
+
+def test_too_many_rejected(shots, tmp_path):
+    spoil(shots)
+    with pytest.raises(FgError, match=r"at most 10% of 13 photos rejected, found 7 .*1 x no face found"):
+        run(tmp_path / "faces.h5", tmp_path / "s.png", params=folder_params(shots, {"max_rejected": 0.1}))
+    assert not (tmp_path / "faces.h5").exists()
+
+
+def test_no_face_at_all(tmp_path):
+    (tmp_path / "p").mkdir()
+    Image.new("RGB", (200, 200)).save(tmp_path / "p/black.png")
+    with pytest.raises(FgError, match="expected faces in 1 photos, found none: 1 x no face found"):
+        run(tmp_path / "f.h5", tmp_path / "s.png", params=folder_params(tmp_path / "p", {"max_rejected": 1.0}))
+
+
+def test_outputs_that_cannot_be_written(shots, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(FgError, match=r"expected a folder that can be written"):
+        run(tmp_path / "file/faces.h5", tmp_path / "s.png", params=folder_params(shots))
+
+
+def test_no_room(shots, tmp_path, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10, 10, 0))
+    with pytest.raises(FgError, match="free disk"):
+        run(tmp_path / "faces.h5", tmp_path / "s.png", params=folder_params(shots))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"sise": 64}, "preprocess.sise: unknown key .did you mean 'size'"),
+        ({"size": 4}, "preprocess.size"),
+        ({"face": "biggest"}, "preprocess.face"),
+        ({"datasets": []}, "preprocess.datasets"),
+        ({"val": 0.5, "test": 0.5}, "a sum below 1, found 1"),
+        ({"datasets": [{"name": "orl"}, {"name": "orl"}]}, "found 'orl' twice"),
+        ({"datasets": [{"name": "orl", "path": "x"}]}, "preprocess.datasets.0.path: unknown key"),
+        ({"analyser": {"name": "dlip"}}, "did you mean 'dlib'"),
+    ],
+)
+def test_params_are_checked(tmp_path, changes, message):
+    with pytest.raises(UsageError, match=message):
+        run(tmp_path / "faces.h5", tmp_path / "s.png", params=params(**changes))
+
+
+def test_given_masks(shots, tmp_path):
+    masks = tmp_path / "masks"
+    for photo in shots.rglob("*.png"):
+        mask = np.zeros((112, 92), np.uint8)
+        mask[:, :46] = 255
+        there = masks / photo.relative_to(shots)
+        there.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(mask).save(there)
+    (masks / "late/201.png").unlink()
+    Image.new("L", (50, 20)).save(masks / "late/101.png")
+    run(
+        tmp_path / "f.h5",
+        tmp_path / "s.png",
+        params=folder_params(shots, {"segmenter": {"name": "given"}}, masks=str(masks)),
+    )
+    faces = load(tmp_path / "f.h5")
+    assert len(faces["masks"]) == 4
+    assert 0.2 < (faces["masks"] > 0).mean() < 0.8
+    reasons = dict(zip(faces["rejected/source"].tolist(), faces["rejected/reason"].tolist(), strict=True))
+    assert "no mask file" in reasons["image_folder/late/201.png"]
+    assert "has not the proportions" in reasons["image_folder/late/101.png"]
+
+
+def test_plan_writes_nothing(shots, tmp_path):
+    found = plan(tmp_path / "out/faces.h5", tmp_path / "s.png", params=folder_params(shots))
+    assert found["photos"] == {"image_folder": 6}
+    assert found["disk_mb"] > 0
+    assert not (tmp_path / "out").exists()
+
+
+# ---- equal bytes, whatever happened
+
+
+def test_equal_bytes_for_any_number_of_processes(shots, tmp_path, monkeypatch):
+    spoil(shots)
+    run(tmp_path / "a.h5", tmp_path / "a.png", params=folder_params(shots))
+    monkeypatch.setattr(chunks, "ROWS", 3)
+    run(tmp_path / "b.h5", tmp_path / "b.png", params=folder_params(shots, {"processes": 2}))
+    assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+
+def interrupted(monkeypatch, after: int):
+    """Makes the run stop with an error after some chunks; returns what counts the chunks cut."""
+    real, done = chunks.cut, []
+
+    def cut(cutter, chunk):
+        if len(done) == after:
+            raise KeyboardInterrupt
+        done.append(chunk.first)
+        return real(cutter, chunk)
+
+    monkeypatch.setattr(chunks, "cut", cut)
+    return done
+
+
+def test_an_interrupted_run_goes_on(shots, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(chunks, "ROWS", 2)
+    run(tmp_path / "whole.h5", tmp_path / "whole.png", params=folder_params(shots))
+    out, sheet = tmp_path / "faces.h5", tmp_path / "faces.png"
+    with monkeypatch.context() as patch:
+        interrupted(patch, 2)
+        with pytest.raises(KeyboardInterrupt):
+            run(out, sheet, params=folder_params(shots))
+    assert not out.exists()
+    with monkeypatch.context() as patch:
+        done = interrupted(patch, 99)
+        run(out, sheet, params=folder_params(shots))
+    assert done == [4]
+    assert "going on after 4 of 6 photos" in capsys.readouterr().err
+    assert out.read_bytes() == (tmp_path / "whole.h5").read_bytes()
+    assert sheet.read_bytes() == (tmp_path / "whole.png").read_bytes()
+    assert not (tmp_path / ".faces.work").exists()
+
+
+@pytest.mark.parametrize("how", ["params", "photo", "no resume"])
+def test_old_work_is_not_taken_up(shots, tmp_path, monkeypatch, how):
+    monkeypatch.setattr(chunks, "ROWS", 2)
+    out, sheet = tmp_path / "faces.h5", tmp_path / "faces.png"
+    with monkeypatch.context() as patch:
+        interrupted(patch, 2)
+        with pytest.raises(KeyboardInterrupt):
+            run(out, sheet, params=folder_params(shots))
+    if how == "photo":
+        Image.open(shots / "late/001.png").save(shots / "early/000.png")
+    done = interrupted(monkeypatch, 99)
+    changes = {"framing": 0.9} if how == "params" else {}
+    run(out, sheet, params=folder_params(shots, changes), resume=how != "no resume")
+    assert done == [0, 2, 4]
+
+
+SCRIPT = """
+import sys, json
+from pathlib import Path
+from fgcli.faces import chunks
+from fgcli.stages.preprocess import Params, run
+
+if __name__ == "__main__":
+    chunks.ROWS = 4
+    run(Path(sys.argv[1]), Path(sys.argv[2]), params=Params.model_validate(json.loads(sys.argv[3])))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="counts processes in /proc")
+def test_kill_9_leaves_no_workers_and_nothing_half(tmp_path, monkeypatch, capsys):
+    photos = tmp_path / "shots"
+    photos.mkdir()
+    for i, photo in enumerate(orl().photos[:48]):
+        shutil.copy(photo.path, photos / f"{i:03d}.pgm")
+    out, sheet, script = tmp_path / "faces.h5", tmp_path / "faces.png", tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    two = folder_params(photos, {"processes": 2})
+    process = subprocess.Popen([sys.executable, str(script), str(out), str(sheet), two.model_dump_json()])
+    while not list(tmp_path.rglob("*.npz")):
+        assert process.poll() is None
+        time.sleep(0.01)
+    workers = children(process.pid)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert len(workers) >= 2
+    assert not out.exists()
+    for _ in range(1000):
+        if not any(Path(f"/proc/{worker}").exists() for worker in workers):
+            break
+        time.sleep(0.01)
+    else:
+        pytest.fail("workers outlived their parent")
+    monkeypatch.setattr(chunks, "ROWS", 4)
+    one = folder_params(photos)
+    run(out, sheet, params=one)
+    assert "going on after" in capsys.readouterr().err
+    run(tmp_path / "whole.h5", tmp_path / "whole.png", params=one)
+    assert out.read_bytes() == (tmp_path / "whole.h5").read_bytes()
+
+
+def children(pid: int) -> list[int]:
+    found = []
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = status.read_text().rsplit(")", 1)[1].split()
+        except OSError:
+            continue
+        if int(fields[1]) == pid:
+            found.append(int(status.parent.name))
+    return found
