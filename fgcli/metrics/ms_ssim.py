@@ -37,7 +37,7 @@ class MSSSIM(Paired):
         if count == 0:
             raise FgError(f"ms_ssim: expected images of at least {WINDOW} px, found {image_shape[1:]}; use larger ones")
         self.name = "ms_ssim" if count == len(WEIGHTS) else f"ms_ssim_{count}"
-        self.weights = torch.tensor(WEIGHTS[:count], dtype=torch.float64) / sum(WEIGHTS[:count])
+        self.weights = torch.tensor(WEIGHTS[:count], dtype=torch.float32) / sum(WEIGHTS[:count])
 
     @property
     def protocol(self) -> dict[str, Any]:
@@ -53,4 +53,8 @@ class MSSSIM(Paired):
     def score(self, reference: np.ndarray, composite: np.ndarray, mask: np.ndarray) -> np.ndarray:
         """MS-SSIM of each image."""
         x, y = unit(composite), unit(reference)
-        return piq.multi_scale_ssim(x, y, WINDOW, data_range=1.0, reduction="none", scale_weights=self.weights).numpy()
+        return (
+            piq.multi_scale_ssim(x, y, WINDOW, data_range=1.0, reduction="none", scale_weights=self.weights)
+            .double()
+            .numpy()
+        )

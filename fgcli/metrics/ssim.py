@@ -41,7 +41,7 @@ class SSIM(Paired):
 
     def score(self, reference: np.ndarray, composite: np.ndarray, mask: np.ndarray) -> np.ndarray:
         """Mean of the map on the mask; a mask within half a window of the border alone has no place."""
-        values = ssim_map(unit(reference), unit(composite), 1.0, WINDOW, SIGMA).mean(1).numpy()
+        values = ssim_map(unit(reference), unit(composite), 1.0, WINDOW, SIGMA).mean(1).double().numpy()
         edge = WINDOW // 2
         inner = mask[:, edge : mask.shape[1] - edge, edge : mask.shape[2] - edge]
         return np.where(inner.any((1, 2)), face_mean(values, inner), np.nan)

@@ -42,4 +42,4 @@ class VIF(Paired):
 
     def score(self, reference: np.ndarray, composite: np.ndarray, mask: np.ndarray) -> np.ndarray:
         """VIF of each image: it is not symmetric, the distorted image comes first."""
-        return piq.vif_p(unit(composite), unit(reference), data_range=1.0, reduction="none").numpy()
+        return piq.vif_p(unit(composite), unit(reference), data_range=1.0, reduction="none").double().numpy()

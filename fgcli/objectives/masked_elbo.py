@@ -53,7 +53,7 @@ class MaskedELBO(nn.Module):
             raise ValueError("masked_elbo expects weights >= 0 and at least one of ssim, l1, l2 above 0")
         self.generator, self.mask, self.legacy_sampling = generator, mask, legacy_sampling
         self.weights = {name: weight for name, weight in weights.items() if weight}
-        unused = () if mask else tuple(generator.mask_decoder.parameters())
+        unused = () if {"bce", "dice"} & self.weights.keys() else tuple(generator.mask_decoder.parameters())
         trained = [p for p in generator.parameters() if all(p is not u for u in unused)]
         self.phases = [Phase("vae", trained, self.loss, self.weights)]
 

@@ -19,7 +19,9 @@ class Params(Section):
     """Seed of the starts."""
 
 
-def run(latents: Path = Path("out/latents.h5"), output: Path = Path("out/density.h5"), *, params: Params) -> dict[str, Any]:
+def run(
+    latents: Path = Path("out/latents.h5"), output: Path = Path("out/density.h5"), *, params: Params
+) -> dict[str, Any]:
     """Fits each density on the training rows and scores it on the others."""
     from fgcli import artifacts
     from fgcli.densities import DENSITIES

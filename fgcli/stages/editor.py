@@ -23,7 +23,9 @@ class Params(Section):
     """Seed of the draws."""
 
 
-def run(latents: Path = Path("out/latents.h5"), output: Path = Path("out/editor.h5"), *, params: Params) -> dict[str, Any]:
+def run(
+    latents: Path = Path("out/latents.h5"), output: Path = Path("out/editor.h5"), *, params: Params
+) -> dict[str, Any]:
     """Fits on the training rows, scores on the test rows."""
     from fgcli import artifacts
     from fgcli.editors import EDITORS

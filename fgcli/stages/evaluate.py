@@ -73,13 +73,16 @@ def run(
     data = _load(faces, generator, latents, density, params, result)
     drawn = densities.load(density) if density else {}
     landmarks = _mean_landmarks(faces, data.train)
-    images = (2 * len(data.models) + 1) * len(data.held) + (1 + len(data.models) + len(drawn)) * params.samples
-    total = images + len(data.models) * len(data.held)
-    with DlibEmbedding(landmarks) as embedder, progress("evaluate", total, unit="images") as advance:
+    with DlibEmbedding(landmarks) as embedder:
         create = _creator(params, data, embedder, result)
         distances = create("distribution")  # before the work: a mistake in params shows now
-        _reconstruction(data, create, params, result, advance)
-        _distribution(data, distances, drawn, params, result, advance)
+        total = len(data.models) * len(data.held)
+        if distances:
+            total += (1 + 2 * len(data.models)) * len(data.held)
+            total += (len(data.models) + len(drawn)) * params.samples + min(params.samples, len(data.train))
+        with progress("evaluate", total, unit="images") as advance:
+            _reconstruction(data, create, params, result, advance)
+            _distribution(data, distances, drawn, params, result, advance)
     result.protocols |= {"split": params.split, "seed": params.seed, "left_out": result.left_out}
     inputs = {"faces": faces, "generator": generator, "latents": latents} | ({"density": density} if density else {})
     _write(result, data, output, metrics, protocols, params, inputs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,8 +128,7 @@ def interpolate(
     people = subjects(what, face, generator, latents, model)
     times = np.linspace(0, 1, frames)
     rows = [
-        decoded(model, np.stack([PATHS[path](a.code, b.code, t) for t in times]))
-        for a, b in zip(people, people[1:], strict=False)
+        decoded(model, np.stack([PATHS[path](a.code, b.code, t) for t in times])) for a, b in itertools.pairwise(people)
     ]
     grid.save_png(output, grid.sheet(rows, scale=enlarge(model)))
     return {"output": str(output), "pairs": len(rows), "frames": frames, "path": path}
@@ -221,8 +221,8 @@ def whole_photos(person: Subject, plain: np.ndarray, changed: list[np.ndarray], 
     results = []
     for picture in changed:
         change = picture.astype(np.float32) - plain
-        smooth = [np.asarray(Image.fromarray(c).resize(size, Image.Resampling.BICUBIC)) for c in change.transpose(2, 0, 1)]
-        crop = np.clip(fine + np.stack(smooth, 2), 0, 255).astype(np.uint8)
+        bands = [Image.fromarray(c).resize(size, Image.Resampling.BICUBIC) for c in change.transpose(2, 0, 1)]
+        crop = np.clip(fine + np.stack(bands, 2), 0, 255).astype(np.uint8)
         results.append(paste_back(photo, crop, matrix, mask))
     return grid.sheet([[shrunk(p) for p in (photo, *results)]], [], ["photo", *(f"{s:+g}" for s in strengths)])
 

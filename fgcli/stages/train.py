@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from fgcli.training import Loop
     from fgcli.training.devices import Compute
-    from fgcli.training.session import RunFolder
     from fgcli.training.session import Session
+
 
 class AugmentParams(Section):
     """How far training pictures may stray."""
@@ -35,6 +35,8 @@ class AugmentParams(Section):
     """Largest relative change of brightness and contrast."""
     tint: Annotated[float, Field(ge=0, le=1)]
     """Largest relative change of each colour channel."""
+    mix: Annotated[float, Field(ge=0, le=1)]
+    """Largest share of another face of the batch."""
 
 
 class Params(Section):
@@ -123,7 +125,9 @@ def run(
     about = artifacts.load(faces, artifacts.FACES, ("split",))
     splits = about["split"]
     if not (splits == 0).any():
-        raise FgError(f"{faces}: expected rows of the train split, found none; lower preprocess.val and preprocess.test")
+        raise FgError(
+            f"{faces}: expected rows of the train split, found none; lower preprocess.val and .test"
+        )
     if params.threads:
         torch.set_num_threads(params.threads)
     torch.manual_seed(params.seed)
@@ -136,6 +140,8 @@ def run(
         generator.fit(images[splits == 0])
         ema = generator.state_dict()
     else:
+        if hasattr(generator, "start"):
+            generator.start(images[splits == 0])
         session = make_session(params, generator, compute, images, masks, splits)
         ema, history, kept = session.train(RunFolder(folder, fingerprint(params, faces)), resume)
         training |= kept
@@ -159,7 +165,6 @@ def make_generator(params: Params, shape: tuple[int, ...]) -> Any:
 
     _, h, w, c = shape
     return build(GENERATORS, params.generator, "train.generator", image_shape=(c, h, w))
-
 
 
 def make_session(

@@ -21,6 +21,7 @@ class Augment:
         rotate: largest rotation, radians.
         light: largest relative change of brightness and of contrast.
         tint: largest relative change of each colour channel.
+        mix: largest share of another face of the batch (mixup; Zhang et al. 2018).
     """
 
     flip: float = 0.0
@@ -29,6 +30,7 @@ class Augment:
     rotate: float = 0.0
     light: float = 0.0
     tint: float = 0.0
+    mix: float = 0.0
 
     def __call__(self, images: Tensor, masks: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
         """Images (n, c, h, w) in [-1, 1] and masks (n, 1, h, w) in {0, 1}, both strayed; rng on the CPU."""
@@ -41,6 +43,10 @@ class Augment:
         elif self.flip:
             flips = (torch.rand(n, generator=rng) < self.flip).to(device)[:, None, None, None]
             images, masks = torch.where(flips, images.flip(3), images), torch.where(flips, masks.flip(3), masks)
+        if self.mix:
+            share = (self.mix * torch.rand(n, generator=rng))[:, None, None, None].to(device)
+            images = images.lerp(images.roll(1, 0), share)
+            masks = (masks.lerp(masks.roll(1, 0), share) > 0.5).float()
         if self.light or self.tint:
             gain = 1 + self.light * uniform(n, 1, rng) + self.tint * uniform(n, 3, rng)
             offset = self.light * uniform(n, 1, rng)

@@ -1,0 +1,81 @@
+"""What the picture sections are made of, and which faces they show."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fgcli.reports.chroma import GREY_BELOW, chroma
+
+Decode = Callable[[np.ndarray], list[np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Material:
+    """Faces, codes and what can be done with codes.
+
+    Attributes:
+        images: uint8 (n, h, w, 3), read row by row. masks: uint8 (n, h, w), 255 on the face.
+        source: (n,) name of each photo. identity: (n,) person, -1 unknown. split: (n,) 0 train, 1 val, 2 test.
+        attributes: (n, k) 1 has it, 0 has it not, -1 unknown. names: of the k attributes.
+        codes: (n, l, d) of the generator. error: (n,) of the reconstruction.
+        held: rows of the held-out faces, which the sections show.
+        decode: pictures (h, w, 3) of codes. decode_masks: their predicted masks as pictures; none if it has no
+            mask decoder. baseline: pictures of rows, by eigenfaces of equal code size.
+        blend: the code at t in [0, 1] between two.
+        editors: by label; edit(codes, attribute, strength).
+    """
+
+    images: np.ndarray
+    masks: np.ndarray
+    source: np.ndarray
+    identity: np.ndarray
+    split: np.ndarray
+    attributes: np.ndarray
+    names: list[str]
+    codes: np.ndarray
+    error: np.ndarray
+    held: np.ndarray
+    decode: Decode
+    decode_masks: Decode | None
+    baseline: Decode
+    blend: Callable[[np.ndarray, np.ndarray, float], np.ndarray]
+    editors: Mapping[str, Any]
+
+    def people(self, rows: np.ndarray) -> list[np.ndarray]:
+        """`rows` person by person; a face of an unknown person is a person of its own."""
+        who = self.identity[rows].astype(np.int64)
+        who = np.where(who < 0, -1 - np.arange(len(rows)), who)
+        return [rows[who == person] for person in dict.fromkeys(who.tolist())]
+
+    def typical(self, rows: np.ndarray, count: int) -> list[int]:
+        """One of `rows` per person, the one of median error, for `count` people evenly spread."""
+        chosen = [int(own[np.argsort(self.error[own], kind="stable")[len(own) // 2]]) for own in self.people(rows)]
+        return [chosen[i] for i in spread(len(chosen), count)]
+
+    def grey(self, rows: np.ndarray) -> np.ndarray:
+        """Those of `rows` whose photos have no colour."""
+        return rows[chroma(self.images[rows], self.masks[rows]) < GREY_BELOW] if len(rows) else rows
+
+    def editable(self, attribute: str, count: int) -> list[int]:
+        """Held-out people without the attribute to edit: mostly grey ones, the others in colour."""
+        has = self.attributes[self.held, self.names.index(attribute)]
+        rows = self.held[has == 0] if (has == 0).any() else self.held
+        grey = self.grey(rows)
+        colour = np.setdiff1d(rows, grey)
+        wanted = min(count - count // 3, len(self.people(grey)))
+        chosen = self.typical(grey, wanted)
+        chosen += self.typical(colour, count - len(chosen))
+        return chosen
+
+    def label(self, row: int) -> str:
+        """What a row is called: its photo."""
+        return str(self.source[row])
+
+
+def spread(n: int, count: int) -> list[int]:
+    """At most `count` of 0..n-1, evenly spread, the first among them."""
+    return [i * n // count for i in range(count)] if n > count > 0 else list(range(n if count > 0 else 0))

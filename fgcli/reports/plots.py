@@ -1,0 +1,78 @@
+"""Curves as small SVG drawings that take their colours from the page."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, NullFormatter
+
+INK, LINE = "#010203", "#040506"
+"""Stand-ins, replaced by the page's text and accent colours."""
+WIDE_RANGE = 20.0
+"""Ratio of the largest to the smallest value above which an axis is logarithmic."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One drawing and what it shows."""
+
+    name: str
+    svg: str
+    last: float
+    note: str = ""
+
+
+def curves(history: Mapping[str, np.ndarray]) -> list[Curve]:
+    """A drawing per term over `history["step"]`, the validation loss first; none when there is no history."""
+    if len(history.get("step", ())) == 0:
+        return []
+    steps = history["step"]
+    names = sorted((k for k in history if k != "step"), key=lambda k: (k != "validation", k == "learning_rate", k))
+    return [_curve(name, steps, np.asarray(history[name], np.float64)) for name in names]
+
+
+def _curve(name: str, steps: np.ndarray, values: np.ndarray) -> Curve:
+    known = np.isfinite(values)
+    best = int(np.nanargmin(values)) if name == "validation" and known.any() else None
+    note = f"lowest {values[best]:.4g} at step {steps[best]:.0f}" if best is not None else ""
+    return Curve(name, _draw(name, steps[known], values[known], best), float(values[-1]), note)
+
+
+def _draw(name: str, steps: np.ndarray, values: np.ndarray, best: int | None) -> str:
+    settings = {"svg.fonttype": "none", "svg.hashsalt": name, "font.family": "sans-serif", "font.size": 9}
+    colours = {k: INK for k in ("text.color", "axes.edgecolor", "xtick.color", "ytick.color", "axes.labelcolor")}
+    with rc_context({**settings, **colours}):
+        figure = Figure(figsize=(3.3, 1.7), layout="constrained")
+        canvas = FigureCanvasSVG(figure)
+        axes = figure.add_subplot()
+        axes.patch.set_visible(False)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.plot(steps, values, color=LINE, linewidth=1.6, marker="o" if len(steps) < 3 else "", markersize=3)
+        if best is not None:
+            axes.plot(steps[best], values[best], "o", color=LINE, markersize=5)
+        if len(values) and values.min() > 0 and values.max() > WIDE_RANGE * values.min():
+            axes.set_yscale("log")
+            axes.yaxis.set_minor_formatter(NullFormatter())
+        else:
+            axes.yaxis.set_major_locator(MaxNLocator(4))
+        axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+        axes.grid(axis="y", color=INK, alpha=0.12, linewidth=0.6)
+        axes.set_xlabel("step")
+        data = io.BytesIO()
+        figure.patch.set_visible(False)
+        canvas.print_svg(data, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    return _inline(data.getvalue().decode(), f"{name} over the steps of training")
+
+
+def _inline(svg: str, alt: str) -> str:
+    """The drawing for use inside HTML: no head, no ids that repeat, the page's colours."""
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.S)
+    svg = re.sub(r'<g id="[^"]*">', "<g>", svg).replace(INK, "currentColor").replace(LINE, "var(--accent)")
+    return svg.replace("<svg ", f'<svg role="img" aria-label="{alt}" ', 1).strip()

@@ -1,0 +1,190 @@
+"""The picture sections of the page: each function turns material into rows of pictures or tables of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from fgcli.reports.chroma import chroma
+from fgcli.reports.images import Picture, Row, picture, pictures_of
+from fgcli.reports.material import Material, spread
+
+COLUMNS = 7
+"""Faces side by side in tables of reconstructions."""
+CONTACT, CONTACT_PX = 24, 96
+"""Crops shown per split, and their side, px."""
+EDITED = 3
+"""Faces per edit strip."""
+FRAMES = 6
+"""Pictures from one face to the next."""
+MEASURED = 64
+"""Grey faces whose chroma is measured at most."""
+SHEETS, SHEET_PX = 3, 1052
+"""Sample sheets of the training shown at most, and their width, px."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """Faces of one split: counts, and crops with their masks."""
+
+    name: str
+    faces: int
+    people: int
+    pictures: list[Picture]
+
+
+@dataclass(frozen=True)
+class Strip:
+    """One editor method on one attribute: edited faces, and how much colour it gave to grey ones."""
+
+    method: str
+    matched: str
+    rows: list[Row]
+    chroma: list[float]
+
+
+@dataclass(frozen=True)
+class Edits:
+    """All methods on one attribute, at the same strengths, on the same faces."""
+
+    attribute: str
+    strengths: list[str]
+    strips: list[Strip]
+    grey: int
+    unedited: float
+    changes: list[tuple[str, dict[str, float]]]
+
+
+def headline(run: Material, count: int, attribute: str, method: str, strength: float) -> list[Row]:
+    """Per person: face, reconstruction, and with an editor the attribute added and taken away."""
+    rows = run.typical(run.held, count)
+    sets = [[run.images[r] for r in rows], run.decode(run.codes[rows])]
+    words = ["held-out photo", "reconstruction"]
+    if method:
+        sets += [run.decode(run.editors[method].edit(run.codes[rows], attribute, s)) for s in (strength, -strength)]
+        words += [f"{attribute} added", f"{attribute} taken away"]
+    return [
+        Row(run.label(r), pictures_of([s[i] for s in sets], [f"{run.label(r)}: {w}" for w in words]))
+        for i, r in enumerate(rows)
+    ]
+
+
+def contact(run: Material, crops: Mapping[str, Sequence[np.ndarray]], rows: Mapping[str, list[int]]) -> list[Split]:
+    """Crops with their masks' outlines, per split; `crops` are the pictures of `rows`."""
+    found = []
+    for i, name in enumerate(crops):
+        own = np.flatnonzero(run.split == i)
+        shown = [
+            picture(crop, f"crop of {run.label(row)}, its mask outlined", most=CONTACT_PX)
+            for crop, row in zip(crops[name], rows[name], strict=True)
+        ]
+        found.append(Split(name, len(own), len(run.people(own)), shown))
+    return found
+
+
+def contact_rows(split: np.ndarray, names: Sequence[str]) -> dict[str, list[int]]:
+    """The rows that the contact sheet shows, per split."""
+    own = {name: np.flatnonzero(split == i) for i, name in enumerate(names)}
+    return {name: [int(rows[i]) for i in spread(len(rows), CONTACT)] for name, rows in own.items()}
+
+
+def rejected(reasons: Sequence[str]) -> list[tuple[str, int]]:
+    """How often each reason was given, the most frequent first."""
+    return sorted(Counter(map(str, reasons)).items(), key=lambda pair: (-pair[1], pair[0]))
+
+
+def reconstructions(run: Material, rows: Sequence[int], notes: Sequence[str] = (), masks: bool = True) -> list[Row]:
+    """Columns of faces: photo, generator, eigenfaces, and the given and the predicted mask."""
+    chosen = np.asarray(rows, int)
+    table = {"photo": [run.images[r] for r in chosen], "generator": run.decode(run.codes[chosen])}
+    table["eigenfaces"] = run.baseline(chosen)
+    if masks:
+        table["given mask"] = [np.repeat(run.masks[r][..., None], 3, 2) for r in chosen]
+    if masks and run.decode_masks:
+        table["predicted mask"] = run.decode_masks(run.codes[chosen])
+    lines = [
+        Row(name, pictures_of(images, [f"{name} of {run.label(r)}" for r in chosen])) for name, images in table.items()
+    ]
+    if notes:
+        noted = [Picture(p.uri, p.alt, note) for p, note in zip(lines[0].pictures, notes, strict=True)]
+        lines[0] = Row(lines[0].label, noted)
+    return lines
+
+
+def extremes(run: Material, values: np.ndarray) -> tuple[list[Row], list[Row]]:
+    """The worst and the best held-out faces by `values` (n held-out), lower being better."""
+    known = np.flatnonzero(np.isfinite(values))
+    order = known[np.argsort(values[known], kind="stable")]
+    tables = []
+    for chosen in (order[::-1][:COLUMNS], order[:COLUMNS]):
+        rows = [int(run.held[i]) for i in chosen]
+        notes = [f"{values[i]:.3f} {run.label(r)}" for i, r in zip(chosen, rows, strict=True)]
+        tables.append(reconstructions(run, rows, notes, masks=False))
+    return tables[0], tables[1]
+
+
+def interpolations(run: Material, count: int) -> list[Row]:
+    """From each of `count` held-out people to the next: photo, frames, photo."""
+    rows = run.typical(run.held, count)
+    walks = []
+    for a, b in zip(rows, rows[1:], strict=False):
+        codes = np.stack([run.blend(run.codes[a], run.codes[b], t) for t in np.linspace(0, 1, FRAMES)])
+        frames = [run.images[a], *run.decode(codes), run.images[b]]
+        words = [f"photo {run.label(a)}", *(f"{i} of {FRAMES - 1} steps" for i in range(FRAMES)), f"photo {run.label(b)}"]
+        walks.append(Row(f"{run.label(a)} to {run.label(b)}", pictures_of(frames, words)))
+    return walks
+
+
+def edits(run: Material, attribute: str, strengths: Sequence[float], about: Mapping[str, Any]) -> Edits:
+    """Every method on the same faces, with the colour that it gave to grey ones at strength 1 and the highest."""
+    rows = run.editable(attribute, EDITED)
+    grey = run.grey(run.held)
+    grey = grey[spread(len(grey), MEASURED)]
+    marks = [f"{s:+g}".replace("-", "−").replace("+0", "0") for s in strengths]
+    before = run.decode(run.codes[grey]) if len(grey) else []
+    unedited = float(chroma(before, run.masks[grey]).mean()) if len(grey) else 0.0
+    strips, changes = [], []
+    for method, entry in about.items():
+        editor = run.editors[method]
+        pictures = [run.decode(editor.edit(run.codes[rows], attribute, s)) for s in strengths]
+        shown = [
+            Row(
+                run.label(r),
+                pictures_of(
+                    [run.images[r], *(at[i] for at in pictures)],
+                    [f"photo {run.label(r)}", *(f"{method}, {attribute} {m}" for m in marks)],
+                ),
+            )
+            for i, r in enumerate(rows)
+        ]
+        gained = [
+            float(chroma(run.decode(editor.edit(run.codes[grey], attribute, s)), run.masks[grey]).mean()) - unedited
+            for s in ((1.0, max(strengths)) if len(grey) else ())
+        ]
+        strips.append(Strip(method, ", ".join(entry["build"].get("match", [])), shown, gained))
+        changes.append((method, entry["scores"][attribute].get("change", {})))
+    return Edits(attribute, marks, strips, len(grey), unedited, changes)
+
+
+def samples(sets: Mapping[str, Sequence[np.ndarray]]) -> list[Row]:
+    """A block of faces per set."""
+    return [Row(name, pictures_of(images, [f"{name}, {i + 1}" for i in range(len(images))])) for name, images in sets.items()]
+
+
+def training_sheets(folder: Path) -> list[Picture]:
+    """The first, a middle and the last sample sheet that the training drew; none when there are none."""
+    paths = sorted(folder.glob("samples/*.png"))
+    chosen = sorted({0, len(paths) // 2, len(paths) - 1}) if paths else []
+    found = []
+    for path in [paths[i] for i in chosen][-SHEETS:]:
+        with Image.open(path) as page:
+            step = int(path.stem) if path.stem.isdigit() else path.stem
+            image = np.asarray(page.convert("RGB"))
+        found.append(picture(image, f"faces, reconstructions, masks and draws at step {step}", f"step {step}", SHEET_PX))
+    return found

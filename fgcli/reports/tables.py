@@ -1,0 +1,176 @@
+"""Numbers with what they mean: tables of metrics, probes and key figures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+MODELS = {"generator": "generator", "pca": "eigenfaces"}
+"""Models of metrics.json and what a reader calls them."""
+HIGHER = ("ssim", "ms_ssim", "vif", "identity", "identity_same")
+LOWER = ("l1", "l2", "lpips", "identity_distance", "frechet", "fid")
+WORDS = {
+    "l1": "mean absolute error",
+    "l2": "root mean squared error",
+    "ssim": "structural similarity",
+    "identity": "identity similarity",
+}
+KEYS = ("ssim", "l2", "identity")
+"""Metrics of reconstructions that head the page."""
+NOT_NUMBERS = {"images"}
+
+
+@dataclass(frozen=True)
+class Line:
+    """One metric or one set: the values of the models, the best of them, how many images, and how it was made."""
+
+    name: str
+    images: str
+    values: dict[str, float | None]
+    better: str
+    protocol: str
+    details: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def arrow(self) -> str:
+        """Which way is better."""
+        return {"higher": "↑", "lower": "↓"}.get(self.better, "")
+
+    @property
+    def best(self) -> str:
+        """The model with the best value; empty unless two have one and it is known which way is better."""
+        known = {k: v for k, v in self.values.items() if v is not None and k in MODELS}
+        if len(known) < 2 or not self.better or len(set(known.values())) == 1:
+            return ""
+        return (max if self.better == "higher" else min)(known, key=lambda k: known[k])
+
+
+@dataclass(frozen=True)
+class Table:
+    """Lines under one title, `columns` naming the values."""
+
+    title: str
+    note: str
+    columns: dict[str, str]
+    lines: list[Line]
+
+
+def better(metric: str) -> str:
+    """Whether "higher" or "lower" values of a metric are better; "" for one that is not known here."""
+    found = [(len(known), way) for way, names in (("higher", HIGHER), ("lower", LOWER)) for known in names
+             if metric == known or metric.startswith(known + "_")]  # fmt: skip
+    return max(found)[1] if found else ""
+
+
+def paired(numbers: Mapping[str, Any], protocols: Mapping[str, Any]) -> list[Table]:
+    """A table per mask of the metrics that compare each face with its reconstruction."""
+    models = numbers.get("reconstruction", {})
+    masks = list(dict.fromkeys(mask for entry in models.values() for mask in entry))
+    tables = []
+    for mask in masks:
+        entries = {m: models[m][mask] for m in models if mask in models[m]}
+        about = protocols.get("reconstruction", {})
+        lines = [_paired_line(name, entries, about.get(name, {})) for name in _metrics(entries)]
+        note = protocols.get("masks", {}).get(mask, "")
+        columns = {m: MODELS.get(m, m) for m in models}
+        tables.append(Table(mask.replace("_", " "), note, columns, lines))
+    return tables
+
+
+def _metrics(entries: Mapping[str, Mapping[str, float]]) -> list[str]:
+    names = dict.fromkeys(name for entry in entries.values() for name in entry)
+    return [n for n in names if n not in NOT_NUMBERS and not (n.endswith("_images") and n[: -len("_images")] in names)]
+
+
+def _paired_line(name: str, entries: Mapping[str, Mapping[str, float]], protocol: Mapping[str, Any]) -> Line:
+    counts = {str(int(e.get(f"{name}_images", e.get("images", 0)))) for e in entries.values()}
+    values = {model: entry.get(name) for model, entry in entries.items()}
+    return Line(name, " / ".join(sorted(counts)), values, better(name), *_protocol(protocol))
+
+
+def distribution(numbers: Mapping[str, Any], protocols: Mapping[str, Any]) -> list[Table]:
+    """A table per distance between sets of images."""
+    found = numbers.get("distribution", {})
+    counts = found.get("images", {})
+    return [
+        _distances(name, {k: v for k, v in entry.items()}, counts, protocols)
+        for name, entry in found.items()
+        if name != "images"
+    ]
+
+
+def _distances(
+    name: str, entry: Mapping[str, Mapping[str, float]], counts: Mapping[str, Any], protocols: Mapping[str, Any]
+) -> Table:
+    protocol = dict(protocols.get("distribution", {}).get(name, {}))
+    caveats = protocol.pop("caveats", {})
+    summary, details = _protocol(protocol)
+    lines = []
+    for chosen in dict.fromkeys(s for group in entry.values() for s in group):
+        groups = [g for g in entry if chosen in entry[g]]
+        n = sorted({str(counts.get(g, {}).get(chosen, "?")) for g in groups})
+        said = sorted({caveats.get(f"{g}/{chosen}", "") for g in groups} - {""})
+        values = {g: entry[g].get(chosen) for g in entry}
+        meaning = _meaning(chosen, groups, protocols.get("sets", {}))
+        lines.append(Line(chosen, " / ".join(n), values, better(name), meaning, {"note": "; ".join(said)} if said else {}))
+    columns = {g: MODELS.get(g, g) for g in entry}
+    extra = "; ".join(f"{k}: {v}" for k, v in details.items())
+    return Table(name, f"{summary}. {extra}" if extra else summary, columns, lines)
+
+
+def _meaning(chosen: str, groups: list[str], sets: Mapping[str, str]) -> str:
+    for key in (chosen, *(f"{g}/{chosen}" for g in groups)):
+        if key in sets:
+            return sets[key]
+    if chosen.startswith("samples_"):
+        return sets.get("samples_NAME", "").replace("NAME", chosen.removeprefix("samples_"))
+    return ""
+
+
+def _protocol(protocol: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
+    return str(protocol.get("value", "")), {k: plain(v) for k, v in protocol.items() if k != "value"}
+
+
+def plain(value: Any) -> str:
+    """A value of a protocol as text."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{k} {plain(v)}" for k, v in value.items())
+    return ", ".join(map(plain, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def key_numbers(paired_tables: list[Table], distances: list[Table]) -> list[Line]:
+    """The few lines that head the page: reconstructions on the given mask, and the last set of samples."""
+    first = {line.name: line for line in paired_tables[0].lines} if paired_tables else {}
+    lines = [first[name] for name in KEYS if name in first]
+    for table in distances[:1]:
+        samples = {line.name: line for line in table.lines if line.name.startswith("samples_")}
+        if samples:
+            last, prior = list(samples.values())[-1], samples.get("samples_prior")
+            pca = prior.values.get("pca") if prior else None
+            values = {"generator": last.values.get("generator"), "pca": pca}
+            lines.append(Line(f"{table.title} of {last.name.removeprefix('samples_')} samples", last.images, values,
+                              last.better, last.protocol))  # fmt: skip
+    return lines
+
+
+def verdict(table: Table) -> str:
+    """One sentence: in how many metrics the generator is better than eigenfaces."""
+    judged = [line for line in table.lines if line.best]
+    won = [line.name for line in judged if line.best == "generator"]
+    if not judged:
+        return ""
+    which = f": {', '.join(won)}" if won and len(won) < len(judged) else ""
+    return f"On the {table.title}, the generator beats eigenfaces of equal code size in {len(won)} of {len(judged)} metrics{which}."
+
+
+def number(value: float | None) -> str:
+    """Three significant places or so; a dash for nothing."""
+    if value is None:
+        return "–"
+    return f"{value:.3f}" if abs(value) < 100 else f"{value:.1f}"
+
+
+def signed(value: float | None) -> str:
+    """With its sign, a true minus."""
+    return "–" if value is None else f"{value:+.2f}".replace("-", "−").replace("+0.00", "0.00").replace("−0.00", "0.00")

@@ -1,0 +1,336 @@
+"""All artifacts -> report.html: one self-contained page of faces, edits, numbers and where they come from."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field
+
+from fgcli.config import Section
+from fgcli.errors import FgError
+
+if TYPE_CHECKING:
+    from fgcli.artifacts import Artifact
+    from fgcli.reports.material import Material
+
+MOST_REJECTED = 200
+"""Rejected photos listed by name at most."""
+
+
+class Params(Section):
+    """What the page shows."""
+
+    people: Annotated[int, Field(ge=2, le=12)]
+    """Held-out people at the head of the page."""
+
+    strength: Annotated[float, Field(gt=0, le=10)]
+    """How strongly the first attribute is added and taken away there."""
+
+    strengths: Annotated[list[float], Field(min_length=1, max_length=15)]
+    """Strengths of the edit strips; the last one is the highest."""
+
+    samples: Annotated[int, Field(ge=4, le=64)]
+    """New faces per density."""
+
+    seed: Annotated[int, Field(ge=0)]
+    """Seed of the draws."""
+
+
+def run(
+    faces: Path = Path("out/faces.h5"),
+    generator: Path = Path("out/generator.h5"),
+    latents: Path = Path("out/latents.h5"),
+    density: Path | None = Path("out/density.h5"),
+    editor: Path | None = Path("out/editor.h5"),
+    evaluation: Path = Path("out/evaluation.h5"),
+    metrics: Path = Path("out/metrics.json"),
+    folder: Path = Path("out/train"),
+    output: Path = Path("out/report.html"),
+    *,
+    params: Params,
+) -> dict[str, Any]:
+    """Writes the page; without densities or editors their sections are left out by name.
+
+    Raises:
+        FgError: artifacts that do not belong together.
+    """
+    from fgcli import artifacts
+    from fgcli.console import progress
+    from fgcli.reports.page import render
+
+    named = {"density": density, "editor": editor}
+    optional = {name: path for name, path in named.items() if path and path.exists()}
+    paths = {"faces": faces, "generator": generator, "latents": latents, **optional, "evaluation": evaluation}
+    with progress("report", 4, unit="steps") as advance:
+        stored = _load(paths)
+        numbers = _read(metrics)
+        left_out = dict(stored["evaluation"].meta["protocols"].get("left_out", {}))
+        left_out |= {name: f"no {name}.h5 was given" for name in named if name not in optional}
+        run_material = _material(stored, paths)
+        advance(note="pictures")
+        content = _pictures(run_material, stored, paths, numbers, folder, params, left_out)
+        advance(note="numbers")
+        content |= _numbers(stored, numbers, left_out)
+        content |= _story(run_material, stored, content, params, left_out)
+        advance(note="page")
+        page = render(content)
+        with artifacts.write_aside(output) as part:
+            part.write_text(page, encoding="utf-8")
+        advance()
+    return {"output": str(output), "MB": round(len(page.encode()) / 1e6, 2), "left_out": left_out}
+
+
+def _load(paths: dict[str, Path]) -> dict[str, Artifact]:
+    """The heads of all artifacts and the small arrays of some.
+
+    Raises:
+        FgError: a file of another kind, or made from other files than these.
+    """
+    from fgcli import artifacts
+
+    wanted: dict[str, tuple[str, ...] | None] = {
+        "faces": ("attributes", "identity", "split", "source", "landmarks", "rejected/source", "rejected/reason"),
+        "generator": (),
+        "density": (),
+        "editor": (),
+        "latents": ("error",),
+    }
+    stored = {n: artifacts.load(p, artifacts.SCHEMAS[n], wanted.get(n)) for n, p in paths.items() if n != "evaluation"}
+    histories = tuple(k for k in artifacts.layout(paths["generator"]) if k.startswith("history/"))
+    stored["generator"] = artifacts.load(paths["generator"], artifacts.GENERATOR, histories)
+    names = [k for k in artifacts.layout(paths["evaluation"]) if "/reconstruction/" in k or k.endswith("/rows")]
+    stored["evaluation"] = artifacts.load(paths["evaluation"], artifacts.EVALUATION, tuple(names))
+    hashes = {name: artifacts.sha256(path) for name, path in paths.items()}
+    for name, artifact in stored.items():
+        for source, digest in artifact.inputs.items():
+            if hashes.get(source, digest) != digest:
+                raise FgError(
+                    f"{paths[name]}: expected a file made from {paths[source]}, found one made from another "
+                    f"{source}; run fg {'evaluate' if name == 'evaluation' else name} again"
+                )
+    return stored
+
+
+def _read(metrics: Path) -> dict[str, Any]:
+    try:
+        numbers = json.loads(metrics.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise FgError(f"{metrics}: expected the numbers of fg evaluate, found no such file; run it") from error
+    except ValueError as error:
+        raise FgError(f"{metrics}: expected JSON, found {error}; run fg evaluate again") from error
+    if not isinstance(numbers, dict):
+        raise FgError(f"{metrics}: expected the numbers of fg evaluate, found other JSON; run fg evaluate again")
+    return numbers
+
+
+def _material(stored: dict[str, Artifact], paths: dict[str, Path]) -> Material:
+    import numpy as np
+    import torch
+
+    from fgcli import artifacts, editors, generators
+    from fgcli.inverters.paths import slerp
+    from fgcli.reports.material import Material
+    from fgcli.reports.pictures import mask_pictures, pictures
+
+    faces, images = stored["faces"], artifacts.rows(paths["faces"], "images")
+    model = generators.load(paths["generator"])
+    generators.match(model, images.shape, paths["faces"])
+    baseline = _eigenfaces(images, faces["split"], model, stored["evaluation"].meta["protocols"]["models"]["pca"])
+
+    def decoder(function: Any, draw: Any) -> Any:
+        def pictured(codes: np.ndarray) -> list[np.ndarray]:
+            with torch.no_grad():
+                parts = torch.from_numpy(np.ascontiguousarray(codes, np.float32)).split(64)
+                return [picture for part in parts for picture in draw(function(part))]
+
+        return pictured
+
+    def linear(rows: np.ndarray) -> list[np.ndarray]:
+        with torch.no_grad():
+            return pictures(baseline.decode(baseline.encode(generators.tensor(images[rows]))))
+
+    masks = decoder(model.decode_mask, mask_pictures) if hasattr(model, "decode_mask") else None
+    return Material(
+        images=images,
+        masks=artifacts.rows(paths["faces"], "masks"),
+        source=faces["source"],
+        identity=faces["identity"],
+        split=faces["split"],
+        attributes=faces["attributes"],
+        names=faces.meta["attribute_names"],
+        codes=artifacts.rows(paths["latents"], "codes"),
+        error=stored["latents"]["error"],
+        held=stored["evaluation"]["values/rows"],
+        decode=decoder(model.decode, pictures),
+        decode_masks=masks,
+        baseline=linear,
+        blend=slerp,
+        editors=editors.load(paths["editor"]) if "editor" in paths else {},
+    )
+
+
+def _eigenfaces(images: Any, split: Any, model: Any, fitted: dict[str, Any]) -> Any:
+    """The eigenfaces that `fg evaluate` measured: fitted to the same rows."""
+    import numpy as np
+
+    from fgcli.config import build
+    from fgcli.generators import GENERATORS
+
+    train = np.flatnonzero(split == 0)
+    rows = train[:: -(-len(train) // fitted["training_images"])]
+    spec = {"name": "pca", "codes": fitted["codes"]}
+    baseline = build(GENERATORS, spec, "report", image_shape=tuple(model.image_shape))
+    baseline.fit(images[rows])
+    return baseline.eval()
+
+
+def _pictures(
+    run: Material,
+    stored: dict[str, Artifact],
+    paths: dict[str, Path],
+    numbers: dict[str, Any],
+    folder: Path,
+    params: Params,
+    left_out: dict[str, str],
+) -> dict[str, Any]:
+    """The picture sections, by their names in the template."""
+    from fgcli.reports import sections
+    from fgcli.reports.images import shown_side
+    from fgcli.reports.plots import curves
+
+    about = stored["editor"].meta if "editor" in stored else {"attributes": [], "methods": {}, "probes": {}}
+    attribute = about["attributes"][0] if about["attributes"] else ""
+    method = list(about["methods"])[-1] if attribute else ""
+    measure, values = _worst_by(stored, run)
+    worst, best = sections.extremes(run, values)
+    side = run.images.shape[2]
+    history = stored["generator"].group("history")
+    if not len(history.get("step", ())):
+        left_out["loss curves"] = "the generator was solved, not trained step by step"
+    edits = [sections.edits(run, a, params.strengths, about["methods"]) for a in about["attributes"]]
+    if edits and not edits[0].grey:
+        left_out["chroma of edited grey faces"] = "no held-out photo is grey"
+    drawn = _drawn(run, stored, paths, params)
+    return {
+        "tile": shown_side(side),
+        "tiny": shown_side(side) > side,
+        "headline": sections.headline(run, params.people, attribute, method, params.strength),
+        "attribute": attribute,
+        "method": method,
+        "splits": sections.contact(run, *_crops(run, stored["faces"])),
+        "curves": curves(history),
+        "sheets": sections.training_sheets(folder),
+        "has_masks": run.decode_masks is not None,
+        "reconstructions": sections.reconstructions(run, run.typical(run.held, sections.COLUMNS)),
+        "worst": worst,
+        "best": best,
+        "measure": measure,
+        "samples": sections.samples(drawn),
+        "samples_notes": [_sample_note(name, stored, numbers) for name in drawn],
+        "interpolations": sections.interpolations(run, params.people),
+        "edits": edits,
+        "probes": about["probes"],
+    }
+
+
+def _crops(run: Material, faces: Artifact) -> tuple[dict[str, Any], dict[str, list[int]]]:
+    """The crops of the contact sheet with masks and landmarks drawn on them, and their rows, per split."""
+    from fgcli import artifacts
+    from fgcli.faces.overlay import overlay
+    from fgcli.reports import sections
+
+    rows = sections.contact_rows(run.split, artifacts.SPLITS)
+    marks, side = faces["landmarks"], sections.CONTACT_PX
+    crops = {name: [overlay(run.images[r], run.masks[r], marks[r], side) for r in own] for name, own in rows.items()}
+    return crops, rows
+
+
+def _worst_by(stored: dict[str, Artifact], run: Material) -> tuple[str, Any]:
+    """What the worst are the worst by: the value of each held-out face, lower being better."""
+    measured = stored["evaluation"].group("values/reconstruction/generator/given_mask")
+    for name in ("l2", "l1"):
+        if name in measured:
+            return f"{name} of evaluation.h5, on the given mask, [0, 1] scale", measured[name]
+    return "root mean squared error in latents.h5, on the face, [0, 2] scale", run.error[run.held]
+
+
+def _drawn(run: Material, stored: dict[str, Artifact], paths: dict[str, Path], params: Params) -> dict[str, Any]:
+    """Faces to set side by side: real ones, draws from the prior, draws from each density."""
+    import torch
+
+    from fgcli import densities, generators
+    from fgcli.reports.material import spread
+
+    model = generators.load(paths["generator"])
+    held = run.held[spread(len(run.held), params.samples)]
+    prior = model.prior(params.samples, torch.Generator().manual_seed(params.seed)).numpy()
+    drawn = {"held-out photos": list(run.images[held]), "prior": run.decode(prior)}
+    known = densities.load(paths["density"]) if "density" in paths else {}
+    return drawn | {name: run.decode(d.sample(params.samples, params.seed)) for name, d in known.items()}
+
+
+def _sample_note(name: str, stored: dict[str, Artifact], numbers: dict[str, Any]) -> str:
+    """What was measured of a set of samples."""
+    from fgcli.reports.tables import number
+
+    if name == "held-out photos":
+        return "For comparison: real faces that the generator was not trained on."
+    said = []
+    for metric, entry in numbers.get("distribution", {}).items():
+        value = entry.get("generator", {}).get(f"samples_{name}") if metric != "images" else None
+        said += [f"{metric} {number(value)} ↓"] if value is not None else []
+    scores = stored["density"].meta["methods"].get(name, {}).get("scores", {}) if "density" in stored else {}
+    if "held_out_log_likelihood" in scores:
+        said.append(f"log-likelihood of codes outside the training split {scores['held_out_log_likelihood']:.1f} nats ↑")
+    return "; ".join(said)
+
+
+def _numbers(stored: dict[str, Artifact], numbers: dict[str, Any], left_out: dict[str, str]) -> dict[str, Any]:
+    """The tables, by their names in the template."""
+    import fgcli
+    from fgcli.reports import provenance, sections, tables
+    from fgcli.reports.chroma import DEFINITION, GREY_BELOW
+
+    protocols = stored["evaluation"].meta["protocols"]
+    paired, distances = tables.paired(numbers, protocols), tables.distribution(numbers, protocols)
+    reasons = stored["faces"]["rejected/reason"]
+    measured = [line.name for table in paired for line in table.lines] + [table.title for table in distances]
+    return {
+        "paired": paired,
+        "distances": distances,
+        "keys": tables.key_numbers(paired, distances),
+        "verdicts": [tables.verdict(table) for table in paired[:1]],
+        "rejected": list(zip(map(str, stored["faces"]["rejected/source"]), map(str, reasons), strict=True)),
+        "reasons": sections.rejected(reasons),
+        "most_rejected": MOST_REJECTED,
+        "photos": len(stored["faces"]["split"]) + len(reasons),
+        "left_out": left_out,
+        "origins": provenance.origins(stored),
+        "licences": provenance.licences(stored["faces"], dict.fromkeys(["preprocess", *measured])),
+        "chroma_definition": DEFINITION,
+        "grey_below": f"{GREY_BELOW:g}",
+        "version": fgcli.__version__,
+    }
+
+
+def _story(
+    run: Material, stored: dict[str, Artifact], content: dict[str, Any], params: Params, left_out: dict[str, str]
+) -> dict[str, Any]:
+    """The sentences of the page, and its table of contents."""
+    from fgcli.reports import sentences
+
+    faces, generator = stored["faces"], stored["generator"]
+    return {
+        "title": sentences.title(faces.meta, generator.meta),
+        "lead": sentences.lead(run, generator.meta),
+        "headline_words": sentences.headline_words(content["attribute"]),
+        "headline_note": sentences.headline_note(content["method"], params.strength),
+        "data_note": sentences.data(faces.meta, faces.params),
+        "training_note": sentences.training(generator.meta["training"]),
+        "extremes_note": f"By {content['measure']}: the number over each face.",
+        "samples_note": sentences.samples("density" in stored),
+        "metrics_note": sentences.metrics(stored["evaluation"].meta["protocols"], len(run.held)),
+        "contents": sentences.contents(content, bool(left_out)),
+    }

@@ -1,0 +1,89 @@
+"""What several test files share: painted faces and the params of a run that takes seconds."""
+
+import os
+
+os.environ["OMP_NUM_THREADS"] = "1"  # before torch: equal bytes need an equal number of threads
+
+from pathlib import Path  # noqa: E402
+from typing import Any  # noqa: E402
+
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
+
+from fgcli import artifacts, config  # noqa: E402
+
+SIZE, FACES = 16, 64
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """Sums of several threads are not equal bit for bit."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
+def painted(n: int = FACES, size: int = SIZE, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Images uint8 (n, size, size, 3) of an oval with two eyes, all varied, and masks uint8 (n, size, size)."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[-1 : 1 : size * 1j, -1 : 1 : size * 1j]
+    middle, radius = rng.uniform(-0.15, 0.15, (2, n, 1, 1)), rng.uniform(0.6, 0.8, (n, 1, 1))
+    masks = ((x - middle[0]) / (0.8 * radius)) ** 2 + ((y - middle[1]) / radius) ** 2 < 1
+    skin, ground = rng.uniform(120, 240, (n, 1, 1, 3)), rng.uniform(0, 100, (n, 1, 1, 3))
+    shade = (1 + rng.uniform(-0.3, 0.3, (n, 1, 1)) * x)[..., None]
+    images = np.where(masks[..., None], skin * shade, ground)
+    for side in (-0.3, 0.3):
+        eye = (x - middle[0] - side) ** 2 + (y - middle[1] + 0.2) ** 2 < 0.02
+        images[eye] *= 0.4
+    images += rng.normal(0, 3, images.shape)
+    return images.clip(0, 255).astype(np.uint8), masks.astype(np.uint8) * 255
+
+
+def write_faces(path: Path, n: int = FACES, size: int = SIZE, seed: int = 0) -> Path:
+    """A faces.h5 of painted faces: of eight, six train, one validates, one tests."""
+    images, masks = painted(n, size, seed)
+    arrays = {
+        "images": images,
+        "masks": masks,
+        "landmarks": np.zeros((n, 68, 2), np.float32),
+        "crop": np.tile(np.eye(2, 3, dtype=np.float32), (n, 1, 1)),
+        "attributes": (np.arange(n)[:, None] % 2).astype(np.int8),
+        "identity": np.arange(n, dtype=np.int32),
+        "split": np.array([0, 0, 0, 1, 0, 2, 0, 0], np.uint8)[np.arange(n) % 8],
+        "source": [f"painted/{i}" for i in range(n)],
+        "rejected/source": np.zeros(0, "S1"),
+        "rejected/reason": np.zeros(0, "S1"),
+    }
+    meta = {"attribute_names": ["odd"], "datasets": [], "analyser": {}, "segmenter": {}}
+    artifacts.save(path, artifacts.FACES, arrays, params={}, inputs={}, meta=meta)
+    return path
+
+
+@pytest.fixture(scope="session")
+def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A faces.h5 of 64 painted faces of 16 px; nobody changes it."""
+    return write_faces(tmp_path_factory.mktemp("faces") / "faces.h5")
+
+
+SMALL_RUN = {
+    "generator": {"name": "masked_vae", "codes": 8, "width": 0.1},
+    "steps": 12,
+    "batch": 8,
+    "warmup": 2,
+    "clip": 0.5,
+    "ema_half_life": 3,
+    "validate_steps": 5,
+    "checkpoint_steps": 4,
+    "checkpoint_seconds": 1000.0,
+    "device": "cpu",
+    "precision": "float32",
+    "threads": 1,
+}
+
+
+def train_params(**changes: Any) -> Any:
+    """The default params of `fg train`, made small, then changed."""
+    from fgcli.stages.train import Params
+
+    values = config.overlay(config.defaults()["train"], SMALL_RUN)
+    return config.section({"train": config.overlay(values, changes)}, "train", Params)

@@ -1,0 +1,178 @@
+"""Artifacts: whole or not at all, equal bytes, readable by memory map, wrong files refused in one sentence."""
+
+import errno
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py  # noqa: TID251
+import numpy as np
+import pytest
+
+from fgcli import artifacts
+from fgcli.artifacts import FACES, LATENTS
+from fgcli.errors import FgError
+
+
+def latents(n: int = 5, d: int = 3) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(0)
+    return {
+        "codes": rng.normal(size=(n, 1, d)).astype(np.float32),
+        "error": np.zeros(n, np.float32),
+        "attributes": np.zeros((n, 2), np.int8),
+        "split": np.zeros(n, np.uint8),
+    }
+
+
+META = {"space": "z", "generator": "0" * 64, "attribute_names": ["smiling", "päivä"]}
+
+
+def write(path: Path, arrays: dict[str, np.ndarray] | None = None) -> Path:
+    artifacts.save(path, LATENTS, arrays or latents(), params={"batch": 4}, inputs={}, meta=META)
+    return path
+
+
+def test_what_was_saved_is_loaded(tmp_path):
+    stored = artifacts.load(write(tmp_path / "a.h5"), LATENTS)
+    for name, array in latents().items():
+        np.testing.assert_array_equal(stored[name], array)
+    assert stored.meta == META
+    assert stored.params == {"batch": 4}
+    assert stored.schema == "latents/1"
+
+
+def test_equal_content_gives_equal_bytes(tmp_path):
+    first, second = write(tmp_path / "a.h5").read_bytes(), write(tmp_path / "sub" / "b.h5").read_bytes()
+    assert first == second
+    assert str(tmp_path).encode() not in first
+
+
+def test_inputs_are_named_by_their_content(tmp_path):
+    source = tmp_path / "source"
+    source.write_bytes(b"abc")
+    artifacts.save(tmp_path / "a.h5", LATENTS, latents(), params={}, inputs={"faces": source}, meta=META)
+    digest = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert artifacts.load(tmp_path / "a.h5").inputs == {"faces": digest}
+
+
+def test_rows_are_a_memory_map_of_the_dataset(tmp_path):
+    path = write(tmp_path / "a.h5")
+    rows = artifacts.rows(path, "codes")
+    assert isinstance(rows, np.memmap)
+    np.testing.assert_array_equal(rows[[3, 1]], latents()["codes"][[3, 1]])
+
+
+def test_text_keeps_its_letters(tmp_path):
+    arrays = {
+        "images": np.zeros((1, 4, 4, 3), np.uint8),
+        "masks": np.zeros((1, 4, 4), np.uint8),
+        "landmarks": np.zeros((1, 68, 2), np.float32),
+        "crop": np.zeros((1, 2, 3), np.float32),
+        "attributes": np.zeros((1, 0), np.int8),
+        "identity": np.zeros(1, np.int32),
+        "split": np.zeros(1, np.uint8),
+        "source": ["Zoë/łódź.jpg"],
+        "rejected/source": [],
+        "rejected/reason": [],
+    }
+    meta = {"attribute_names": [], "datasets": [], "analyser": {}, "segmenter": {}}
+    artifacts.save(tmp_path / "f.h5", FACES, arrays, params={}, inputs={}, meta=meta)
+    stored = artifacts.load(tmp_path / "f.h5", FACES)
+    assert stored["source"].tolist() == ["Zoë/łódź.jpg"]
+    assert stored["rejected/source"].tolist() == []
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"codes": np.zeros((5, 3), np.float32)}, "codes"),
+        ({"error": np.zeros(5, np.float64)}, "error"),
+        ({"split": np.zeros(4, np.uint8)}, "axis n"),
+        ({"more": np.zeros(1)}, "no field 'more'"),
+    ],
+)
+def test_arrays_that_break_the_schema_are_refused_and_leave_nothing(tmp_path, change, complaint):
+    with pytest.raises(ValueError, match=complaint):
+        write(tmp_path / "a.h5", latents() | change)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_field_is_refused(tmp_path):
+    arrays = latents()
+    del arrays["error"]
+    with pytest.raises(ValueError, match="lacks error"):
+        write(tmp_path / "a.h5", arrays)
+
+
+def test_a_failure_midway_keeps_the_old_file(tmp_path):
+    old = write(tmp_path / "a.h5").read_bytes()
+
+    def fail() -> None:
+        with artifacts.create(tmp_path / "a.h5", LATENTS, params={}, inputs={}, meta=META) as writer:
+            writer.put("codes", latents()["codes"])
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert (tmp_path / "a.h5").read_bytes() == old
+    assert [p.name for p in tmp_path.iterdir()] == ["a.h5"]
+
+
+def test_wrong_files_are_refused_in_one_sentence(tmp_path):
+    whole = write(tmp_path / "a.h5")
+    text, cut, foreign = tmp_path / "t.h5", tmp_path / "c.h5", tmp_path / "f.h5"
+    text.write_text("not HDF5")
+    cut.write_bytes(whole.read_bytes()[:-100])
+    with h5py.File(foreign, "w") as file:
+        file["x"] = 1
+    for path, found in {
+        tmp_path / "none.h5": "no such file",
+        text: "another kind of file",
+        cut: "truncated",
+        foreign: "something else",
+    }.items():
+        with pytest.raises(FgError, match=found) as error:
+            artifacts.load(path)
+        assert str(path) in str(error.value)
+        assert "\n" not in str(error.value)
+    with pytest.raises(FgError, match=r"expected a faces/1 file, found a latents/1 file"):
+        artifacts.load(whole, FACES)
+
+
+def test_a_full_disk_is_one_sentence_and_leaves_nothing(tmp_path):
+    program = (
+        "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))\n"
+        "import numpy as np; from pathlib import Path; from fgcli import artifacts; from fgcli.errors import FgError\n"
+        "n = 9000\n"
+        "try:\n"
+        f"    artifacts.save(Path({str(tmp_path / 'a.h5')!r}), artifacts.LATENTS, dict(codes=np.ones((n, 1, 8), 'f4'),"
+        " error=np.ones(n, 'f4'), attributes=np.ones((n, 1), 'i1'), split=np.ones(n, 'u1')), params={}, inputs={},"
+        " meta=dict(space='z', generator='', attribute_names=['a']))\n"
+        "except FgError as error: print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert "a.h5: expected to write a file of its size, found the file-size limit" in done.stdout
+    assert list(tmp_path.iterdir()) == []
+    assert resource.RLIMIT_FSIZE  # the limit above holds for the child alone
+
+
+def test_no_space_left_is_told(tmp_path, monkeypatch):
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(FgError, match="expected room on the disk"):
+        write(tmp_path / "a.h5")
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(FgError, match="expected 1000000000000 MB of free disk"):
+        artifacts.verify_free_space(tmp_path / "a.h5", 10**18)
+
+
+def test_an_output_that_cannot_be_written_is_told(tmp_path):
+    blocker = tmp_path / "file"
+    blocker.write_text("")
+    with pytest.raises(FgError, match="expected a folder that can be written"):
+        write(blocker / "a.h5")

@@ -1,0 +1,371 @@
+"""Matching weights, editors, and paths between codes."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from geomloss import SamplesLoss
+from scipy.optimize import linear_sum_assignment
+from scipy.spatial.distance import cdist
+
+from fgcli import artifacts, config, editors
+from fgcli.editors import EDITORS
+from fgcli.editors.latent_wasserstein import LatentWasserstein, affine
+from fgcli.editors.matching import Problem, problem, weights
+from fgcli.editors.mean_difference import MeanDifference
+from fgcli.errors import FgError, UsageError
+from fgcli.inverters.paths import linear, slerp
+from fgcli.stages import editor as stage
+
+NAMES = ["smiling", "colour", "male"]
+
+
+def labelled(n=400, seed=0):
+    """Attributes (n, 3): smiling goes along with colour; male is on its own."""
+    rng = np.random.default_rng(seed)
+    smiling = rng.random(n) < 0.4
+    colour = rng.random(n) < np.where(smiling, 0.8, 0.2)
+    return np.stack([smiling, colour, rng.random(n) < 0.5], 1).astype(np.int8)
+
+
+def confounded(n=2000, seed=0):
+    """Codes (n, 1, 4) in which smiling adds 1 to dimension 0 and colour adds 5 to dimension 1."""
+    attributes = labelled(n, seed)
+    codes = np.random.default_rng([seed, 1]).standard_normal((n, 1, 4)).astype(np.float32) * 0.1
+    codes[:, 0, 0] += attributes[:, 0]
+    codes[:, 0, 1] += 5 * attributes[:, 1]
+    return codes, attributes
+
+
+# ---- matching
+
+
+def shares(groups, weight):
+    """Share of the mass on each combination."""
+    combinations = itertools.product(*[np.unique(g) for g in groups.T])
+    return {c: float(weight[(groups == c).all(1)].sum()) for c in combinations}
+
+
+def sides(seed=0):
+    attributes = labelled(seed=seed)
+    smiling = attributes[:, 0] == 1
+    return attributes[~smiling][:, 1:], attributes[smiling][:, 1:]
+
+
+def printed(source, target):
+    """The paper's 1 / (n_t^A n_s^A) for source codes, and equal weights for target codes."""
+    n_s, n_t = (np.array([(side == row).all(1).sum() for row in source]) for side in (source, target))
+    return np.where(n_t > 0, 1 / np.maximum(n_t * n_s, 1), 0.0), np.full(len(target), 1 / len(target))
+
+
+def is_matched(source, target, a, b):
+    """Equal total mass, and on both sides the target's share of every combination."""
+    expected = shares(target, np.full(len(target), 1 / len(target)))
+    found = [shares(np.concatenate([source, target]), np.concatenate(w)) for w in ((a, 0 * b), (0 * a, b))]
+    return all(part == pytest.approx(expected, abs=1e-9) for part in found)
+
+
+def test_weights_give_the_targets_share_of_each_combination():
+    source, target = sides()
+    a, b = weights(source, target)
+    assert a.sum() == pytest.approx(1)
+    assert b.sum() == pytest.approx(1)
+    assert is_matched(source, target, a, b)
+    assert not is_matched(source, target, np.full(len(a), 1 / len(a)), b)  # there was something to match
+    for row in np.unique(source, axis=0):  # the formula of FACTS, decision 23: n_t^A / (n_t n_s^A)
+        here, there = (source == row).all(1), (target == row).all(1)
+        np.testing.assert_allclose(a[here], there.sum() / (len(target) * here.sum()))
+
+
+def test_the_printed_formula_does_not():
+    """Paper 001 prints 1 / (n_t^A n_s^A): its mass is the sum of 1 / n_t^A, and so are its shares."""
+    source, target = sides()
+    a, b = printed(source, target)
+    assert a.sum() != pytest.approx(b.sum(), rel=0.1)
+    assert not is_matched(source, target, a, b)
+    assert not is_matched(source, target, a / a.sum(), b)  # nor once it is normalised
+
+
+def test_combinations_of_one_side_weigh_nothing():
+    source, target = np.array([[0], [0], [1], [2]]), np.array([[0], [1], [1], [3]])
+    a, b = weights(source, target)
+    np.testing.assert_allclose(a, [1 / 6, 1 / 6, 2 / 3, 0])
+    np.testing.assert_allclose(b, [1 / 3, 1 / 3, 1 / 3, 0])
+    a, b = weights(np.array([[0]]), np.array([[1]]))
+    assert (a.tolist(), b.tolist()) == ([0], [0])
+
+
+def test_without_matching_all_weigh_equally():
+    a, b = weights(np.zeros((4, 0), int), np.zeros((5, 0), int))
+    np.testing.assert_allclose(a, 1 / 4)
+    np.testing.assert_allclose(b, 1 / 5)
+
+
+def test_problem_takes_sides_and_leaves_out_the_unknown():
+    attributes = np.array([[0, 1], [1, 1], [-1, 1], [0, 0], [1, -1]], np.int8)
+    codes = np.arange(5, dtype=np.float32)[:, None, None]
+    task = problem(codes, attributes, ["smiling", "colour"], "smiling", ("colour", "smiling"))
+    assert task.source[:, 0, 0].tolist() == [0, 3]
+    assert task.target[:, 0, 0].tolist() == [1, 4]
+    a, b = task.weights
+    assert (a.tolist(), b.tolist()) == ([1, 0], [1, 0])  # colour is 1 in rows 0 and 1 alone
+
+
+def test_problems_that_cannot_be_told():
+    codes, attributes = confounded(50)
+    with pytest.raises(FgError, match="attribute grin: expected one of smiling, colour, male"):
+        problem(codes, attributes, NAMES, "grin", ())
+    with pytest.raises(FgError, match="attribute hue: expected one of"):
+        problem(codes, attributes, NAMES, "smiling", ("hue",))
+    attributes[:, 1] = attributes[:, 0]
+    with pytest.raises(FgError, match="none on both sides in any combination of colour"):
+        problem(codes, attributes, NAMES, "smiling", ("colour",))
+    attributes[:, 0] = 0
+    with pytest.raises(FgError, match="expected training faces with and without it, found 0 and 50"):
+        problem(codes, attributes, NAMES, "smiling", ())
+
+
+# ---- mean difference
+
+
+def direction(match):
+    codes, attributes = confounded()
+    editor = MeanDifference(match)
+    editor.fit(problem(codes, attributes, NAMES, "smiling", editor.match), seed=0)
+    return editor.directions["smiling"][0]
+
+
+def test_matching_removes_what_goes_along():
+    plain, matched = direction(()), direction(("colour", "male"))
+    assert plain[0] == pytest.approx(1, abs=0.05)
+    assert plain[1] == pytest.approx(5 * 0.6, abs=0.3)  # 80 % against 20 % of colour
+    np.testing.assert_allclose(matched, [1, 0, 0, 0], atol=0.03)
+
+
+def test_edits_are_straight_and_undo_themselves():
+    codes, attributes = confounded()
+    editor = MeanDifference()
+    editor.fit(problem(codes, attributes, NAMES, "smiling", ()), seed=0)
+    step = editor.edit(codes, "smiling", 1.0) - codes
+    np.testing.assert_allclose(step, np.broadcast_to(step[:1], step.shape), atol=1e-5)
+    np.testing.assert_allclose(editor.edit(codes, "smiling", 3.0) - codes, 3 * step, atol=1e-5)
+    np.testing.assert_allclose(editor.edit(editor.edit(codes, "smiling", 2.0), "smiling", -2.0), codes, atol=1e-5)
+
+
+# ---- latent Wasserstein
+
+
+def gaussians(n=600, shift=(2.0, -1.0, 0.0, 0.5), seed=0, layers=1):
+    """Source and shifted target of one Gaussian with unequal scales."""
+    rng = np.random.default_rng(seed)
+    spread = np.array([1, 0.5, 2, 1])
+    x, y = (rng.standard_normal((n, layers, 4)) * spread for _ in range(2))
+    none = np.zeros((n, 0), np.int8)
+    return Problem("moved", x.astype(np.float32), (y + shift).astype(np.float32), none, none)
+
+
+def test_transports_a_gaussian_to_a_shifted_one():
+    task = gaussians()
+    editor = LatentWasserstein(steps=300, learning_rate=0.02, batch=128)
+    scores = editor.fit(task, seed=0)
+    moved = editor.edit(gaussians(seed=1).source, "moved", 1.0)
+    new = gaussians(seed=2).target
+    spread = np.array([1, 0.5, 2, 1])
+    np.testing.assert_allclose(moved.mean(0)[0] / spread, new.mean(0)[0] / spread, atol=0.2)
+    np.testing.assert_allclose(moved.std(0)[0] / spread, 1, atol=0.25)
+    assert scores["held_out_loss"] < 0.2 * scores["held_out_loss_unedited"]
+
+
+def test_recovers_a_change_of_scale_which_no_shift_can():
+    task = gaussians(shift=(0, 0, 0, 0))
+    task = Problem("wide", task.source, task.target * np.float32(2.5), task.source_groups, task.target_groups)
+    editor = LatentWasserstein(steps=300, learning_rate=0.02, batch=128)
+    editor.fit(task, seed=0)
+    moved = editor.edit(task.source, "wide", 1.0)
+    np.testing.assert_allclose(moved.std(0) / task.source.std(0), 2.5, rtol=0.2)
+
+
+def test_layers_have_maps_of_their_own():
+    task = gaussians(layers=2)
+    task.target[:, 1] = task.source[:, 1]
+    editor = LatentWasserstein(steps=100, learning_rate=0.02, batch=64)
+    editor.fit(task, seed=0)
+    assert editor.maps["moved"].shape == (2, 4, 5)
+    step = editor.edit(task.source, "moved", 1.0) - task.source
+    assert np.abs(step[:, 0].mean(0)[:2]).min() > 0.5
+    assert np.abs(step[:, 1].mean(0)).max() < 0.4
+
+
+def test_stops_early_and_keeps_the_best():
+    """Equal sides have nothing to learn: noise of the batches only worsens the held-out loss."""
+    rng = np.random.default_rng(0)
+    codes = rng.standard_normal((120, 1, 4)).astype(np.float32)
+    none = np.zeros((60, 0), np.int8)
+    editor = LatentWasserstein(steps=10_000, learning_rate=0.05, batch=16, patience=10)
+    scores = editor.fit(Problem("none", codes[:60], codes[60:], none, none), seed=0)
+    assert scores["steps"] <= 200
+    assert scores["held_out_loss"] <= scores["held_out_loss_unedited"]
+    assert np.abs(editor.edit(codes, "none", 1.0) - codes).mean() < 0.5
+
+
+def test_matching_removes_what_goes_along_in_transport():
+    """The same planted confounder: dimension 1 stays where it is once the weights match."""
+    codes, attributes = confounded(500)
+    steps = {}
+    for match in ((), ("colour",)):
+        editor = LatentWasserstein(match, steps=150, learning_rate=0.03, batch=128)
+        editor.fit(problem(codes, attributes, NAMES, "smiling", match), seed=0)
+        source = codes[attributes[:, 0] == 0]
+        steps[match] = (editor.edit(source, "smiling", 1.0) - source)[:, 0].mean(0)
+    assert steps[()][0] == pytest.approx(1, abs=0.3)
+    assert steps[()][1] > 2
+    assert steps[("colour",)][0] == pytest.approx(1, abs=0.3)
+    assert abs(steps[("colour",)][1]) < 0.75
+
+
+def test_loss_is_that_of_exact_transport():
+    """With little blur the divergence is the cost |x - y|^2 / 2 of the best assignment, and 0 between equal sets.
+
+    geomloss reaches it with many steps of its annealing; the few that it takes by default stay 5 % below.
+    """
+    task = gaussians(40)
+    editor = LatentWasserstein(blur=0.005)
+    still, scale = torch.zeros(1, 4, 5), torch.ones(1, 4)
+    cost = cdist(task.source[:, 0], task.target[:, 0], "sqeuclidean") / 2
+    expected = cost[linear_sum_assignment(cost)].mean() / 4  # per dimension
+    assert editor.loss(still, task, scale).item() == pytest.approx(expected, rel=0.06)
+    x, y = (torch.from_numpy(side[:, 0]) for side in (task.source, task.target))
+    exact = SamplesLoss("sinkhorn", p=2, blur=0.02, scaling=0.99, backend="tensorized")(x, y)
+    assert exact.item() / 4 == pytest.approx(expected, rel=1e-4)
+    same = Problem("same", task.source, task.source, task.source_groups, task.source_groups)
+    assert editor.loss(still, same, scale).item() == pytest.approx(0, abs=1e-6)
+
+
+def test_geomloss_minds_weights():
+    """A point of weight 2/3 is two points of weight 1/3."""
+    x, y = torch.randn(2, 3, 4, generator=torch.Generator().manual_seed(0)).unbind()
+    loss = SamplesLoss("sinkhorn", p=2, blur=0.1, backend="tensorized")
+    weighted = loss(torch.tensor([2 / 3, 1 / 3]), x[:2], torch.full((3,), 1 / 3), y)
+    repeated = loss(torch.full((3,), 1 / 3), x[[0, 0, 1]], torch.full((3,), 1 / 3), y)
+    assert weighted.item() == pytest.approx(repeated.item(), rel=1e-4)
+
+
+def test_the_map_is_kept_in_the_codes_own_units():
+    """What is learned on standardised codes is the same edit whatever their units."""
+    task = gaussians(100)
+    units = np.array([1, 10, 100, 0.1], np.float32)
+    other = Problem("moved", task.source * units, task.target * units, task.source_groups, task.target_groups)
+    one, two = LatentWasserstein(steps=20, learning_rate=0.02), LatentWasserstein(steps=20, learning_rate=0.02)
+    one.fit(task, seed=0)
+    two.fit(other, seed=0)
+    step = one.edit(task.source, "moved", 1.0) - task.source
+    np.testing.assert_allclose((two.edit(other.source, "moved", 1.0) - other.source) / units, step, atol=5e-3)
+
+
+def test_affine_is_a_matrix_per_layer():
+    rng = torch.Generator().manual_seed(0)
+    move, z = torch.randn(2, 3, 4, generator=rng), torch.randn(5, 2, 3, generator=rng)
+    expected = torch.stack([z[:, k] @ move[k, :, :3].T + move[k, :, 3] for k in range(2)], 1)
+    torch.testing.assert_close(affine(move, z), expected)
+
+
+def test_too_few_codes_to_hold_some_out():
+    task = gaussians(4).part(np.array([0]), np.array([0]))
+    with pytest.raises(FgError, match="attribute moved: expected enough faces"):
+        LatentWasserstein().fit(task, seed=0)
+
+
+@pytest.mark.parametrize("change", [{"steps": 0}, {"batch": 0}, {"patience": 0}, {"blur": 0}, {"learning_rate": 0}])
+def test_arguments_are_checked(change):
+    with pytest.raises(UsageError, match="editor.methods.x: latent_wasserstein expects"):
+        config.build(EDITORS, {"name": "latent_wasserstein", **change}, "editor.methods.x")
+
+
+# ---- editor.h5
+
+
+def write_latents(path, codes, attributes):
+    n = len(codes)
+    arrays = {
+        "codes": codes,
+        "error": np.zeros(n, np.float32),
+        "attributes": attributes,
+        "split": np.array([0, 0, 0, 1, 2], np.uint8)[np.arange(n) % 5],
+    }
+    meta = {"space": "z", "generator": "none", "attribute_names": NAMES}
+    artifacts.save(path, artifacts.LATENTS, arrays, params={}, inputs={}, meta=meta)
+
+
+METHODS = {
+    "plain": {"name": "mean_difference", "match": []},
+    "matched": {"name": "mean_difference", "match": ["colour"]},
+    "carried": {"name": "latent_wasserstein", "match": ["colour"], "steps": 30, "learning_rate": 0.02, "batch": 64},
+}
+
+
+def test_stage_fits_on_training_rows_and_keeps_each_method(tmp_path):
+    codes, attributes = confounded(500)
+    latents, output = tmp_path / "latents.h5", tmp_path / "editor.h5"
+    write_latents(latents, codes, attributes)
+    params = stage.Params(attributes=["smiling", "male"], methods=METHODS, seed=0)
+    stage.run(latents, output, params=params)
+    loaded = editors.load(output)
+    assert list(loaded) == list(METHODS)  # the order of the params: commands take the last one
+    train = np.arange(500) % 5 < 3
+    for label, spec in METHODS.items():
+        direct = config.build(EDITORS, spec, "test")
+        for attribute in params.attributes:
+            direct.fit(problem(codes[train], attributes[train], NAMES, attribute, direct.match), seed=0)
+            edited = loaded[label].edit(codes[:5], attribute, -1.5)
+            np.testing.assert_array_equal(edited, direct.edit(codes[:5], attribute, -1.5))
+    change = artifacts.load(output, names=()).meta["methods"]
+    plain, matched = (change[m]["scores"]["smiling"]["change"] for m in ("plain", "matched"))
+    assert plain["smiling"] > 0.3
+    assert plain["colour"] > 0.2 > 0.05 > abs(matched["colour"])
+    first = output.read_bytes()
+    stage.run(latents, output, params=params)
+    assert output.read_bytes() == first
+
+
+# ---- paths
+
+
+def pair(seed=0, shape=(2, 8)):
+    return np.random.default_rng(seed).standard_normal((2, *shape)).astype(np.float32)
+
+
+@pytest.mark.parametrize("path", [linear, slerp])
+def test_paths_begin_and_end_at_their_codes_and_can_be_walked_back(path):
+    a, b = pair()
+    np.testing.assert_allclose(path(a, b, 0.0), a, atol=1e-6)
+    np.testing.assert_allclose(path(a, b, 1.0), b, atol=1e-6)
+    for t in (0.2, 0.5, 0.9):
+        np.testing.assert_allclose(path(a, b, t), path(b, a, 1 - t), atol=1e-6)
+        assert path(a, b, t).shape == a.shape
+        assert path(a, b, t).dtype == np.float32
+        np.testing.assert_allclose(path(a, a, t), a, atol=1e-6)
+
+
+def test_linear_is_straight():
+    a, b = pair()
+    points = np.stack([linear(a, b, t) for t in np.linspace(0, 1, 5)])
+    np.testing.assert_allclose(np.diff(points, axis=0), np.broadcast_to((b - a) / 4, (4, 2, 8)), atol=1e-6)
+
+
+def test_slerp_turns_evenly_on_the_sphere():
+    a, b = (v / np.linalg.norm(v) * 3 for v in pair())
+    points = np.stack([slerp(a, b, t).ravel() for t in np.linspace(0, 1, 9)]).astype(np.float64)
+    np.testing.assert_allclose(np.linalg.norm(points, axis=1), 3, rtol=1e-5)
+    cosines = (points[1:] * points[:-1]).sum(1) / 9
+    whole = np.arccos((points[0] * points[-1]).sum() / 9)
+    np.testing.assert_allclose(np.arccos(cosines), whole / 8, rtol=1e-3)
+    right = slerp(np.array([[1.0, 0.0]]), np.array([[0.0, 1.0]]), 1 / 3)
+    np.testing.assert_allclose(right, [[np.cos(np.pi / 6), np.sin(np.pi / 6)]])
+
+
+@pytest.mark.parametrize("factor", [2.0, -1.0])
+def test_slerp_of_codes_in_one_line_is_linear(factor):
+    a, _ = pair()
+    found = slerp(a, np.float32(factor) * a, 0.25)
+    np.testing.assert_allclose(found, linear(a, np.float32(factor) * a, 0.25), atol=1e-6)

@@ -1,0 +1,178 @@
+"""The whole chain on real photos, small: `dvc repro`, nothing to do the second time, and equal bytes by plain `fg`."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml  # noqa: TID251
+from PIL import Image
+from typer.testing import CliRunner
+
+from fgcli import artifacts
+from fgcli.cli import app
+from fgcli.datasets.orl import orl
+
+ROOT = Path(__file__).parents[1]
+OUTPUTS = ["faces", "generator", "latents", "density", "editor", "evaluation"]
+SMALL = {
+    "preprocess": {
+        "datasets": [{"name": "image_folder", "path": "photos", "attributes": "attributes.csv"}],
+        "size": 32,
+        "processes": 1,
+        "val": 0.2,
+        "test": 0.2,
+    },
+    "train": {
+        "generator": {"name": "masked_vae", "codes": 8, "width": 0.1},
+        "objective": {"name": "masked_elbo"},
+        "steps": 12,
+        "batch": 8,
+        "warmup": 2,
+        "validate_steps": 6,
+        "checkpoint_steps": 6,
+        "threads": 1,
+    },
+    "density": {"methods": {"gmm": {"name": "gmm", "components": 2, "starts": 1}}},
+    "editor": {
+        "attributes": ["smiling"],
+        "methods": {
+            "matched_difference": {"name": "mean_difference", "match": ["eyeglasses"]},
+            "latent_wasserstein": {"name": "latent_wasserstein", "match": ["eyeglasses"], "steps": 3},
+        },
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """A folder with eight people's photos from ORL, their attributes, small params and the project's dvc.yaml."""
+    folder = tmp_path_factory.mktemp("project")
+    known = orl()
+    lines = ["file,identity,smiling,eyeglasses"]
+    (folder / "photos").mkdir()
+    for i in range(0, 80, 2):
+        name = known.sources[i].replace("/", "_").replace(".pgm", ".png")
+        Image.open(known.photos[i].path).save(folder / "photos" / name)
+        row = dict(zip(known.attribute_names, known.attributes[i], strict=True))
+        lines.append(f"{name},person{i // 10},{row['smiling']},{row['eyeglasses']}")
+    (folder / "attributes.csv").write_text("\n".join(lines) + "\n")
+    shutil.copy(ROOT / "dvc.yaml", folder)
+    (folder / "fgcli").symlink_to(ROOT / "fgcli")
+    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    for name, section in SMALL.items():
+        params[name] |= section
+    (folder / "params.yaml").write_text(yaml.safe_dump(params))
+    return folder
+
+
+def dvc(folder: Path, *arguments: str) -> str:
+    environment = os.environ | {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "OMP_NUM_THREADS": "1",
+        "DVC_NO_ANALYTICS": "1",
+    }
+    command = [sys.executable, "-m", "dvc", *arguments]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def reproduced(project):
+    """The project after `dvc repro`."""
+    dvc(project, "init", "--no-scm", "--quiet")
+    dvc(project, "repro")
+    return project
+
+
+def test_repro_writes_every_artifact_and_then_has_nothing_to_do(reproduced):
+    for name in OUTPUTS:
+        stored = artifacts.load(reproduced / f"out/{name}.h5", names=())
+        assert stored.schema.startswith(name)
+    assert (reproduced / "out/report.html").read_text().startswith("<!doctype html>")
+    assert "Data and pipelines are up to date" in dvc(reproduced, "repro")
+    assert "ssim" in dvc(reproduced, "metrics", "show", "--md")
+
+
+def test_provenance_chains_the_files(reproduced):
+    out = reproduced / "out"
+    for name, inputs in {
+        "generator": ["faces"],
+        "latents": ["faces", "generator"],
+        "density": ["latents"],
+        "editor": ["latents"],
+    }.items():
+        told = artifacts.load(out / f"{name}.h5", names=()).inputs
+        assert told == {i: artifacts.sha256(out / f"{i}.h5") for i in inputs}
+
+
+def test_the_same_by_plain_commands_is_equal_byte_for_byte(reproduced, monkeypatch):
+    monkeypatch.chdir(reproduced)
+    first = {path.name: path.read_bytes() for path in sorted((reproduced / "out").glob("*.*"))}
+    shutil.move(reproduced / "out", reproduced / "out.first")
+    for stage in ["preprocess", "train", "invert", "density", "editor", "evaluate", "report"]:
+        done = CliRunner().invoke(app, [stage, "--debug"])
+        assert done.exit_code == 0, done.output
+    for name, content in first.items():
+        assert (reproduced / "out" / name).read_bytes() == content, name
+
+
+def test_a_finished_run_says_so_and_writes_the_same(reproduced, monkeypatch):
+    monkeypatch.chdir(reproduced)
+    before = Path("out/generator.h5").read_bytes()
+    done = CliRunner().invoke(app, ["train"])
+    assert "going on from step 12 of 12" in done.output
+    assert Path("out/generator.h5").read_bytes() == before
+
+
+def test_pictures_of_photos_and_rows(reproduced, monkeypatch):
+    monkeypatch.chdir(reproduced)
+    photo = sorted(str(p) for p in Path("photos").iterdir())[0]
+    for arguments in (
+        ["edit", photo, "3", "--attribute", "smiling", "--strength", "-2:2:3", "-o", "edit.png"],
+        ["sample", "-n", "6", "--columns", "3", "-o", "sample.png"],
+        ["sample", "-n", "6", "--density", "prior", "-o", "prior.png"],
+        ["reconstruct", photo, "0", "-o", "reconstruct.png"],
+        ["interpolate", photo, "4", "--frames", "5", "-o", "walk.png"],
+    ):
+        done = CliRunner().invoke(app, [*arguments, "--json", "--debug"])
+        assert done.exit_code == 0, done.output
+        told = json.loads(done.output.splitlines()[-1])["output"]
+        written = [told] if isinstance(told, str) else told
+        assert all(np.asarray(Image.open(path)).std() > 5 for path in written)
+    width, height = Image.open("edit.png").size
+    assert width > 5 * 128
+    assert height > 2 * 128
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["edit", "params.yaml", "-a", "smiling"], "params.yaml: expected one usable face"),
+        (["edit", "3", "-a", "smilin"], "--attribute smilin: expected one of smiling"),
+        (["edit", "3", "-a", "smiling", "--method", "x"], "expected one of matched_difference, latent_wasserstein"),
+        (["edit", "999", "-a", "smiling"], "expected a row below"),
+        (["sample", "--density", "x"], "expected one of gmm, found 'x'"),
+        (["invert", "--faces", "out/latents.h5"], "expected a faces/1 file, found a latents/1 file"),
+    ],
+)
+def test_wrong_requests_are_refused(reproduced, monkeypatch, arguments, message):
+    monkeypatch.chdir(reproduced)
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code in (1, 2)
+    assert message in " ".join(done.output.split())
+
+
+def test_files_of_another_generator_are_refused(reproduced, monkeypatch):
+    monkeypatch.chdir(reproduced)
+    done = CliRunner().invoke(app, ["train", "-o", "pca.h5", "--set", "train.generator={name: pca, codes: 8}"])
+    assert done.exit_code == 0, done.output
+    for arguments in (["sample"], ["edit", "3", "-a", "smiling"], ["evaluate"]):
+        done = CliRunner().invoke(app, [*arguments, "--generator", "pca.h5"])
+        assert done.exit_code == 1
+        assert "another generator" in done.output

@@ -1,0 +1,602 @@
+"""The loop: what it computes, and that no stop changes it.
+
+Run as a program this file is a worker: `python test_training.py train|ranks ...`.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import train_params
+from torch import nn
+
+from fgcli import artifacts, generators
+from fgcli.errors import FgError
+from fgcli.stages import train
+from fgcli.training import Loop, Phase
+from fgcli.training.augment import Augment
+from fgcli.training.batches import Batches, step_rng, tensors
+from fgcli.training.devices import Compute
+from fgcli.training.ema import EMA
+from fgcli.training.loop import NonFinite, clip_each
+from fgcli.training.session import read_history
+
+CPU = Compute(torch.device("cpu"), 0, 1, "float32")
+STILL = {"flip": 0.0, "shift": 0.0, "zoom": 0.0, "rotate": 0.0, "light": 0.0, "tint": 0.0}
+
+
+class Plain(nn.Module):
+    """A small autoencoder without batch norm or noise, and its squared error: the same whoever computes it."""
+
+    def __init__(self, fail_at: int = -1, term: str = "loss") -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.generator = nn.Sequential(
+            nn.Conv2d(3, 4, 3, 2, 1), nn.ELU(), nn.ConvTranspose2d(4, 3, 4, 2, 1), nn.Tanh()
+        )
+        self.calls, self.fail_at, self.term = -1, fail_at, term
+        self.phases = [Phase("plain", list(self.generator.parameters()), self.loss, {"l2": 1.0, term: 0.5})]
+
+    def loss(self, batch, rng):
+        self.calls += 1
+        y = self.generator(batch["images"])
+        bad = float("inf") if self.calls == self.fail_at else 1.0
+        return {"l2": (y - batch["images"]).square().mean(), self.term: y.abs().mean() * bad}
+
+
+def make_loop(objective, compute=CPU, **changes):
+    settings = {
+        "steps": 10, "learning_rate": 0.01, "betas": (0.9, 0.999), "warmup": 2, "schedule": "cosine", "clip": 0.0,
+        "ema_half_life": 3.0, "seed": 0,
+    } | changes  # fmt: skip
+    return Loop(objective, objective.generator, compute, **settings)
+
+
+def make_batches(faces, batch=8, augment=None, seed=0):
+    images, masks = artifacts.rows(faces, "images"), artifacts.rows(faces, "masks")
+    rows = np.flatnonzero(artifacts.rows(faces, "split") == 0)
+    return Batches(images, masks, rows, batch, seed, augment or Augment())
+
+
+# ---- workers
+
+
+def worker_train(faces: str, folder: str, kill_at: int) -> None:
+    """Trains as `fg train` does, and is killed when the optimiser has taken step `kill_at`."""
+    run, base = Loop.run, Path(folder)
+
+    def killed(self, batches):
+        for tick in run(self, batches):
+            if tick.step == kill_at:
+                os.kill(os.getpid(), signal.SIGKILL)
+            yield tick
+
+    Loop.run = killed
+    train.run(Path(faces), base / "generator.h5", base / "train", params=train_params())
+
+
+def worker_ranks(faces: str, folder: str) -> None:
+    """One of several ranks: writes its rows, its weights, and what a training stage run says."""
+    compute = Compute.resolve("cpu", "float32")
+    torch.set_num_threads(1)
+    batches, loop = make_batches(Path(faces)), make_loop(Plain(), compute, clip=0.3)
+    rows = [batches.at(step, compute)["rows"].tolist() for step in range(10)]
+    terms = [tick.terms for tick in loop.run(batches)]
+    weights = torch.cat([p.detach().flatten() for p in loop.generator.parameters()]).tolist()
+    found = {"ranks": compute.ranks, "rows": rows, "terms": terms, "weights": weights}
+    Path(folder, f"rank{compute.rank}.json").write_text(json.dumps(found))
+    params = train_params(augment=STILL, steps=6, threads=1)
+    train.run(Path(faces), Path(folder) / "generator.h5", Path(folder) / "train", params=params)
+    torch.distributed.barrier()
+    torch.distributed.destroy_process_group()
+
+
+def launch(*arguments, launcher=(), **options):
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parent.parent)}
+    command = [sys.executable, *launcher, str(Path(__file__)), *map(str, arguments)]
+    return subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=300, check=False, **options
+    )
+
+
+# ---- resume
+
+
+@pytest.fixture(scope="module")
+def unbroken(faces, tmp_path_factory):
+    """The folder of a run that nobody stopped."""
+    folder = tmp_path_factory.mktemp("unbroken")
+    train.run(faces, folder / "generator.h5", folder / "train", params=train_params())
+    return folder
+
+
+def equals(folder, unbroken):
+    assert (folder / "generator.h5").read_bytes() == (unbroken / "generator.h5").read_bytes()
+    assert (folder / "train/stats.jsonl").read_text() == (unbroken / "train/stats.jsonl").read_text()
+    sheets = [sorted(p.name for p in (f / "train/samples").iterdir()) for f in (folder, unbroken)]
+    assert sheets[0] == sheets[1] == ["000005.png", "000010.png", "000012.png"]
+    for name in sheets[0]:
+        assert (folder / "train/samples" / name).read_bytes() == (unbroken / "train/samples" / name).read_bytes()
+
+
+def test_killed_run_goes_on_bit_for_bit(faces, unbroken, tmp_path, capsys):
+    """kill -9 after step 7; the last checkpoint is that of step 4, the last line of stats that of step 5."""
+    done = launch("train", faces, tmp_path, 7)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert not (tmp_path / "generator.h5").exists()
+    train.run(faces, tmp_path / "generator.h5", tmp_path / "train", params=train_params())
+    assert "going on from step 4 of 12" in capsys.readouterr().err
+    equals(tmp_path, unbroken)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_asked_to_stop_it_keeps_every_step(faces, unbroken, tmp_path, monkeypatch, capsys, number):
+    run = Loop.run
+
+    def asked(self, batches):
+        for tick in run(self, batches):
+            if tick.step == 7:
+                signal.raise_signal(number)
+            yield tick
+
+    files = (faces, tmp_path / "generator.h5", tmp_path / "train")
+    before = signal.getsignal(number)
+    with monkeypatch.context() as patch:
+        patch.setattr(Loop, "run", asked)
+        with pytest.raises(FgError, match=r"last.h5: stopped as asked at step 7; run it again"):
+            train.run(*files, params=train_params())
+    assert signal.getsignal(number) == before
+    assert not (tmp_path / "generator.h5").exists()
+    train.run(*files, params=train_params())
+    assert "going on from step 7 of 12" in capsys.readouterr().err
+    equals(tmp_path, unbroken)
+
+
+def test_killed_between_the_stats_and_the_checkpoint(faces, unbroken, tmp_path, monkeypatch):
+    """The line of step 10 and best.h5 are written, last.h5 is not: the line is not there twice afterwards."""
+    from fgcli.training.session import Session
+
+    save = Session.save
+
+    def lost(self, path, fingerprint):
+        if path.name == "last.h5" and self.loop.step == 12:
+            raise KeyboardInterrupt
+        save(self, path, fingerprint)
+
+    files = (faces, tmp_path / "generator.h5", tmp_path / "train")
+    with monkeypatch.context() as patch:
+        patch.setattr(Session, "save", lost)
+        with pytest.raises(KeyboardInterrupt):
+            train.run(*files, params=train_params())
+    with open(tmp_path / "train/stats.jsonl", "a") as stats:
+        stats.write('{"step": 12, "cut in the mid')
+    train.run(*files, params=train_params())
+    equals(tmp_path, unbroken)
+
+
+def test_a_finished_run_is_not_trained_again(faces, unbroken, tmp_path, monkeypatch):
+    files = (faces, tmp_path / "generator.h5", tmp_path / "train")
+    train.run(*files, params=train_params())
+    (tmp_path / "generator.h5").unlink()
+    monkeypatch.setattr(Loop, "_update", None)  # it would fail
+    train.run(*files, params=train_params())
+    equals(tmp_path, unbroken)
+
+
+def test_how_often_it_saves_changes_no_weight(faces, unbroken, tmp_path):
+    """Checkpoints at other times, and resumed at other times, are the same run: only the params differ in the file."""
+    often = train_params(checkpoint_steps=1, checkpoint_seconds=1e-3)
+    train.run(faces, tmp_path / "generator.h5", tmp_path / "train", params=often)
+    one, two = (artifacts.load(f / "generator.h5") for f in (tmp_path, unbroken))
+    assert one.arrays.keys() == two.arrays.keys()
+    assert all(np.array_equal(one[k], two[k]) for k in one.arrays)
+
+
+def test_another_runs_folder_is_set_aside(faces, tmp_path, capsys):
+    files = (faces, tmp_path / "generator.h5", tmp_path / "train")
+    train.run(*files, params=train_params(steps=4))
+    first = (tmp_path / "train/stats.jsonl").read_text()
+    train.run(*files, params=train_params(steps=4, learning_rate=0.002))
+    assert "held another run (other params or faces); moved it to" in capsys.readouterr().err
+    assert (tmp_path / "train.previous/stats.jsonl").read_text() == first
+    assert (tmp_path / "train.previous/last.h5").exists()
+    assert (tmp_path / "train/stats.jsonl").read_text() != first
+
+
+def test_a_folder_of_other_files_loses_none(faces, tmp_path):
+    """--folder may name a folder that has other things in it, as out/ does."""
+    (tmp_path / "mine.txt").write_text("dear")
+    train.run(faces, tmp_path / "generator.h5", tmp_path, params=train_params(steps=2))
+    assert (tmp_path / "mine.txt").read_text() == "dear"
+
+
+def test_no_resume_begins_anew(faces, unbroken, tmp_path):
+    files = (faces, tmp_path / "generator.h5", tmp_path / "train")
+    train.run(*files, params=train_params())
+    train.run(*files, params=train_params(), resume=False)
+    equals(tmp_path, unbroken)
+    assert (tmp_path / "train.previous").exists()
+
+
+def test_what_the_result_is(faces, unbroken):
+    """generator.h5 has the moving average of the best validation, history, and where faces came from."""
+    stored = artifacts.load(unbroken / "generator.h5", artifacts.GENERATOR)
+    history = stored.group("history")
+    assert history["step"].tolist() == [5, 10, 12]
+    best = int(history["step"][history["validation"].argmin()])
+    assert stored.meta["training"]["best_step"] == best
+    assert stored.meta["training"]["best_loss"] == history["validation"].min()
+    assert set(history) >= {"learning_rate", "vae/ssim", "vae/l2", "vae/bce", "vae/dice", "vae/kl"}
+    assert stored.inputs == {"faces": artifacts.sha256(faces)}
+    loaded = generators.load(unbroken / "generator.h5")
+    images = generators.tensor(artifacts.rows(faces, "images")[:4])
+    assert torch.isfinite(loaded.decode(loaded.encode(images))).all()
+
+
+def test_no_steps_give_the_initial_network(faces, tmp_path):
+    train.run(faces, tmp_path / "g.h5", tmp_path / "train", params=train_params(steps=0))
+    torch.manual_seed(0)
+    fresh = train.make_generator(train_params(), (1, 16, 16, 3)).state_dict()
+    loaded = generators.load(tmp_path / "g.h5").state_dict()
+    assert all(torch.equal(loaded[k], fresh[k]) for k in fresh)
+
+
+# ---- trouble
+
+
+def test_nonfinite_loss_names_step_phase_and_term(faces):
+    loop = make_loop(Plain(fail_at=6, term="spread"))
+    ticks = []
+    with pytest.raises(NonFinite, match=r"training step 7: expected finite losses, found plain/spread = inf"):
+        ticks.extend(loop.run(make_batches(faces)))
+    assert len(ticks) == 6
+    again = make_loop(Plain())
+    stream = again.run(make_batches(faces))
+    for _ in range(6):
+        next(stream)
+    for a, b in zip(loop.generator.parameters(), again.generator.parameters(), strict=True):
+        assert torch.equal(a, b)  # the weights of before the step
+
+
+def test_nonfinite_run_names_the_last_good_checkpoint(faces, tmp_path, monkeypatch):
+    from fgcli.objectives.masked_elbo import MaskedELBO
+
+    real, calls = MaskedELBO.loss, []
+
+    def poisoned(self, batch, rng):
+        calls.append(self.training)
+        found = real(self, batch, rng)
+        return found | ({"l2": found["l2"] * float("nan")} if sum(calls) > 6 else {})
+
+    monkeypatch.setattr(MaskedELBO, "loss", poisoned)
+    files = (faces, tmp_path / "generator.h5", tmp_path / "train")
+    message = r"training step 7: .* found vae/l2 = nan; .*; the last good checkpoint is .*last.h5"
+    with pytest.raises(NonFinite, match=message):
+        train.run(*files, params=train_params())
+    assert artifacts.load(tmp_path / "train/last.h5", artifacts.CHECKPOINT, ()).meta["step"] == 4
+    assert not (tmp_path / "generator.h5").exists()
+    calls[:] = [True] * 7
+    with pytest.raises(NonFinite, match="no checkpoint yet"):
+        train.run(*files[:2], tmp_path / "other", params=train_params())
+
+
+class Steep(Plain):
+    """Finite loss, infinite gradient, from the third step on."""
+
+    def loss(self, batch, rng):
+        found = super().loss(batch, rng)
+        if self.calls >= 2:
+            found[self.term] = (found["l2"] - found["l2"]).clamp_min(0).sqrt()
+        return found
+
+
+def test_nonfinite_gradients_never_reach_the_weights(faces):
+    """Else a checkpoint that is called good holds NaN."""
+    loop = make_loop(Steep())
+    with pytest.raises(NonFinite, match="training step 3"):
+        list(loop.run(make_batches(faces)))
+    assert all(torch.isfinite(p).all() for p in loop.generator.parameters())
+
+
+def test_a_device_that_is_not_there_is_told():
+    if torch.cuda.is_available():
+        pytest.skip("there is one")
+    with pytest.raises(FgError, match="cuda"):
+        Compute.resolve("cuda", "float32")
+
+
+def test_no_training_rows(faces, tmp_path):
+    copy = artifacts.load(faces)
+    arrays = copy.arrays | {"split": np.full_like(copy["split"], 2)}
+    artifacts.save(tmp_path / "f.h5", artifacts.FACES, arrays, params={}, inputs={}, meta=copy.meta)
+    with pytest.raises(FgError, match=r"f.h5: expected rows of the train split, found none"):
+        train.run(tmp_path / "f.h5", tmp_path / "g.h5", tmp_path / "train", params=train_params())
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["f.h5"]
+
+
+# ---- arithmetic
+
+
+def test_loop_takes_the_steps_of_plain_torch(faces):
+    """Adam, schedule, clip and weights against a loop written out."""
+    loop, other = make_loop(Plain(), clip=0.2), Plain()
+    batches, adam = make_batches(faces), torch.optim.Adam(other.generator.parameters(), 0.01)
+    list(loop.run(make_batches(faces)))
+    for step in range(10):
+        x = batches.at(step, CPU)["images"]
+        y = other.generator(x)
+        adam.zero_grad()
+        (((y - x) ** 2).mean() + 0.5 * y.abs().mean()).backward()
+        for p in other.generator.parameters():
+            nn.utils.clip_grad_norm_([p], 0.2)
+        rise, fall = min(1, (step + 1) / 2), 0.01 + 0.99 * 0.5 * (1 + np.cos(np.pi * step / 10))
+        adam.param_groups[0]["lr"] = 0.01 * rise * fall
+        adam.step()
+    for a, b in zip(loop.generator.parameters(), other.generator.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+
+
+def test_each_tensor_is_clipped_on_its_own():
+    """Paper 000's release clips per variable (Keras clipnorm): not clip_grad_norm_ over all."""
+    gradients = tuple(torch.randn(3, 4, generator=step_rng(0, i)) * 10.0**i for i in range(-3, 3))
+    gradients += (torch.zeros(5),)
+    expected = [g * min(1.0, 0.7 / max(float((g**2).sum()) ** 0.5, 1e-30)) for g in gradients]
+    clip_each(gradients, 0.7)
+    for found, wanted in zip(gradients, expected, strict=True):
+        torch.testing.assert_close(found, wanted)
+    assert float(gradients[0].norm()) < 0.7 < float(gradients[-2].norm()) + 1e-5
+
+
+def test_ema_closed_form():
+    """A constant follower: theta_n = sum of beta^(n - i) (1 - beta) x_i, the half-life at most a tenth of the steps."""
+    module = nn.BatchNorm1d(2)
+    ema = EMA(module, half_life=4)
+    state, values = {k: v.clone().double() for k, v in module.state_dict().items()}, []
+    for step in range(1, 81):
+        with torch.no_grad():
+            module.weight.fill_(step**0.5)
+        module(torch.randn(5, 2, generator=step_rng(1, step)))
+        ema.update(module, step)
+        beta = 0.5 ** (1 / min(4, step / 10))
+        for k, v in module.state_dict().items():
+            state[k] = beta * state[k] + (1 - beta) * v if v.is_floating_point() else v
+        values.append(ema.state["weight"][0].item())
+    for k, v in ema.state.items():
+        torch.testing.assert_close(v.double(), state[k].double(), rtol=1e-5, atol=1e-6)
+    late = np.array([beta ** (80 - i) * (1 - beta) * i**0.5 for i in range(41, 81)]).sum() + beta**40 * values[39]
+    assert values[-1] == pytest.approx(late, rel=1e-5)
+    assert int(ema.state["num_batches_tracked"]) == 80
+    assert beta**4 == pytest.approx(0.5)  # after four steps an old value has half its weight
+
+
+def test_ema_of_no_half_life_follows_at_once_and_applied_gives_back():
+    module = nn.Linear(2, 2)
+    ema = EMA(module, 0)
+    old = {k: v.clone() for k, v in module.state_dict().items()}
+    nn.init.ones_(module.weight)
+    with ema.applied(module):
+        assert torch.equal(module.weight, old["weight"])
+    assert torch.equal(module.weight, torch.ones(2, 2))
+    ema.update(module, 1)
+    assert torch.equal(ema.state["weight"], module.weight)
+    with pytest.raises(RuntimeError), ema.applied(module):
+        raise RuntimeError
+    assert torch.equal(module.weight, torch.ones(2, 2))
+
+
+def test_schedule():
+    constant = make_loop(Plain(), steps=100, warmup=4, schedule="constant", learning_rate=2.0)
+    assert [constant.rate(i) for i in (0, 1, 3, 4, 99)] == [0.5, 1.0, 2.0, 2.0, 2.0]
+    cosine = make_loop(Plain(), steps=100, warmup=0, schedule="cosine", learning_rate=2.0)
+    assert cosine.rate(0) == pytest.approx(2.0)
+    assert cosine.rate(50) == pytest.approx(2 * (0.01 + 0.99 * 0.5))
+    assert 0.02 < cosine.rate(99) < 0.021
+    rates = [cosine.rate(i) for i in range(100)]
+    assert rates == sorted(rates, reverse=True)
+
+
+def test_phases_run_when_they_are_due(faces):
+    objective = Plain()
+    weight = nn.Parameter(torch.zeros(()))
+    objective.weight = weight
+    objective.phases.append(Phase("rare", [weight], lambda b, r: {"pull": (weight - 1) ** 2}, {"pull": 1.0}, 4))
+    loop = make_loop(objective, schedule="constant", warmup=0)
+    ticks = list(loop.run(make_batches(faces)))
+    assert [t.step for t in ticks if "rare/pull" in t.terms] == [1, 5, 9]
+    assert weight.item() == pytest.approx(0.03, rel=0.05)  # three Adam steps of 0.01
+
+
+def test_validation_is_the_weighted_loss_of_the_average(faces):
+    loop = make_loop(Plain())
+    list(loop.run(make_batches(faces)))
+    data = make_batches(faces)
+    parts = [tensors(data.images, data.masks, rows, CPU) for rows in (np.arange(5), np.arange(5, 8))]
+    found = loop.validate(parts)
+    with loop.ema.applied(loop.generator), torch.no_grad():
+        x = tensors(data.images, data.masks, np.arange(8), CPU)["images"]
+        y = loop.generator(x)
+    expected = ((y - x) ** 2).mean() + 0.5 * y.abs().mean()
+    assert found == pytest.approx(expected.item(), rel=1e-5)
+    assert loop.objective.training
+
+
+# ---- augmentation
+
+
+def pictures(n=6, size=16, seed=0):
+    """Smooth images whose first channel is the mask, and masks."""
+    masks = torch.zeros(n, 1, size, size)
+    masks[:, :, 4:11, 3:9] = 1
+    images = torch.randn(n, 3, size, size, generator=step_rng(seed, 0)).clamp(-1, 1)
+    images[:, :1] = 2 * masks - 1
+    return images, masks
+
+
+@pytest.mark.parametrize("change", [{"flip": 0.5}, {"flip": 0.5, "shift": 0.2, "zoom": 0.3, "rotate": 0.5}])
+def test_geometry_is_the_same_for_image_and_mask(change):
+    images, masks = pictures(32)
+    moved, moved_masks = Augment(**change)(images, masks, step_rng(0, 1))
+    assert ((moved[:, :1] > 0).float() == moved_masks).all()
+    assert set(moved_masks.unique().tolist()) == {0.0, 1.0}
+    assert not torch.equal(moved_masks, masks)
+    assert len({tuple(m.flatten().tolist()) for m in moved_masks}) > 1  # each picture on its own
+
+
+def test_colour_leaves_masks_and_geometry():
+    images, masks = pictures()
+    moved, same = Augment(light=0.2, tint=0.1)(images, masks, step_rng(0, 1))
+    assert torch.equal(same, masks)
+    assert moved.abs().max() <= 1
+    for picture, original in zip(moved.flatten(2).flatten(0, 1), images.flatten(2).flatten(0, 1), strict=True):
+        inside = (picture.abs() < 1) & (original.abs() < 1)
+        line = np.polyfit(original[inside].numpy(), picture[inside].numpy(), 1) if inside.sum() > 2 else None
+        if line is not None:  # one gain and one offset per channel, within the limits
+            torch.testing.assert_close(
+                picture[inside], line[0] * original[inside] + line[1], rtol=0, atol=1e-4, check_dtype=False
+            )
+            assert abs(line[0] - 1) <= 0.3 + 1e-4
+            assert abs(line[1]) <= 0.2 + 1e-4
+
+
+def test_all_zero_is_the_identity():
+    images, masks = pictures()
+    same = Augment()(images, masks, step_rng(0, 1))
+    assert torch.equal(same[0], images)
+    assert torch.equal(same[1], masks)
+
+
+def test_flip_twice_is_the_identity_and_half_flips_half():
+    images, masks = pictures()
+    always = Augment(flip=1.0)
+    once = always(images, masks, step_rng(0, 1))
+    assert torch.equal(once[0], images.flip(3))
+    twice = always(*once, step_rng(0, 2))
+    assert torch.equal(twice[0], images)
+    assert torch.equal(twice[1], masks)
+    many = torch.arange(2000.0).view(-1, 1, 1, 1).expand(-1, 3, 1, 2) * torch.tensor([1, -1]) / 2000
+    flipped = Augment(flip=0.5)(many, torch.zeros(2000, 1, 1, 2), step_rng(0, 1))[0]
+    assert (flipped[1:, 0, 0, 0] < 0).float().mean() == pytest.approx(0.5, abs=0.05)
+
+
+def test_affine_is_a_similarity_within_its_limits():
+    maps = Augment(flip=0.5, shift=0.1, zoom=0.25, rotate=0.3).affine(500, step_rng(0, 1)).double()
+    linear = maps[:, :, :2]
+    gram = linear.transpose(1, 2) @ linear
+    scale = gram.diagonal(dim1=1, dim2=2).mean(1).sqrt()
+    torch.testing.assert_close(gram, scale[:, None, None] ** 2 * torch.eye(2, dtype=torch.float64), atol=1e-6, rtol=0)
+    assert scale.max() <= 1.25 + 1e-6
+    assert scale.min() >= 0.8 - 1e-6
+    assert maps[:, :, 2].abs().max() <= 0.2  # a tenth of the side, which is 2 wide
+    mirrored = torch.linalg.det(linear) < 0
+    assert mirrored.double().mean() == pytest.approx(0.5, abs=0.1)
+    angle = torch.atan2(linear[:, 1, 1], linear[:, 0, 1]) - torch.pi / 2
+    assert angle.abs().max() <= 0.3 + 1e-6
+
+
+# ---- batches
+
+
+def test_every_row_once_an_epoch(faces):
+    batches = make_batches(faces, batch=10)  # 48 rows: an epoch ends inside a batch
+    stream = np.concatenate([batches.at(step, CPU)["rows"] for step in range(24)])
+    epochs = stream.reshape(5, 48)
+    for epoch in epochs:
+        assert sorted(epoch) == batches.rows.tolist()
+    assert not np.array_equal(epochs[0], epochs[1])
+    again = make_batches(faces, batch=10)
+    np.testing.assert_array_equal(again.at(7, CPU)["rows"], stream[70:80])  # from any step, without the earlier ones
+    assert not np.array_equal(make_batches(faces, 10, seed=1).at(0, CPU)["rows"], stream[:10])
+
+
+def test_batches_larger_than_the_split(faces):
+    stream = make_batches(faces, batch=100).at(0, CPU)["rows"].numpy()
+    assert np.unique(stream[:48]).size == 48
+    assert np.unique(stream[48:96]).size == 48
+
+
+def test_ranks_share_the_batch(faces):
+    whole = make_batches(faces).at(5, CPU)
+    shares = [
+        make_batches(faces).at(5, Compute(torch.device("cpu"), rank, 3, "float32")) for rank in range(3)
+    ]
+    assert sorted(r for s in shares for r in s["rows"].tolist()) == sorted(whole["rows"].tolist())
+    assert [len(s["rows"]) for s in shares] == [3, 3, 2]
+
+
+def test_tensors_are_the_stored_pixels(faces):
+    images, masks = artifacts.rows(faces, "images"), artifacts.rows(faces, "masks")
+    rows = np.array([5, 0, 9])
+    batch = tensors(images, masks, rows, CPU)
+    expected = images[rows].astype(np.float64).transpose(0, 3, 1, 2) / 127.5 - 1
+    np.testing.assert_allclose(batch["images"], expected, atol=1e-6)
+    assert batch["images"].dtype == batch["masks"].dtype == torch.float32
+    np.testing.assert_array_equal(batch["masks"][:, 0], masks[rows] // 255)
+    assert batch["rows"].tolist() == [5, 0, 9]
+
+
+def test_steps_and_ranks_draw_apart():
+    draws = {(s, t, r): torch.rand(2, generator=step_rng(s, t, r)) for s in (0, 1) for t in (0, 1) for r in (0, 1)}
+    assert len({tuple(d.tolist()) for d in draws.values()}) == 8
+    assert torch.equal(draws[1, 0, 1], torch.rand(2, generator=step_rng(1, 0, 1)))
+
+
+# ---- several ranks
+
+
+@pytest.fixture(scope="module")
+def two_ranks(faces, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("ranks")
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    done = launch("ranks", faces, folder, launcher=launcher)
+    assert done.returncode == 0, done.stderr
+    return folder, [json.loads((folder / f"rank{i}.json").read_text()) for i in range(2)]
+
+
+def test_two_processes_are_one(faces, two_ranks):
+    """Without batch norm and noise: the same order of rows, losses and weights as one process, but for rounding."""
+    _, ranks = two_ranks
+    batches = make_batches(faces)
+    for step in range(10):
+        together = [r for pair in zip(*(rank["rows"][step] for rank in ranks), strict=True) for r in pair]
+        assert together == batches.at(step, CPU)["rows"].tolist()
+    loop = make_loop(Plain(), clip=0.3)
+    terms = [tick.terms for tick in loop.run(batches)]
+    assert [r["ranks"] for r in ranks] == [2, 2]
+    assert ranks[0]["weights"] == ranks[1]["weights"]
+    weights = torch.cat([p.detach().flatten() for p in loop.generator.parameters()])
+    torch.testing.assert_close(torch.tensor(ranks[0]["weights"]), weights, rtol=1e-4, atol=1e-5)
+    for one, two in zip(terms, ranks[0]["terms"], strict=True):
+        assert two == pytest.approx(one, rel=1e-4)
+
+
+def test_two_processes_with_batch_norm_are_near(faces, two_ranks, tmp_path):
+    """Each CPU rank normalises its own half of the batch, sums Dice over it and draws its own noise.
+
+    So weights differ, by less than what training has changed; the losses agree within a few per cent.
+    """
+    folder, _ = two_ranks
+    params = train_params(augment=STILL, steps=6)
+    train.run(faces, tmp_path / "generator.h5", tmp_path / "train", params=params)
+    start = tmp_path / "start.h5"
+    train.run(faces, start, tmp_path / "none", params=train_params(augment=STILL, steps=0))
+    two, one, zero = (artifacts.load(p / "generator.h5") if p.is_dir() else artifacts.load(p) for p in (
+        folder, tmp_path, start))  # fmt: skip
+    names = [k for k in one.arrays if k.startswith("weights/") and one[k].dtype.kind == "f" and "running" not in k]
+    one, two, zero = (np.concatenate([a[k].ravel() for k in names]) for a in (one, two, zero))
+    assert 0 < np.linalg.norm(one - two) < 0.8 * np.linalg.norm(one - zero)
+    histories = [read_history(f / "train/stats.jsonl") for f in (folder, tmp_path)]
+    np.testing.assert_allclose(histories[0]["vae/l2"], histories[1]["vae/l2"], rtol=0.05)
+    np.testing.assert_allclose(histories[0]["validation"], histories[1]["validation"], rtol=0.1)
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "train":
+        worker_train(sys.argv[2], sys.argv[3], int(sys.argv[4]))
+    else:
+        worker_ranks(sys.argv[2], sys.argv[3])
