@@ -133,7 +133,9 @@ def look(browser: Browser, url: str, name: str, scheme: str, folder: Path) -> li
     faults = [f"{name}, {scheme}: {fault}" for fault in complaints(browser.events, url)]
     inside, content = browser.evaluate("innerWidth"), browser.evaluate("document.documentElement.scrollWidth")
     if content > inside or inside != width:
-        faults.append(f"{name}, {scheme}: {content} px wide in a window of {width} px; too wide: {browser.evaluate(WIDER)}")
+        faults.append(
+            f"{name}, {scheme}: {content} px wide in a window of {width} px; too wide: {browser.evaluate(WIDER)}"
+        )
     total = browser.evaluate("document.documentElement.scrollHeight")
     for number, top in enumerate(range(0, total, PART)):
         clip = {"x": 0, "y": top, "width": width, "height": min(PART, total - top), "scale": 1}
@@ -167,7 +169,9 @@ def main(report: Path, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     url = report.resolve().as_uri()
     with chromium() as browser:
-        faults = [f for name in WIDTHS for scheme in ("light", "dark") for f in look(browser, url, name, scheme, folder)]
+        faults = [
+            f for name in WIDTHS for scheme in ("light", "dark") for f in look(browser, url, name, scheme, folder)
+        ]
     if faults:
         sys.exit(f"{report}: {'; '.join(faults)}")
     print(f"{report}: no console errors, no sideways scrolling; screenshots in {folder}")

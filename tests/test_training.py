@@ -17,7 +17,7 @@ from conftest import train_params
 from torch import nn
 
 from fgcli import artifacts, generators
-from fgcli.errors import FgError
+from fgcli.errors import FgError, UsageError
 from fgcli.stages import train
 from fgcli.training import Loop, Phase
 from fgcli.training.augment import Augment
@@ -311,6 +311,11 @@ def test_a_device_that_is_not_there_is_told():
         Compute.resolve("cuda", "float32")
 
 
+def test_a_seed_below_zero_is_refused_with_the_params():
+    with pytest.raises(UsageError, match="train.seed"):
+        train_params(seed=-1)
+
+
 def test_no_training_rows(faces, tmp_path):
     copy = artifacts.load(faces)
     arrays = copy.arrays | {"split": np.full_like(copy["split"], 2)}
@@ -344,13 +349,14 @@ def test_loop_takes_the_steps_of_plain_torch(faces):
 
 def test_each_tensor_is_clipped_on_its_own():
     """Paper 000's release clips per variable (Keras clipnorm): not clip_grad_norm_ over all."""
-    gradients = tuple(torch.randn(3, 4, generator=step_rng(0, i)) * 10.0**i for i in range(-3, 3))
+    gradients = tuple(torch.randn(3, 4, generator=step_rng(0, i)) * 10.0 ** (i - 3) for i in range(6))
     gradients += (torch.zeros(5),)
     expected = [g * min(1.0, 0.7 / max(float((g**2).sum()) ** 0.5, 1e-30)) for g in gradients]
     clip_each(gradients, 0.7)
     for found, wanted in zip(gradients, expected, strict=True):
         torch.testing.assert_close(found, wanted)
-    assert float(gradients[0].norm()) < 0.7 < float(gradients[-2].norm()) + 1e-5
+    assert gradients[0].norm() < 0.1
+    assert gradients[-2].norm() == pytest.approx(0.7)
 
 
 def test_ema_closed_form():
@@ -578,21 +584,15 @@ def test_two_processes_are_one(faces, two_ranks):
 def test_two_processes_with_batch_norm_are_near(faces, two_ranks, tmp_path):
     """Each CPU rank normalises its own half of the batch, sums Dice over it and draws its own noise.
 
-    So weights differ, by less than what training has changed; the losses agree within a few per cent.
+    Weights therefore differ; the losses of the first steps agree within a few per cent.
     """
     folder, _ = two_ranks
-    params = train_params(augment=STILL, steps=6)
-    train.run(faces, tmp_path / "generator.h5", tmp_path / "train", params=params)
-    start = tmp_path / "start.h5"
-    train.run(faces, start, tmp_path / "none", params=train_params(augment=STILL, steps=0))
-    two, one, zero = (artifacts.load(p / "generator.h5") if p.is_dir() else artifacts.load(p) for p in (
-        folder, tmp_path, start))  # fmt: skip
-    names = [k for k in one.arrays if k.startswith("weights/") and one[k].dtype.kind == "f" and "running" not in k]
-    one, two, zero = (np.concatenate([a[k].ravel() for k in names]) for a in (one, two, zero))
-    assert 0 < np.linalg.norm(one - two) < 0.8 * np.linalg.norm(one - zero)
-    histories = [read_history(f / "train/stats.jsonl") for f in (folder, tmp_path)]
-    np.testing.assert_allclose(histories[0]["vae/l2"], histories[1]["vae/l2"], rtol=0.05)
-    np.testing.assert_allclose(histories[0]["validation"], histories[1]["validation"], rtol=0.1)
+    train.run(faces, tmp_path / "generator.h5", tmp_path / "train", params=train_params(augment=STILL, steps=6))
+    two, one = (read_history(f / "train/stats.jsonl") for f in (folder, tmp_path))
+    assert two["step"].tolist() == one["step"].tolist() == [5, 6]
+    assert two["vae/l2"].tolist() != one["vae/l2"].tolist()
+    for name in ("vae/ssim", "vae/l2", "vae/bce", "vae/dice", "validation"):
+        np.testing.assert_allclose(two[name], one[name], rtol=0.05)
 
 
 if __name__ == "__main__":

@@ -92,7 +92,7 @@ class Writer:
             "meta": meta,
         }
         # One JSON text in a dataset: attributes are limited to 64 KiB.
-        text = np.frombuffer(json.dumps(head, sort_keys=True, default=_plain).encode(), np.uint8)
+        text = np.frombuffer(json.dumps(head, default=_plain).encode(), np.uint8)
         self._file.create_dataset("head", data=text, track_times=False)
 
     def __enter__(self) -> Self:

@@ -19,8 +19,8 @@ Json = Annotated[bool, typer.Option("--json", help="Results as one JSON line.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 
-def command(function: Callable[..., dict[str, Any]]) -> Any:
-    """A Typer command that shows what `function` returns."""
+def command(function: Callable[..., None]) -> Any:
+    """A Typer app of one command."""
     app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
     app.command(context_settings={"token_normalize_func": lambda t: t.replace("_", "-")})(function)
     return app

@@ -18,17 +18,21 @@ class GMM(Gaussian):
     Args:
         components: number of Gaussians; 10 in the thesis.
         regularize: added to the variances of the standardised codes.
+        shrink: how far each covariance is drawn to their weighted mean (Friedman 1989, "Regularized Discriminant
+            Analysis"): 0 for the thesis's mixture; towards 1 where components have fewer codes than dimensions.
         starts: k-means starts, of which the likeliest fit is kept; local optima matter more than anything else.
 
     Raises:
         ValueError: an argument out of range.
     """
 
-    def __init__(self, components: int = 10, regularize: float = 1e-6, starts: int = 3) -> None:
+    def __init__(self, components: int = 10, regularize: float = 1e-6, shrink: float = 0.0, starts: int = 3) -> None:
         super().__init__(regularize)
-        if components < 1 or starts < 1:
-            raise ValueError(f"gmm expects components >= 1 and starts >= 1, found {components} and {starts}")
-        self.components, self.starts = components, starts
+        if components < 1 or starts < 1 or not 0 <= shrink <= 1:
+            raise ValueError(
+                f"gmm expects components >= 1, starts >= 1, 0 <= shrink <= 1, found {components}, {starts}, {shrink}"
+            )
+        self.components, self.shrink, self.starts = components, shrink, starts
 
     def fit(self, codes: np.ndarray, seed: int) -> Self:
         """Expectation maximisation from k-means.
@@ -48,6 +52,7 @@ class GMM(Gaussian):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
             model.fit(x)
-        factors = np.linalg.cholesky(model.covariances_)
+        mean = np.einsum("k,kij->ij", model.weights_, model.covariances_)
+        factors = np.linalg.cholesky((1 - self.shrink) * model.covariances_ + self.shrink * mean)
         self.mixture = Mixture(model.weights_, model.means_, factors, center, scale)
         return self

@@ -32,7 +32,9 @@ class MaskedVAE(nn.Module):
 
     space = "z"
 
-    def __init__(self, image_shape: tuple[int, int, int], codes: int = 512, width: float = 1.0, linear: bool = False) -> None:
+    def __init__(
+        self, image_shape: tuple[int, int, int], codes: int = 512, width: float = 1.0, linear: bool = False
+    ) -> None:
         super().__init__()
         channels, size, across = image_shape
         if size != across or not (size == 144 or (size >= 16 and size & (size - 1) == 0)):
@@ -62,8 +64,8 @@ class MaskedVAE(nn.Module):
         eigenfaces.fit(images)
         self.linear.start(eigenfaces.average, eigenfaces.components, eigenfaces.scale)
         for layer in (self.mean, self.log_std, self.image_decoder[-1]):
-            nn.init.zeros_(layer.weight)
-            nn.init.zeros_(layer.bias)
+            for parameter in layer.parameters():
+                nn.init.zeros_(parameter)
         nn.init.constant_(self.log_std.bias, START_LOG_STD)
 
     def posterior(self, images: Tensor) -> tuple[Tensor, Tensor]:

@@ -22,6 +22,9 @@ class PCA(nn.Module):
     """
 
     space = "z"
+    average: Tensor
+    components: Tensor
+    scale: Tensor
 
     def __init__(self, image_shape: tuple[int, int, int], codes: int = 128) -> None:
         super().__init__()
@@ -39,14 +42,14 @@ class PCA(nn.Module):
         With X the centred rows, the eigenvectors of X X^T (2n x 2n) give those of the covariance.
         """
         step = -(-len(images) // MOST_ROWS)
-        rows = torch.from_numpy(np.stack(images[::step]).astype(np.float32) / 127.5 - 1)
+        rows = torch.from_numpy(images[::step].astype(np.float32) / 127.5 - 1)
         x = torch.cat([rows, rows.flip(2)]).permute(0, 3, 1, 2).flatten(1)
         self.average.copy_(x.mean(0))
-        x = x - self.average
+        x -= self.average
         values, vectors = torch.linalg.eigh((x @ x.T).double())
         k = min(self.code_shape[1], len(x) - 1)
         values, vectors = values[-k:].flip(0).clamp_min(1e-12), vectors[:, -k:].flip(1)
-        self.components.zero_()[:k] = ((x.double().T @ vectors) / values.sqrt()).T.float()
+        self.components.zero_()[:k] = torch.nn.functional.normalize(vectors.T.float() @ x)
         self.scale.fill_(1.0)[:k] = (values / len(x)).sqrt().float()
 
     def encode(self, images: Tensor) -> Tensor:

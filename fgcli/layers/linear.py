@@ -19,6 +19,9 @@ class LinearPath(nn.Module):
         codes: code size d.
     """
 
+    average: Tensor
+    gains: Tensor
+
     def __init__(self, image_shape: tuple[int, int, int], codes: int) -> None:
         super().__init__()
         pixels = int(np.prod(image_shape))

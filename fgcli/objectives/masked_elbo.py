@@ -6,6 +6,8 @@ replaced by the input, so that only the face teaches.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -37,7 +39,7 @@ class MaskedELBO(nn.Module):
 
     def __init__(
         self,
-        generator: nn.Module,
+        generator: Any,
         mask: bool = True,
         ssim: float = 1.0,
         l1: float = 0.0,
@@ -51,7 +53,8 @@ class MaskedELBO(nn.Module):
         weights = {"ssim": ssim, "l1": l1, "l2": l2, "kl": kl} | ({"bce": bce, "dice": dice} if mask else {})
         if min(weights.values()) < 0 or not (ssim or l1 or l2):
             raise ValueError("masked_elbo expects weights >= 0 and at least one of ssim, l1, l2 above 0")
-        self.generator, self.mask, self.legacy_sampling = generator, mask, legacy_sampling
+        self.generator: Any = generator
+        self.mask, self.legacy_sampling = mask, legacy_sampling
         self.weights = {name: weight for name, weight in weights.items() if weight}
         unused = () if {"bce", "dice"} & self.weights.keys() else tuple(generator.mask_decoder.parameters())
         trained = [p for p in generator.parameters() if all(p is not u for u in unused)]

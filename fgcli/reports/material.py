@@ -10,6 +10,8 @@ import numpy as np
 
 from fgcli.reports.chroma import GREY_BELOW, chroma
 
+BACKGROUND = 128
+"""Grey around faces, 0..255."""
 Decode = Callable[[np.ndarray], list[np.ndarray]]
 
 
@@ -23,8 +25,9 @@ class Material:
         attributes: (n, k) 1 has it, 0 has it not, -1 unknown. names: of the k attributes.
         codes: (n, l, d) of the generator. error: (n,) of the reconstruction.
         held: rows of the held-out faces, which the sections show.
-        decode: pictures (h, w, 3) of codes. decode_masks: their predicted masks as pictures; none if it has no
-            mask decoder. baseline: pictures of rows, by eigenfaces of equal code size.
+        decode: pictures (h, w, 3) of codes, as the generator makes them. decode_masks: their predicted masks as
+            pictures; none if it has no mask decoder. baseline: pictures of rows, by eigenfaces of equal code size.
+        faded: whether only face pixels taught the generator, so that `show` greys out what lies around them.
         blend: the code at t in [0, 1] between two.
         editors: by label; edit(codes, attribute, strength).
     """
@@ -44,6 +47,14 @@ class Material:
     baseline: Decode
     blend: Callable[[np.ndarray, np.ndarray, float], np.ndarray]
     editors: Mapping[str, Any]
+    faded: bool = False
+
+    def show(self, codes: np.ndarray) -> list[np.ndarray]:
+        """Pictures of codes for the eye: where nothing taught the generator, outside its predicted mask, grey."""
+        pictures = self.decode(codes)
+        if not (self.faded and self.decode_masks):
+            return pictures
+        return [fade(image, mask) for image, mask in zip(pictures, self.decode_masks(codes), strict=True)]
 
     def people(self, rows: np.ndarray) -> list[np.ndarray]:
         """`rows` person by person; a face of an unknown person is a person of its own."""
@@ -74,6 +85,12 @@ class Material:
     def label(self, row: int) -> str:
         """What a row is called: its photo."""
         return str(self.source[row])
+
+
+def fade(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """An image (h, w, 3) that becomes BACKGROUND where its mask picture (h, w, 3) is dark."""
+    share = mask.astype(np.float64) / 255
+    return (share * image + (1 - share) * BACKGROUND).round().astype(np.uint8)
 
 
 def spread(n: int, count: int) -> list[int]:

@@ -8,6 +8,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from fgcli.reports.sentences import colour
 from fgcli.reports.tables import number, signed
 
 TEMPLATE = "report.html.jinja"
@@ -19,8 +20,13 @@ def render(content: Mapping[str, Any]) -> str:
     page = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )  # fmt: skip
-    page.filters |= {"number": number, "signed": signed, "words": words, "drawing": Markup}
+    page.filters |= {"number": number, "signed": signed, "words": words, "drawing": Markup, "colour_note": colour_note}
     return page.get_template(TEMPLATE).render(content) + "\n"
+
+
+def colour_note(edits: Any) -> str:
+    """What to expect of an unmatched direction of these edits."""
+    return colour(edits.attribute, edits.shares)
 
 
 def words(name: str) -> str:

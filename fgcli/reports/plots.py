@@ -49,7 +49,7 @@ def _draw(name: str, steps: np.ndarray, values: np.ndarray, best: int | None) ->
     settings = {"svg.fonttype": "none", "svg.hashsalt": name, "font.family": "sans-serif", "font.size": 9}
     colours = {k: INK for k in ("text.color", "axes.edgecolor", "xtick.color", "ytick.color", "axes.labelcolor")}
     with rc_context({**settings, **colours}):
-        figure = Figure(figsize=(3.3, 1.7), layout="constrained")
+        figure = Figure(figsize=(2.7, 1.6), layout="constrained")
         canvas = FigureCanvasSVG(figure)
         axes = figure.add_subplot()
         axes.patch.set_visible(False)

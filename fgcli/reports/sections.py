@@ -23,8 +23,8 @@ EDITED = 3
 """Faces per edit strip."""
 FRAMES = 6
 """Pictures from one face to the next."""
-MEASURED = 64
-"""Grey faces whose chroma is measured at most."""
+MEASURED, COUNTED = 64, 2000
+"""Faces whose edits are measured at most, of each kind; training faces counted at most by colour."""
 SHEETS, SHEET_PX = 3, 1052
 """Sample sheets of the training shown at most, and their width, px."""
 
@@ -41,12 +41,22 @@ class Split:
 
 @dataclass(frozen=True)
 class Strip:
-    """One editor method on one attribute: edited faces, and how much colour it gave to grey ones."""
+    """One editor method on one attribute: edited faces, and how much colour each cell of the table gained."""
 
     method: str
     matched: str
     rows: list[Row]
-    chroma: list[float]
+    gained: list[float]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Held-out faces whose colour is measured at one strength: which, how many, their chroma before the edit."""
+
+    kind: str
+    strength: str
+    faces: int
+    unedited: float
 
 
 @dataclass(frozen=True)
@@ -56,19 +66,31 @@ class Edits:
     attribute: str
     strengths: list[str]
     strips: list[Strip]
-    grey: int
-    unedited: float
+    cells: list[Cell]
+    shares: dict[str, float]
     changes: list[tuple[str, dict[str, float]]]
+
+
+def by_matching(about: Mapping[str, Any]) -> list[str]:
+    """The editors' labels, those that match no attributes first."""
+    return sorted(about, key=lambda label: (bool(about[label]["build"].get("match")), label))
+
+
+def strongest(about: Mapping[str, Any], attribute: str) -> str:
+    """The label of the editor that changes the probe of `attribute` most, of the matched ones if there are some."""
+    matched = [label for label in about if about[label]["build"].get("match")] or list(about)
+    changes = {label: about[label]["scores"][attribute].get("change", {}).get(attribute, 0.0) for label in matched}
+    return max(sorted(matched), key=lambda label: changes[label], default="")
 
 
 def headline(run: Material, count: int, attribute: str, method: str, strength: float) -> list[Row]:
     """Per person: face, reconstruction, and with an editor the attribute added and taken away."""
     rows = run.typical(run.held, count)
-    sets = [[run.images[r] for r in rows], run.decode(run.codes[rows])]
+    sets = [[run.images[r] for r in rows], run.show(run.codes[rows])]
     words = ["held-out photo", "reconstruction"]
     if method:
-        sets += [run.decode(run.editors[method].edit(run.codes[rows], attribute, s)) for s in (strength, -strength)]
-        words += [f"{attribute} added", f"{attribute} taken away"]
+        sets += [run.show(run.editors[method].edit(run.codes[rows], attribute, s)) for s in (strength, -strength)]
+        words += [f"{attribute} added", f"{attribute} removed"]
     return [
         Row(run.label(r), pictures_of([s[i] for s in sets], [f"{run.label(r)}: {w}" for w in words]))
         for i, r in enumerate(rows)
@@ -102,7 +124,7 @@ def rejected(reasons: Sequence[str]) -> list[tuple[str, int]]:
 def reconstructions(run: Material, rows: Sequence[int], notes: Sequence[str] = (), masks: bool = True) -> list[Row]:
     """Columns of faces: photo, generator, eigenfaces, and the given and the predicted mask."""
     chosen = np.asarray(rows, int)
-    table = {"photo": [run.images[r] for r in chosen], "generator": run.decode(run.codes[chosen])}
+    table = {"photo": [run.images[r] for r in chosen], "generator": run.show(run.codes[chosen])}
     table["eigenfaces"] = run.baseline(chosen)
     if masks:
         table["given mask"] = [np.repeat(run.masks[r][..., None], 3, 2) for r in chosen]
@@ -135,46 +157,75 @@ def interpolations(run: Material, count: int) -> list[Row]:
     walks = []
     for a, b in zip(rows, rows[1:], strict=False):
         codes = np.stack([run.blend(run.codes[a], run.codes[b], t) for t in np.linspace(0, 1, FRAMES)])
-        frames = [run.images[a], *run.decode(codes), run.images[b]]
-        words = [f"photo {run.label(a)}", *(f"{i} of {FRAMES - 1} steps" for i in range(FRAMES)), f"photo {run.label(b)}"]
+        frames = [run.images[a], *run.show(codes), run.images[b]]
+        words = [
+            f"photo {run.label(a)}",
+            *(f"{i} of {FRAMES - 1} steps" for i in range(FRAMES)),
+            f"photo {run.label(b)}",
+        ]
         walks.append(Row(f"{run.label(a)} to {run.label(b)}", pictures_of(frames, words)))
     return walks
 
 
 def edits(run: Material, attribute: str, strengths: Sequence[float], about: Mapping[str, Any]) -> Edits:
-    """Every method on the same faces, with the colour that it gave to grey ones at strength 1 and the highest."""
+    """Every method on the same faces, and the colour that they gain or lose at the lowest and highest strength."""
     rows = run.editable(attribute, EDITED)
+    marks = [mark(s) for s in strengths]
     grey = run.grey(run.held)
-    grey = grey[spread(len(grey), MEASURED)]
-    marks = [f"{s:+g}".replace("-", "−").replace("+0", "0") for s in strengths]
-    before = run.decode(run.codes[grey]) if len(grey) else []
-    unedited = float(chroma(before, run.masks[grey]).mean()) if len(grey) else 0.0
+    kinds = {"grey": grey, "colour": np.setdiff1d(run.held, grey)}
+    kinds = {kind: own[spread(len(own), MEASURED)] for kind, own in kinds.items() if len(own)}
+    before = {kind: colour(run, own, run.codes[own]) for kind, own in kinds.items()}
+    at = [(kind, s) for kind in kinds for s in sorted({min(strengths), max(strengths)})]
     strips, changes = [], []
-    for method, entry in about.items():
+    for method in by_matching(about):
+        entry = about[method]
         editor = run.editors[method]
-        pictures = [run.decode(editor.edit(run.codes[rows], attribute, s)) for s in strengths]
+        pictures = [run.show(editor.edit(run.codes[rows], attribute, s)) for s in strengths]
         shown = [
             Row(
                 run.label(r),
                 pictures_of(
-                    [run.images[r], *(at[i] for at in pictures)],
+                    [run.images[r], *(edited[i] for edited in pictures)],
                     [f"photo {run.label(r)}", *(f"{method}, {attribute} {m}" for m in marks)],
                 ),
             )
             for i, r in enumerate(rows)
         ]
-        gained = [
-            float(chroma(run.decode(editor.edit(run.codes[grey], attribute, s)), run.masks[grey]).mean()) - unedited
-            for s in ((1.0, max(strengths)) if len(grey) else ())
-        ]
+        gained = [colour(run, kinds[k], editor.edit(run.codes[kinds[k]], attribute, s)) - before[k] for k, s in at]
         strips.append(Strip(method, ", ".join(entry["build"].get("match", [])), shown, gained))
         changes.append((method, entry["scores"][attribute].get("change", {})))
-    return Edits(attribute, marks, strips, len(grey), unedited, changes)
+    cells = [Cell(k, mark(s), len(kinds[k]), before[k]) for k, s in at]
+    return Edits(attribute, marks, strips, cells, colour_shares(run, attribute), changes)
+
+
+def colour(run: Material, rows: np.ndarray, codes: np.ndarray) -> float:
+    """Mean chroma of what the generator makes of `codes`, on the faces of `rows`."""
+    return float(chroma(run.decode(codes), run.masks[rows]).mean())
+
+
+def colour_shares(run: Material, attribute: str) -> dict[str, float]:
+    """Share of the training photos in colour, with the attribute and without it."""
+    has = run.attributes[:, run.names.index(attribute)]
+    shares = {}
+    for value, name in ((1, "with"), (0, "without")):
+        rows = np.flatnonzero((run.split == 0) & (has == value))
+        rows = rows[spread(len(rows), COUNTED)]
+        if len(rows):
+            shares[name] = 1 - len(run.grey(rows)) / len(rows)
+    return shares
+
+
+def mark(strength: float) -> str:
+    """A strength as a column's title."""
+    return f"{strength:+g}".replace("-", "\u2212") if strength else "0"
 
 
 def samples(sets: Mapping[str, Sequence[np.ndarray]]) -> list[Row]:
     """A block of faces per set."""
-    return [Row(name, pictures_of(images, [f"{name}, {i + 1}" for i in range(len(images))])) for name, images in sets.items()]
+    return [
+        Row(name, pictures_of(images, [f"{name}, {i + 1}" for i in range(len(images))]))
+        for name, images in sets.items()
+    ]
 
 
 def training_sheets(folder: Path) -> list[Picture]:
@@ -186,5 +237,7 @@ def training_sheets(folder: Path) -> list[Picture]:
         with Image.open(path) as page:
             step = int(path.stem) if path.stem.isdigit() else path.stem
             image = np.asarray(page.convert("RGB"))
-        found.append(picture(image, f"faces, reconstructions, masks and draws at step {step}", f"step {step}", SHEET_PX))
+        found.append(
+            picture(image, f"faces, reconstructions, masks and draws at step {step}", f"step {step}", SHEET_PX)
+        )
     return found

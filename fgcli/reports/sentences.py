@@ -9,6 +9,9 @@ import numpy as np
 
 from fgcli.reports.material import Material
 
+ALIKE = 0.05
+"""Shares of photos in colour that differ by less are not worth a word."""
+
 
 def title(faces: Mapping[str, Any], generator: Mapping[str, Any]) -> str:
     """Which generator, on which faces."""
@@ -22,7 +25,9 @@ def lead(run: Material, generator: Mapping[str, Any]) -> str:
     size = int(np.prod(run.codes.shape[1:]))
     steps = f" in {training['steps']} steps" if training.get("steps") else ""
     learned = f"{build['name']} turns {run.images.shape[1]} px faces into {size} numbers and back. "
-    learned += f"It learned from {training['rows']} photos{steps}; everything shown here is about {len(run.held)} others"
+    learned += (
+        f"It learned from {training['rows']} photos{steps}; everything shown here is about {len(run.held)} others"
+    )
     return learned + (", of people it has never seen." if strangers(run) else ".")
 
 
@@ -34,23 +39,27 @@ def strangers(run: Material) -> bool:
 
 def headline_words(attribute: str) -> list[str]:
     """The columns of the pictures at the head."""
-    edits = [f"{attribute} added", f"{attribute} taken away"] if attribute else []
+    edits = [f"{attribute} added", f"{attribute} removed"] if attribute else []
     return ["held-out photo", "reconstruction", *edits]
 
 
-def headline_note(method: str, strength: float) -> str:
+def headline_note(run: Material, method: str, strength: float) -> str:
     """How the pictures at the head were chosen and made."""
-    chosen = "One photo per held-out person, the one whose reconstruction has that person's median error."
-    return f"{chosen} Edited by {method} at strength {strength:g}." if method else chosen
+    said = ["One photo per held-out person, the one whose reconstruction has that person's median error."]
+    if method:
+        said.append(f"Edited by {method} at strengths +{strength:g} and \u2212{strength:g}.")
+    if run.faded:
+        said.append("Only face pixels taught this generator: outside its own predicted mask its pictures fade to grey.")
+    return " ".join(said)
 
 
 def data(meta: Mapping[str, Any], params: Mapping[str, Any]) -> str:
     """How photos became crops."""
     sets = ", ".join(f"{entry['name']} ({entry['photos']} photos)" for entry in meta["datasets"])
     found = f"found and aligned by {meta['analyser']['name']}, masked by {meta['segmenter']['name']}"
-    seen = "outlined is the mask, dots are the landmarks"
-    size = f", {params['size']} px" if "size" in params else ""
-    return f"{sets}. Crops{size} {found}; {seen}. Look for masks that miss the face: nothing later repairs them."
+    seen = "the outline is the mask"
+    size = f" of {params['size']} px, " if "size" in params else " "
+    return f"{sets}. Crops{size}{found}; {seen}. Look for masks that miss the face: nothing later repairs them."
 
 
 def training(about: Mapping[str, Any]) -> str:
@@ -69,7 +78,24 @@ def metrics(protocols: Mapping[str, Any], held_out: int) -> str:
     """What all numbers share."""
     pca = protocols["models"]["pca"]
     linear = f"Eigenfaces are {pca['codes']} principal components of {pca['training_images']} training faces"
-    return f"All on the {held_out} faces of split {protocols['split']}. {linear}{' and their mirror images' if pca.get('mirrored') else ''}."
+    mirrored = " and their mirror images" if pca.get("mirrored") else ""
+    faces = f"All on the {held_out} faces of split {protocols['split']}; the better of two models is in colour"
+    return f"{faces}. {linear}{mirrored}."
+
+
+def colour(attribute: str, shares: Mapping[str, float]) -> str:
+    """Why an unmatched direction also moves colour: how the training photos divide."""
+    if len(shares) < 2:
+        return ""
+    told = {name: f"{100 * share:.0f}\u00a0%" for name, share in shares.items()}
+    way = "paints" if shares["with"] > shares["without"] else "bleaches"
+    known = (
+        f"Of the training photos with {attribute.replace('_', ' ')}, {told['with']} are in colour; of those without, "
+    )
+    known += f"{told['without']}."
+    if abs(shares["with"] - shares["without"]) < ALIKE:
+        return known
+    return f"{known} So a direction that is not matched {way} a face as it adds the attribute, and undoes it backwards."
 
 
 def contents(content: Mapping[str, Any], absent: bool) -> list[tuple[str, str]]:

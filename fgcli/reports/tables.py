@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 MODELS = {"generator": "generator", "pca": "eigenfaces"}
 """Models of metrics.json and what a reader calls them."""
 HIGHER = ("ssim", "ms_ssim", "vif", "identity", "identity_same")
 LOWER = ("l1", "l2", "lpips", "identity_distance", "frechet", "fid")
-WORDS = {
-    "l1": "mean absolute error",
-    "l2": "root mean squared error",
-    "ssim": "structural similarity",
-    "identity": "identity similarity",
+KEYS = {
+    "ssim": "structural similarity of reconstructions (ssim)",
+    "l2": "root mean squared error of reconstructions (l2)",
+    "identity": "similarity of face embeddings (identity)",
 }
-KEYS = ("ssim", "l2", "identity")
-"""Metrics of reconstructions that head the page."""
+"""Metrics of reconstructions that head the page, in words."""
 NOT_NUMBERS = {"images"}
 
 
@@ -54,6 +52,7 @@ class Table:
     note: str
     columns: dict[str, str]
     lines: list[Line]
+    details: dict[str, str] = field(default_factory=dict)
 
 
 def better(metric: str) -> str:
@@ -113,10 +112,9 @@ def _distances(
         said = sorted({caveats.get(f"{g}/{chosen}", "") for g in groups} - {""})
         values = {g: entry[g].get(chosen) for g in entry}
         meaning = _meaning(chosen, groups, protocols.get("sets", {}))
-        lines.append(Line(chosen, " / ".join(n), values, better(name), meaning, {"note": "; ".join(said)} if said else {}))
+        lines.append(Line(chosen, " / ".join(n), values, better(name), "; ".join([meaning, *said])))
     columns = {g: MODELS.get(g, g) for g in entry}
-    extra = "; ".join(f"{k}: {v}" for k, v in details.items())
-    return Table(name, f"{summary}. {extra}" if extra else summary, columns, lines)
+    return Table(name, summary, columns, lines, details)
 
 
 def _meaning(chosen: str, groups: list[str], sets: Mapping[str, str]) -> str:
@@ -140,17 +138,18 @@ def plain(value: Any) -> str:
 
 
 def key_numbers(paired_tables: list[Table], distances: list[Table]) -> list[Line]:
-    """The few lines that head the page: reconstructions on the given mask, and the last set of samples."""
+    """The few lines that head the page: reconstructions on the given mask, and the nearest set of samples."""
     first = {line.name: line for line in paired_tables[0].lines} if paired_tables else {}
-    lines = [first[name] for name in KEYS if name in first]
+    lines = [replace(first[name], name=told) for name, told in KEYS.items() if name in first]
     for table in distances[:1]:
-        samples = {line.name: line for line in table.lines if line.name.startswith("samples_")}
-        if samples:
-            last, prior = list(samples.values())[-1], samples.get("samples_prior")
-            pca = prior.values.get("pca") if prior else None
-            values = {"generator": last.values.get("generator"), "pca": pca}
-            lines.append(Line(f"{table.title} of {last.name.removeprefix('samples_')} samples", last.images, values,
-                              last.better, last.protocol))  # fmt: skip
+        drawn = [line for line in table.lines if line.name.startswith("samples_") and "generator" in line.values]
+        known = [line for line in drawn if line.values["generator"] is not None]
+        if known:
+            nearest = min(known, key=lambda line: line.values["generator"] or 0.0)
+            pca = [line.values.get("pca") for line in drawn if line.name == "samples_prior"]
+            values = {"generator": nearest.values["generator"], "pca": pca[0] if pca else None}
+            name = f"distance of {nearest.name.removeprefix('samples_')} samples ({table.title})"
+            lines.append(replace(nearest, name=name, values=values))
     return lines
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fgcli.config import Section, Spec, build
 from fgcli.console import progress
 from fgcli.errors import FgError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 class Params(Section):
@@ -31,7 +34,8 @@ def run(
     held_out = stored["codes"][stored["split"] != 0]
     if len(train) < 2:
         raise FgError(f"{latents}: expected at least 2 codes of the train split, found {len(train)}; preprocess more")
-    arrays, about = {}, {}
+    arrays: dict[str, np.ndarray] = {}
+    about: dict[str, Any] = {}
     with progress("density", len(params.methods), unit="fits") as advance:
         for label, spec in params.methods.items():
             density = build(DENSITIES, spec, f"density.methods.{label}").fit(train, params.seed)
@@ -49,5 +53,5 @@ def run(
         inputs={"latents": latents},
         meta={"space": stored.meta["space"], "generator": stored.meta["generator"], "methods": about},
     )
-    scores = {label: entry["scores"] for label, entry in about.items()}
-    return {"output": str(output), "rows": len(train), "held_out": len(held_out), "nats per code": scores}
+    told = {label: entry["scores"] for label, entry in about.items()}
+    return {"output": str(output), "rows": len(train), "held_out": len(held_out), "nats per code": told}

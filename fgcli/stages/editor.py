@@ -35,7 +35,8 @@ def run(
     parts = [stored["split"] == i for i in range(3)]
     names, codes, attributes = stored.meta["attribute_names"], stored["codes"], stored["attributes"]
     probes = Probes(codes[parts[0]], attributes[parts[0]], names)
-    arrays, about = {}, {}
+    arrays: dict[str, np.ndarray] = {}
+    about: dict[str, Any] = {}
     with progress("editor", len(params.methods) * len(params.attributes), unit="fits") as advance:
         for label, spec in params.methods.items():
             editor, scores = build(EDITORS, spec, f"editor.methods.{label}"), {}

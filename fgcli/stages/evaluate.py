@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 GIVEN, PREDICTED = "given_mask", "predicted_mask"
 BACKGROUND = 128
 """Grey that hides everything but the face from the distances between sets."""
-BASELINE_BYTES, BASELINE_COPIES = 2_000_000_000, 9
+BASELINE_BYTES, BASELINE_COPIES = 2_000_000_000, 4
 """Memory for fitting eigenfaces, and how many float32 copies of a training image the fit holds."""
 
 
@@ -53,11 +53,10 @@ def run(
     protocols: Path = Path("out/protocols.json"),
     *,
     params: Params,
-    resume: bool = True,
 ) -> dict[str, Any]:
     """Writes the numbers to `metrics`, how each was made to `protocols`, and every image's value to `output`.
 
-    A killed run leaves nothing half written and simply runs again, whatever `resume` says.
+    A killed run leaves nothing half written and simply runs again.
 
     Returns:
         The content of `metrics`, and `left_out`: what could not be measured, and why.
@@ -99,7 +98,6 @@ def plan(
     protocols: Path = Path("out/protocols.json"),
     *,
     params: Params,
-    resume: bool = True,
 ) -> dict[str, Any]:
     """What `run` would measure, and which metrics it would leave out for want of weights."""
     from fgcli import artifacts, assets

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,19 +13,19 @@ from fgcli.errors import FgError, UsageError
 if TYPE_CHECKING:
     import numpy as np
 
+    from fgcli.faces.cutter import Cut
+
 FINE = 512
 """Side of the crop in which a change is added to a whole photo, px."""
 
 
 @dataclass(frozen=True)
 class Subject:
-    """One face: its code (l, d), and for photos the file, the picture and where the crop lies in it."""
+    """One face: its code (l, d), and for photos how it was cut from the file."""
 
     name: str
     code: np.ndarray
-    crop: np.ndarray | None = None
-    mask: np.ndarray | None = None
-    matrix: np.ndarray | None = None
+    cut: Cut | None = None
 
 
 def edit(
@@ -59,10 +59,10 @@ def edit(
         codes = steered(steer, person.code, attribute, strengths)
         changed = decoded(model, codes)
         plain = decoded(model, person.code[None])[0]
-        rows.append([plain if person.crop is None else person.crop, plain, *changed])
-        if paste_back and person.crop is not None:
+        rows.append([plain if person.cut is None else person.cut.image, plain, *changed])
+        if paste_back and person.cut:
             path = output.with_name(f"{output.stem}-{Path(person.name).stem}.png")
-            grid.save_png(path, whole_photos(person, plain, changed, strengths))
+            grid.save_png(path, whole_photos(Path(person.name), person.cut, plain, changed, strengths))
             written.append(str(path))
     labels = ["face", "code", *(f"{s:+g}" for s in strengths)]
     names = [Path(person.name).stem for person in people]
@@ -103,7 +103,7 @@ def reconstruct(what: Sequence[str], output: Path, face: str, generator: Path, l
     rows = []
     for person in people:
         pictures = [decoded(model, person.code[None])[0], *predicted_masks(model, person.code[None])]
-        rows.append([pictures[0] if person.crop is None else person.crop, *pictures])
+        rows.append([pictures[0] if person.cut is None else person.cut.image, *pictures])
     labels = ["face", "code", "mask"][: len(rows[0])]
     names = [Path(person.name).stem for person in people]
     grid.save_png(output, grid.sheet(rows, names, labels, scale=enlarge(model)))
@@ -127,9 +127,7 @@ def interpolate(
     model = generators.load(generator)
     people = subjects(what, face, generator, latents, model)
     times = np.linspace(0, 1, frames)
-    rows = [
-        decoded(model, np.stack([PATHS[path](a.code, b.code, t) for t in times])) for a, b in itertools.pairwise(people)
-    ]
+    rows = [decoded(model, np.stack([PATHS[path](a.code, b.code, t) for t in times])) for a, b in pairwise(people)]
     grid.save_png(output, grid.sheet(rows, scale=enlarge(model)))
     return {"output": str(output), "pairs": len(rows), "frames": frames, "path": path}
 
@@ -160,13 +158,15 @@ def subjects(what: Sequence[str], face: str, generator: Path, latents: Path, mod
     Raises:
         FgError: a photo without a usable face, or a row that does not exist.
     """
+    import numpy as np
+
     from fgcli import artifacts, generators
 
     found, cutter = [], None
     for name in what:
         if name.isdigit() and not Path(name).exists():
             generators.verify(latents, generator)
-            codes = artifacts.rows(latents, "codes")
+            codes = np.array(artifacts.rows(latents, "codes"))
             if int(name) >= len(codes):
                 raise FgError(f"{latents}: expected a row below {len(codes)}, found {name}; choose another row")
             found.append(Subject(name, codes[int(name)]))
@@ -201,10 +201,10 @@ def photographed(name: str, cutter: Any, model: Any) -> Subject:
     except BadPhotoError as error:
         raise FgError(f"{name}: expected one usable face, found that {error}; choose another photo") from error
     code = model.encode(generators.tensor(cut.image[None])).numpy()[0]
-    return Subject(name, code, cut.image, cut.mask, cut.matrix)
+    return Subject(name, code, cut)
 
 
-def whole_photos(person: Subject, plain: np.ndarray, changed: list[np.ndarray], strengths: Sequence[float]) -> Any:
+def whole_photos(file: Path, cut: Cut, plain: np.ndarray, changed: list[np.ndarray], strengths: Sequence[float]) -> Any:
     """The photo once per strength, the change of the generator's picture added to the photo's own detail."""
     import numpy as np
     from PIL import Image
@@ -214,15 +214,15 @@ def whole_photos(person: Subject, plain: np.ndarray, changed: list[np.ndarray], 
     from fgcli.faces.view import rescaled
     from fgcli.reports import grid
 
-    photo = decode(Path(person.name), fix=True)
-    matrix, size = rescaled(person.matrix, len(plain), FINE), (FINE, FINE)
+    photo = decode(file, fix=True)
+    matrix, size = rescaled(cut.matrix, len(plain), FINE), (FINE, FINE)
     fine = warp(photo, matrix, FINE).astype(np.float32)
-    mask = np.asarray(Image.fromarray(person.mask).resize(size, Image.Resampling.NEAREST))
+    mask = np.asarray(Image.fromarray(cut.mask).resize(size, Image.Resampling.NEAREST))
     results = []
     for picture in changed:
         change = picture.astype(np.float32) - plain
         bands = [Image.fromarray(c).resize(size, Image.Resampling.BICUBIC) for c in change.transpose(2, 0, 1)]
-        crop = np.clip(fine + np.stack(bands, 2), 0, 255).astype(np.uint8)
+        crop = np.clip(fine + np.stack([np.asarray(b) for b in bands], 2), 0, 255).astype(np.uint8)
         results.append(paste_back(photo, crop, matrix, mask))
     return grid.sheet([[shrunk(p) for p in (photo, *results)]], [], ["photo", *(f"{s:+g}" for s in strengths)])
 

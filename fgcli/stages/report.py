@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 MOST_REJECTED = 200
 """Rejected photos listed by name at most."""
+STAGES = {"faces": "preprocess", "generator": "train", "latents": "invert", "evaluation": "evaluate"}
+"""Stages that write an artifact of another name."""
 
 
 class Params(Section):
@@ -66,13 +68,14 @@ def run(
     with progress("report", 4, unit="steps") as advance:
         stored = _load(paths)
         numbers = _read(metrics)
-        left_out = dict(stored["evaluation"].meta["protocols"].get("left_out", {}))
+        missing = stored["evaluation"].meta["protocols"].get("left_out", {})
+        left_out = {name: reason.removeprefix(f"{name}: ") for name, reason in missing.items()}
         left_out |= {name: f"no {name}.h5 was given" for name in named if name not in optional}
         run_material = _material(stored, paths)
         advance(note="pictures")
         content = _pictures(run_material, stored, paths, numbers, folder, params, left_out)
         advance(note="numbers")
-        content |= _numbers(stored, numbers, left_out)
+        content |= _numbers(stored, numbers, params, left_out)
         content |= _story(run_material, stored, content, params, left_out)
         advance(note="page")
         page = render(content)
@@ -91,7 +94,7 @@ def _load(paths: dict[str, Path]) -> dict[str, Artifact]:
     from fgcli import artifacts
 
     wanted: dict[str, tuple[str, ...] | None] = {
-        "faces": ("attributes", "identity", "split", "source", "landmarks", "rejected/source", "rejected/reason"),
+        "faces": ("attributes", "identity", "split", "source", "rejected/source", "rejected/reason"),
         "generator": (),
         "density": (),
         "editor": (),
@@ -108,7 +111,7 @@ def _load(paths: dict[str, Path]) -> dict[str, Artifact]:
             if hashes.get(source, digest) != digest:
                 raise FgError(
                     f"{paths[name]}: expected a file made from {paths[source]}, found one made from another "
-                    f"{source}; run fg {'evaluate' if name == 'evaluation' else name} again"
+                    f"{source}; run fg {STAGES.get(name, name)} again"
                 )
     return stored
 
@@ -168,6 +171,7 @@ def _material(stored: dict[str, Artifact], paths: dict[str, Path]) -> Material:
         baseline=linear,
         blend=slerp,
         editors=editors.load(paths["editor"]) if "editor" in paths else {},
+        faded=bool(masks and stored["generator"].params["objective"].get("mask")),
     )
 
 
@@ -202,7 +206,7 @@ def _pictures(
 
     about = stored["editor"].meta if "editor" in stored else {"attributes": [], "methods": {}, "probes": {}}
     attribute = about["attributes"][0] if about["attributes"] else ""
-    method = list(about["methods"])[-1] if attribute else ""
+    method = sections.strongest(about["methods"], attribute) if attribute else ""
     measure, values = _worst_by(stored, run)
     worst, best = sections.extremes(run, values)
     side = run.images.shape[2]
@@ -210,7 +214,7 @@ def _pictures(
     if not len(history.get("step", ())):
         left_out["loss curves"] = "the generator was solved, not trained step by step"
     edits = [sections.edits(run, a, params.strengths, about["methods"]) for a in about["attributes"]]
-    if edits and not edits[0].grey:
+    if edits and not any(cell.kind == "grey" for cell in edits[0].cells):
         left_out["chroma of edited grey faces"] = "no held-out photo is grey"
     drawn = _drawn(run, stored, paths, params)
     return {
@@ -219,7 +223,7 @@ def _pictures(
         "headline": sections.headline(run, params.people, attribute, method, params.strength),
         "attribute": attribute,
         "method": method,
-        "splits": sections.contact(run, *_crops(run, stored["faces"])),
+        "splits": sections.contact(run, *_crops(run)),
         "curves": curves(history),
         "sheets": sections.training_sheets(folder),
         "has_masks": run.decode_masks is not None,
@@ -235,15 +239,17 @@ def _pictures(
     }
 
 
-def _crops(run: Material, faces: Artifact) -> tuple[dict[str, Any], dict[str, list[int]]]:
-    """The crops of the contact sheet with masks and landmarks drawn on them, and their rows, per split."""
+def _crops(run: Material) -> tuple[dict[str, Any], dict[str, list[int]]]:
+    """The crops of the contact sheet with their masks' outlines, and their rows, per split."""
+    import numpy as np
+
     from fgcli import artifacts
     from fgcli.faces.overlay import overlay
     from fgcli.reports import sections
 
     rows = sections.contact_rows(run.split, artifacts.SPLITS)
-    marks, side = faces["landmarks"], sections.CONTACT_PX
-    crops = {name: [overlay(run.images[r], run.masks[r], marks[r], side) for r in own] for name, own in rows.items()}
+    no_marks, side = np.zeros((0, 2)), sections.CONTACT_PX
+    crops = {name: [overlay(run.images[r], run.masks[r], no_marks, side) for r in own] for name, own in rows.items()}
     return crops, rows
 
 
@@ -266,9 +272,9 @@ def _drawn(run: Material, stored: dict[str, Artifact], paths: dict[str, Path], p
     model = generators.load(paths["generator"])
     held = run.held[spread(len(run.held), params.samples)]
     prior = model.prior(params.samples, torch.Generator().manual_seed(params.seed)).numpy()
-    drawn = {"held-out photos": list(run.images[held]), "prior": run.decode(prior)}
+    drawn = {"held-out photos": list(run.images[held]), "prior": run.show(prior)}
     known = densities.load(paths["density"]) if "density" in paths else {}
-    return drawn | {name: run.decode(d.sample(params.samples, params.seed)) for name, d in known.items()}
+    return drawn | {name: run.show(d.sample(params.samples, params.seed)) for name, d in known.items()}
 
 
 def _sample_note(name: str, stored: dict[str, Artifact], numbers: dict[str, Any]) -> str:
@@ -283,11 +289,15 @@ def _sample_note(name: str, stored: dict[str, Artifact], numbers: dict[str, Any]
         said += [f"{metric} {number(value)} ↓"] if value is not None else []
     scores = stored["density"].meta["methods"].get(name, {}).get("scores", {}) if "density" in stored else {}
     if "held_out_log_likelihood" in scores:
-        said.append(f"log-likelihood of codes outside the training split {scores['held_out_log_likelihood']:.1f} nats ↑")
+        said.append(
+            f"log-likelihood of codes outside the training split {scores['held_out_log_likelihood']:.1f} nats ↑"
+        )
     return "; ".join(said)
 
 
-def _numbers(stored: dict[str, Artifact], numbers: dict[str, Any], left_out: dict[str, str]) -> dict[str, Any]:
+def _numbers(
+    stored: dict[str, Artifact], numbers: dict[str, Any], params: Params, left_out: dict[str, str]
+) -> dict[str, Any]:
     """The tables, by their names in the template."""
     import fgcli
     from fgcli.reports import provenance, sections, tables
@@ -308,6 +318,7 @@ def _numbers(stored: dict[str, Artifact], numbers: dict[str, Any], left_out: dic
         "photos": len(stored["faces"]["split"]) + len(reasons),
         "left_out": left_out,
         "origins": provenance.origins(stored),
+        "report_params": json.dumps(params.model_dump(), indent=2),
         "licences": provenance.licences(stored["faces"], dict.fromkeys(["preprocess", *measured])),
         "chroma_definition": DEFINITION,
         "grey_below": f"{GREY_BELOW:g}",
@@ -326,7 +337,7 @@ def _story(
         "title": sentences.title(faces.meta, generator.meta),
         "lead": sentences.lead(run, generator.meta),
         "headline_words": sentences.headline_words(content["attribute"]),
-        "headline_note": sentences.headline_note(content["method"], params.strength),
+        "headline_note": sentences.headline_note(run, content["method"], params.strength),
         "data_note": sentences.data(faces.meta, faces.params),
         "training_note": sentences.training(generator.meta["training"]),
         "extremes_note": f"By {content['measure']}: the number over each face.",

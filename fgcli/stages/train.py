@@ -125,9 +125,7 @@ def run(
     about = artifacts.load(faces, artifacts.FACES, ("split",))
     splits = about["split"]
     if not (splits == 0).any():
-        raise FgError(
-            f"{faces}: expected rows of the train split, found none; lower preprocess.val and .test"
-        )
+        raise FgError(f"{faces}: expected rows of the train split, found none; lower preprocess.val and .test")
     if params.threads:
         torch.set_num_threads(params.threads)
     torch.manual_seed(params.seed)

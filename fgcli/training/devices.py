@@ -50,7 +50,7 @@ class Compute:
         """The module on the device, batch statistics shared among GPUs when there are several."""
         if self.ranks > 1 and self.device.type == "cuda":
             module = nn.SyncBatchNorm.convert_sync_batchnorm(module)
-        return module.to(self.device, memory_format=self.memory_format)
+        return module.to(self.device).to(memory_format=self.memory_format)
 
     def average(self, tensors: list[Tensor]) -> None:
         """Replaces each tensor by its mean over the ranks, in one message."""

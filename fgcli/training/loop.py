@@ -86,7 +86,8 @@ class Loop:
         """
         self.objective.train()
         while self.step < self.steps:
-            batch, terms = batches.at(self.step, self.compute), {}
+            batch = batches.at(self.step, self.compute)
+            terms: dict[str, float] = {}
             for phase, optimizer in zip(self.phases, self.optimizers, strict=True):
                 if self.step % phase.interval == 0:
                     terms |= self._update(phase, optimizer, batch)

@@ -149,7 +149,7 @@ class Session:
     def report(self, folder: RunFolder, write: Callable[[dict[str, Any]], None], validation: list[Batch]) -> None:
         """A line of stats, a sample sheet, and the best checkpoint when this is it."""
         step, loss = self.loop.step, self.loop.validate(validation)
-        means = {name: value / self.count for name, value in self.sums.items()}
+        means = {name: value / self.count for name, value in sorted(self.sums.items())}
         write({"step": step, "learning_rate": self.loop.rate(step - 1), **means, "validation": loss})
         self.sums, self.count = {}, 0
         self.draw(folder.sheet(step), self.loop, self.batches.images[self.held_out[:: self.stride()]])
@@ -194,8 +194,9 @@ class Session:
         def write(line: dict[str, Any]) -> None:
             with open(folder.stats, "a") as file:
                 file.write(json.dumps(line) + "\n")
-            for name, value in line.items() if events else ():
-                events.add_scalar(name, value, line["step"])
+            for name, value in line.items():
+                if events:
+                    events.add_scalar(name, value, line["step"])
 
         try:
             yield write

@@ -1,0 +1,128 @@
+"""Shuffled mini-batches from faces.h5 against a PNG folder read by torchvision: python benchmarks/loading.py
+
+The script writes 2,000 faces of 128 px both ways. All end in float tensors (64, 3, 128, 128); the peers are
+ImageFolder + ToTensor + DataLoader with 0 and with 2 workers. Every repeat runs all of them in turn; medians are shown.
+fg's batches also have the masks; torchvision's have not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from fgcli import artifacts
+from fgcli.training.augment import Augment
+from fgcli.training.batches import Batches
+from fgcli.training.devices import Compute
+
+CPU = Compute(torch.device("cpu"), 0, 1, "float32")
+
+
+def make_faces(n: int, size: int) -> np.ndarray:
+    """Pictures uint8 (n, size, size, 3) that PNG compresses about as well as photos: smooth, with some noise."""
+    rng = torch.Generator().manual_seed(0)
+    coarse = torch.rand(n, 3, 8, 8, generator=rng)
+    parts = []
+    for part in coarse.split(100):
+        fine = torch.nn.functional.interpolate(part, (size, size), mode="bicubic") * 255
+        fine += torch.randn(fine.shape, generator=rng) * 4
+        parts.append(fine.clamp(0, 255).byte().permute(0, 2, 3, 1).numpy())
+    return np.concatenate(parts)
+
+
+def write_both(folder: Path, images: np.ndarray) -> tuple[Path, Path]:
+    """faces.h5, and a folder of PNGs in one class."""
+    n, size = images.shape[:2]
+    arrays = {
+        "images": images,
+        "masks": np.full((n, size, size), 255, np.uint8),
+        "landmarks": np.zeros((n, 68, 2), np.float32),
+        "crop": np.zeros((n, 2, 3), np.float32),
+        "attributes": np.zeros((n, 0), np.int8),
+        "identity": np.zeros(n, np.int32),
+        "split": np.zeros(n, np.uint8),
+        "source": [str(i) for i in range(n)],
+        "rejected/source": np.zeros(0, "S1"),
+        "rejected/reason": np.zeros(0, "S1"),
+    }
+    meta = {"attribute_names": [], "datasets": [], "analyser": {}, "segmenter": {}}
+    artifacts.save(folder / "faces.h5", artifacts.FACES, arrays, params={}, inputs={}, meta=meta)
+    (folder / "png/face").mkdir(parents=True)
+    for i, image in enumerate(images):
+        Image.fromarray(image).save(folder / f"png/face/{i:05d}.png")
+    return folder / "faces.h5", folder / "png"
+
+
+def from_faces(path: Path, batch: int) -> Callable[[], Iterator[Tensor]]:
+    """An epoch of fg's training batches."""
+    images, masks = artifacts.rows(path, "images"), artifacts.rows(path, "masks")
+    batches = Batches(images, masks, np.arange(len(images)), batch, 0, Augment())
+    steps = iter(range(10**9))
+    return lambda: (batches.at(next(steps), CPU)["images"] for _ in range(len(images) // batch))
+
+
+def from_png(path: Path, batch: int, workers: int) -> Callable[[], Iterator[Tensor]]:
+    """An epoch of torchvision's."""
+    from torch.utils.data import DataLoader
+    from torchvision.datasets import ImageFolder
+    from torchvision.transforms import ToTensor
+
+    data = ImageFolder(str(path), ToTensor())
+    loader = DataLoader(data, batch, shuffle=True, num_workers=workers, drop_last=True)
+    return lambda: (images for images, _ in loader)
+
+
+def rate(epoch: Callable[[], Iterator[Tensor]], most: int) -> tuple[float, float]:
+    """Images per second of wall time, and of this process's CPU time, over at most `most` batches."""
+    count, wall, cpu = 0, time.perf_counter(), time.process_time()
+    for i, images in enumerate(epoch()):
+        count += len(images)
+        if i + 1 == most:
+            break
+    return count / (time.perf_counter() - wall), count / (time.process_time() - cpu)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--faces", type=int, default=2000)
+    parser.add_argument("--size", type=int, default=128)
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--repeats", type=int, default=5)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        faces, png = write_both(Path(folder), make_faces(given.faces, given.size))
+        ways = {
+            "fg, faces.h5": from_faces(faces, given.batch),
+            "torchvision ImageFolder, 0 workers": from_png(png, given.batch, 0),
+            "torchvision ImageFolder, 2 workers": from_png(png, given.batch, 2),
+        }
+        found: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
+        for repeat in range(given.repeats + 1):
+            for name, epoch in ways.items():
+                most = given.faces // given.batch  # whole epochs: starting workers is part of the peer's work
+                measured = rate(epoch, most)
+                if repeat:  # the first warms the page cache
+                    found[name].append(measured)
+    medians = {name: [statistics.median(column) for column in zip(*rates, strict=True)] for name, rates in found.items()}
+    ours = medians["fg, faces.h5"]
+    print(f"{given.faces} faces of {given.size} px, batch {given.batch}, {torch.get_num_threads()} threads")
+    print(f"{'':<36}{'images/s':>10}{'fg is':>10}{'images/CPU s':>14}{'fg is':>10}")
+    for name, (wall, cpu) in medians.items():
+        own_cpu = "" if "2 workers" in name else f"{cpu:>14,.0f}{ours[1] / cpu:>8.1f} x"
+        print(f"{name:<36}{wall:>10,.0f}{ours[0] / wall:>8.1f} x{own_cpu}")
+
+
+if __name__ == "__main__":
+    main()

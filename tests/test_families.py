@@ -1,0 +1,380 @@
+"""What every entry of a registry must do, whoever writes it: a new entry is tested here without an edit.
+
+A constructor that takes one of the arguments in SMALL gets it; all others must have defaults, or come from the data.
+"""
+
+import inspect
+import json
+import socket
+import time
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import painted
+
+from fgcli import artifacts, config, generators, metrics
+from fgcli.backbones.dlib_embedding import DlibEmbedding
+from fgcli.datasets import DATASETS
+from fgcli.datasets.photoset import PhotoSet
+from fgcli.densities import DENSITIES
+from fgcli.editors import EDITORS
+from fgcli.editors.matching import Problem
+from fgcli.errors import FgError, UsageError
+from fgcli.faces import ANALYSERS, SEGMENTERS
+from fgcli.faces.view import View
+from fgcli.generators import GENERATORS
+from fgcli.inverters import INVERTERS
+from fgcli.inverters.paths import PATHS
+from fgcli.metrics import METRICS
+from fgcli.objectives import OBJECTIVES
+
+IMAGE = (3, 16, 16)
+SMALL = {"codes": 6, "width": 0.1, "components": 2, "steps": 5, "batch": 32}
+REGISTRIES = {
+    "generators": GENERATORS, "objectives": OBJECTIVES, "inverters": INVERTERS, "densities": DENSITIES,
+    "editors": EDITORS, "metrics": METRICS, "datasets": DATASETS, "analysers": ANALYSERS, "segmenters": SEGMENTERS,
+}  # fmt: skip
+
+
+def small(registry, name: str) -> dict[str, Any]:
+    """The entry's spec, with those of SMALL that it knows."""
+    known = inspect.signature(config.lookup(registry, name, "test")).parameters
+    return {"name": name, **{k: v for k, v in SMALL.items() if k in known}}
+
+
+def built(registry, name: str, **context) -> Any:
+    return config.build(registry, small(registry, name), "test", **context)
+
+
+# ---- all
+
+
+@pytest.mark.parametrize(("family", "name"), [(f, n) for f, entries in REGISTRIES.items() for n in entries])
+def test_entries_explain_themselves_and_refuse_unknown_arguments(family, name):
+    kind = config.lookup(REGISTRIES[family], name, "test")
+    parents = kind.__mro__[:-1] if inspect.isclass(kind) else (kind,)
+    text = " ".join(parent.__doc__ or "" for parent in parents)
+    assert kind.__doc__
+    for argument in inspect.signature(kind).parameters:
+        assert f"{argument}:" in text or f"`{argument}`" in text, argument
+    with pytest.raises(UsageError, match="test.no_such_argument: unknown key"):
+        config.build(REGISTRIES[family], {"name": name, "no_such_argument": 1}, "test")
+
+
+@pytest.mark.parametrize("family", REGISTRIES)
+def test_every_module_of_a_family_is_registered_under_its_own_name(family):
+    assert all(target.split(":")[0].startswith("fgcli.") for target in REGISTRIES[family].values())
+    assert len(set(REGISTRIES[family].values())) == len(REGISTRIES[family])
+    with pytest.raises(UsageError, match="test.name: expected one of"):
+        config.build(REGISTRIES[family], {"name": "no_such_name"}, "test")
+
+
+# ---- generators and objectives
+
+
+def fitted(name: str) -> Any:
+    """A generator of the registry, solved if it is solved, from seed 0."""
+    torch.manual_seed(0)
+    generator = built(GENERATORS, name, image_shape=IMAGE)
+    if hasattr(generator, "fit"):
+        generator.fit(painted(20)[0])
+    return generator
+
+
+def batch(n=4):
+    images, masks = painted(n, seed=2)
+    return {
+        "images": generators.tensor(images),
+        "masks": torch.from_numpy(masks[:, None] // 255).float(),
+        "rows": torch.arange(n),
+    }
+
+
+def rng(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.mark.parametrize("name", GENERATORS)
+def test_generators(name, tmp_path):
+    generator = fitted(name).eval()
+    layers, size = generator.code_shape
+    assert generator.image_shape == IMAGE
+    assert generator.space in ("z", "w", "w+")
+    codes = generator.prior(5, rng(1))
+    assert (codes.shape, codes.dtype) == ((5, layers, size), torch.float32)
+    assert torch.equal(codes, generator.prior(5, rng(1)))
+    assert not torch.equal(codes, generator.prior(5, rng(2)))
+    with torch.no_grad():
+        images = generator.decode(codes)
+        assert (images.shape, images.dtype) == ((5, *IMAGE), torch.float32)
+        assert images.abs().max() <= 1
+        assert torch.equal(images, generator.decode(codes))
+        torch.testing.assert_close(generator.decode(codes[:2]), images[:2], rtol=1e-4, atol=1e-5)  # rows are apart
+        if hasattr(generator, "encode"):
+            faces = batch()["images"]
+            found = generator.encode(faces)
+            assert (found.shape, found.dtype) == ((4, layers, size), torch.float32)
+            assert torch.equal(found, generator.encode(faces))
+        if hasattr(generator, "decode_mask"):
+            masks = generator.decode_mask(codes)
+            assert masks.shape == (5, 1, *IMAGE[1:])
+            assert 0 <= masks.min() <= masks.max() <= 1
+    state, build = generator.state_dict(), small(GENERATORS, name)
+    common = {"history": {}, "training": {}, "params": {}, "inputs": {}}
+    generators.save(tmp_path / "generator.h5", generator, ema=state, build=build, **common)
+    loaded = generators.load(tmp_path / "generator.h5")
+    assert torch.equal(loaded.decode(codes), images)
+    assert (loaded.code_shape, loaded.image_shape, loaded.space) == ((layers, size), IMAGE, generator.space)
+
+
+@pytest.mark.parametrize("name", GENERATORS)
+def test_generators_are_the_same_for_the_same_seed(name):
+    one, two = fitted(name).state_dict(), fitted(name).state_dict()
+    assert one.keys() == two.keys()
+    assert all(torch.equal(one[k], two[k]) for k in one)
+
+
+def fitting(generator: Any, name: str) -> Any:
+    """The objective in training mode, or None where it is not for this generator."""
+    try:
+        return built(OBJECTIVES, name, generator=generator).train()
+    except (AttributeError, UsageError):
+        return None
+
+
+TRAINED = [n for n in GENERATORS if not hasattr(config.lookup(GENERATORS, n, "test"), "fit")]
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_every_weight_of_a_generator_is_taught_by_an_objective(name):
+    generator = fitted(name).train()
+    fits = [o for o in (fitting(generator, n) for n in OBJECTIVES) if o]
+    assert fits
+    best = max(fits, key=lambda o: sum(len(p.parameters) for p in o.phases))
+    taught = set()
+    for phase in best.phases:
+        terms = phase.loss(batch(), rng())
+        gradients = torch.autograd.grad(phase.total(terms), phase.parameters)
+        taught |= {id(p) for p, g in zip(phase.parameters, gradients, strict=True) if g.abs().sum() > 0}
+    # A bias before batch norm has no effect, so its gradient is only rounding: it must at least be there.
+    assert {n for n, p in generator.named_parameters() if p.requires_grad and id(p) not in taught} == set()
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_objectives(name):
+    pairs = [(g, fitting(g, name)) for g in map(fitted, TRAINED)]
+    pairs = [(g, o) for g, o in pairs if o]
+    assert pairs, "expected a generator that it can train"
+    for generator, objective in pairs:
+        assert objective.generator is generator
+        assert len({p.name for p in objective.phases}) == len(objective.phases) >= 1
+        known = {id(p) for p in objective.parameters()}
+        for phase in objective.phases:
+            assert {id(p) for p in phase.parameters} <= known  # or a checkpoint would lose them
+            assert phase.interval >= 1
+            terms = phase.loss(batch(), rng(3))
+            assert set(terms) == set(phase.weights)
+            assert all(t.ndim == 0 and torch.isfinite(t) for t in terms.values())
+            gradients = torch.autograd.grad(phase.total(terms), phase.parameters)
+            assert all(torch.isfinite(g).all() for g in gradients)
+            again = phase.loss(batch(), rng(3))
+            assert {k: v.item() for k, v in again.items()} == {k: v.item() for k, v in terms.items()}
+
+
+# ---- inverters, densities, editors: codes
+
+
+@pytest.mark.parametrize("name", INVERTERS)
+@pytest.mark.parametrize("generator", GENERATORS)
+def test_inverters(name, generator):
+    model = fitted(generator).eval().requires_grad_(False)
+    images = batch()["images"]
+    codes = built(INVERTERS, name).invert(model, images)
+    assert (codes.shape, codes.dtype) == ((4, *model.code_shape), torch.float32)
+    assert not codes.requires_grad
+    assert torch.equal(codes, built(INVERTERS, name).invert(model, images))
+    assert model.decode(codes).shape == images.shape
+
+
+def code_rows(n=80, shape=(2, 3), seed=0):
+    return np.random.default_rng(seed).standard_normal((n, *shape)).astype(np.float32) * 2 + 1
+
+
+def kept(arrays, tmp_path):
+    """Arrays as they come back from a file."""
+    path, meta = tmp_path / "kept.h5", {"space": "z", "generator": "", "methods": {}}
+    named = {f"methods/x/{k}": v for k, v in arrays.items()}
+    artifacts.save(path, artifacts.DENSITY, named, params={}, inputs={}, meta=meta)
+    return artifacts.load(path).group("methods/x")
+
+
+@pytest.mark.parametrize("name", DENSITIES)
+def test_densities(name, tmp_path):
+    codes, new = code_rows(), code_rows(7, seed=1)
+    density = built(DENSITIES, name)
+    assert density.fit(codes, seed=3) is density
+    drawn = density.sample(9, seed=4)
+    assert (drawn.shape, drawn.dtype) == ((9, 2, 3), np.float32)
+    np.testing.assert_array_equal(drawn, density.sample(9, seed=4))
+    assert not np.array_equal(drawn, density.sample(9, seed=5))
+    assert density.log_prob(new).shape == (7,)
+    assert density.log_prob(new).min() > density.log_prob(new + 100).max()
+    again = built(DENSITIES, name).fit(codes, seed=3)
+    np.testing.assert_array_equal(again.sample(9, seed=4), drawn)
+    loaded = type(density).from_arrays(kept(density.arrays(), tmp_path))
+    np.testing.assert_array_equal(loaded.sample(9, seed=4), drawn)
+    np.testing.assert_array_equal(loaded.log_prob(new), density.log_prob(new))
+
+
+def task(attribute: str, seed=0) -> Problem:
+    source, target = code_rows(seed=seed), code_rows(seed=seed + 10) + np.float32(1.5)
+    groups = (np.arange(80) % 2)[:, None].astype(np.int8)
+    return Problem(attribute, source, target, groups, groups)
+
+
+@pytest.mark.parametrize("name", EDITORS)
+def test_editors(name, tmp_path):
+    editor, again, new = built(EDITORS, name), built(EDITORS, name), code_rows(5, seed=3)
+    for one in (editor, again):
+        scores = [one.fit(task("smiling"), seed=1), one.fit(task("male", 7), seed=1)]
+        assert all(np.isfinite(v) for s in scores for v in s.values())
+    edited = editor.edit(new, "smiling", 0.5)
+    assert (edited.shape, edited.dtype) == (new.shape, np.float32)
+    np.testing.assert_array_equal(edited, again.edit(new, "smiling", 0.5))
+    np.testing.assert_allclose(editor.edit(new, "smiling", 0.0), new, atol=1e-6)
+    np.testing.assert_allclose(editor.edit(new[:1], "smiling", 0.5), edited[:1], atol=1e-5)  # rows are apart
+    assert not np.allclose(edited, editor.edit(new, "male", 0.5))
+    toward = editor.edit(task("smiling").source, "smiling", 1.0).mean() - task("smiling").source.mean()
+    back = editor.edit(task("smiling").source, "smiling", -1.0).mean() - task("smiling").source.mean()
+    assert toward > 0 > back
+    loaded = type(editor).from_arrays(kept(editor.arrays(), tmp_path))
+    for attribute in ("smiling", "male"):
+        np.testing.assert_array_equal(loaded.edit(new, attribute, 2.0), editor.edit(new, attribute, 2.0))
+
+
+@pytest.mark.parametrize("name", PATHS)
+def test_paths(name):
+    a, b = code_rows(2)
+    np.testing.assert_allclose(PATHS[name](a, b, 0.0), a, atol=1e-5)
+    np.testing.assert_allclose(PATHS[name](a, b, 1.0), b, atol=1e-5)
+    assert PATHS[name](a, b, 0.3).shape == a.shape
+
+
+# ---- metrics
+
+
+LANDMARKS = np.random.default_rng(0).uniform(12, 52, (68, 2))
+
+
+@pytest.fixture(scope="module")
+def embedder():
+    with DlibEmbedding(LANDMARKS, workers=1) as found:
+        yield found
+
+
+def metric(name, embedder):
+    """The metric with the defaults of its spec; skips where its weights are not here."""
+    try:
+        return metrics.create({"name": name}, "test", image_shape=(3, 48, 48), embedder=embedder)
+    except FgError as error:
+        if "expected the asset" not in str(error):
+            raise
+        pytest.skip(f"{name}: its weights are not imported")
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_metrics(name, embedder):
+    one, two = metric(name, embedder), metric(name, embedder)
+    assert one.name.startswith(name)
+    assert json.loads(json.dumps(one.protocol)) == one.protocol
+    assert one.protocol["value"]
+    faces, other = painted(5, 48)[0], painted(5, 48, seed=1)[0]
+    mask = painted(5, 48)[1] > 0
+    if one.kind == "paired":
+        one.update(faces, other, mask)
+        for part in (slice(0, 2), slice(2, 5)):  # in parts it is the same
+            two.update(faces[part], other[part], mask[part])
+        assert one.values.shape == (5,)
+        assert one.compute() == pytest.approx(np.nanmean(one.values))
+    else:
+        for found in (one, two):
+            for label, images in (("real", faces), ("same", faces), ("other", other)):
+                found.update(label, images)
+        assert {v.ndim for v in one.values.values()} == {2}
+        assert one.compute("same", "real") == pytest.approx(0, abs=1e-4)
+        assert one.compute("other", "real") > one.compute("same", "real")
+    arguments = () if one.kind == "paired" else ("other", "real")
+    assert isinstance(one.compute(*arguments), float)
+    assert np.isfinite(one.compute(*arguments))
+    assert two.compute(*arguments) == pytest.approx(one.compute(*arguments), rel=1e-6)
+
+
+# ---- data and faces
+
+
+def needs_nothing(name: str) -> bool:
+    parameters = inspect.signature(config.lookup(DATASETS, name, "test")).parameters.values()
+    return all(p.default is not p.empty for p in parameters)
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_datasets(name):
+    """Those that need no folder are read; of the others only the promise is checked (see test_datasets.py)."""
+    reader = config.lookup(DATASETS, name, "test")
+    assert inspect.signature(reader, eval_str=True).return_annotation is PhotoSet
+    if not needs_nothing(name):
+        return
+    data, again = built(DATASETS, name), built(DATASETS, name)
+    assert len(data) == len(data.photos) == len(data.attributes) > 0
+    assert set(np.unique(data.attributes)) <= {-1, 0, 1}
+    assert data.licence.endswith(".")
+    assert all(photo.path.is_file() for photo in data.photos)
+    assert (again.sources, again.photos) == (data.sources, data.photos)
+    np.testing.assert_array_equal(again.attributes, data.attributes)
+
+
+@pytest.fixture
+def offline(monkeypatch):
+    """No test fetches weights."""
+
+    def refuse(*_):
+        raise OSError("no network in tests")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)  # libraries wait before they try again
+
+
+def constructed(registry, name):
+    try:
+        return built(registry, name)
+    except FgError:
+        pytest.skip(f"{name}: its weights are not here")
+
+
+def face_view(size=32):
+    """A photo whose given mask is a disc, seen as it is; landmarks on circles that a face would have."""
+    angles = np.linspace(0, np.pi, 17)
+    points = np.full((68, 2), 16.0)
+    points[:17] = np.stack([16 - 10 * np.cos(angles), 15 + 12 * np.sin(angles)], 1)
+    points[36:42], points[42:48], points[27:36], points[48:] = (11, 14), (21, 14), (16, 19), (16, 23)
+    y, x = np.mgrid[:size, :size]
+    given = (x - 16) ** 2 + (y - 16) ** 2 < 100
+    return View(painted(1, size)[0][0], points, np.eye(2, 3), size, given)
+
+
+@pytest.mark.parametrize("name", SEGMENTERS)
+def test_segmenters(name, offline):
+    mask = constructed(SEGMENTERS, name).segment(face_view())
+    assert (mask.shape, mask.dtype) == ((32, 32), np.uint8)
+    assert set(np.unique(mask)) <= {0, 255}
+    np.testing.assert_array_equal(mask, constructed(SEGMENTERS, name).segment(face_view()))
+
+
+@pytest.mark.parametrize("name", ANALYSERS)
+def test_analysers(name, offline):
+    analyser = constructed(ANALYSERS, name)
+    assert isinstance(analyser.notice, str)
+    assert analyser.analyse(np.full((90, 120, 3), 128, np.uint8)) == []

@@ -1,0 +1,301 @@
+"""The report: equal bytes, self-contained, safe against hostile names, whole without its optional parts."""
+
+import html.parser
+import io
+import json
+import re
+from base64 import b64decode
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fgcli import artifacts, config, generators
+from fgcli.errors import FgError
+from fgcli.reports import images, material, plots, sections, tables
+from fgcli.reports.chroma import chroma
+from fgcli.stages import density, editor, invert, report
+
+HOSTILE = '"><script>alert(1)</script>'
+NAMES = ["smiling", "colour"]
+
+
+def params(stage, **changes):
+    raw = config.overlay(config.defaults(), {stage.__name__.split(".")[-1]: changes})
+    return config.section(raw, stage.__name__.split(".")[-1], stage.Params)
+
+
+def write_faces(path, n=36, size=16):
+    rng = np.random.default_rng(0)
+    pictures = np.repeat(rng.integers(0, 256, (n, size, size, 1), np.uint8), 3, 3)
+    pictures[::3, ..., 0] //= 2  # every third photo is in colour
+    masks = np.zeros((n, size, size), np.uint8)
+    masks[:, 3:13, 4:12] = 255
+    arrays = {
+        "images": pictures,
+        "masks": masks,
+        "landmarks": np.zeros((n, 68, 2), np.float32),
+        "crop": np.zeros((n, 2, 3), np.float32),
+        "attributes": np.stack([np.arange(n) % 2, np.arange(n) % 3 == 0], 1).astype(np.int8),
+        "identity": (np.arange(n) // 3).astype(np.int32),
+        "split": np.repeat([0, 1, 2], [n - 18, 6, 12]).astype(np.uint8),
+        "source": [f"set/{i}{HOSTILE}" for i in range(n)],
+        "rejected/source": [f"set/bad{HOSTILE}"],
+        "rejected/reason": ["no face found"],
+    }
+    meta = {
+        "attribute_names": NAMES,
+        "datasets": [{"name": f"set{HOSTILE}", "photos": n + 1, "licence": "CC0"}],
+        "analyser": {"name": "dlib", "notice": "not for sale"},
+        "segmenter": {"name": "landmark_hull"},
+    }
+    artifacts.save(path, artifacts.FACES, arrays, params={"size": size}, inputs={}, meta=meta)
+
+
+def write_generator(path, faces, name):
+    import torch
+
+    torch.manual_seed(0)
+    build = {"name": name, "codes": 3} | ({"width": 0.1} if name == "masked_vae" else {})
+    model = config.build(generators.GENERATORS, build, "test", image_shape=(3, 16, 16))
+    history = {"step": np.array([1.0, 2.0, 3.0]), "vae/l2": np.array([3.0, 2, 1]), "validation": np.array([2.0, 1, 3])}
+    if name == "pca":
+        model.fit(artifacts.rows(faces, "images")[:18])
+        history = {}
+    generators.save(
+        path,
+        model,
+        ema=model.state_dict(),
+        build=build,
+        history=history,
+        training={"steps": 3, "rows": 18},
+        params={"objective": {"name": "masked_elbo", "mask": True}},
+        inputs={"faces": faces},
+    )
+
+
+def write_evaluation(folder, paths):
+    """metrics.json and evaluation.h5 as `fg evaluate` writes them, with numbers of our own."""
+    entry = {"images": 12, "l2": 0.1, "ssim": 0.5}
+    other = {"images": 12, "l2": 0.2, "ssim": 0.6, "ssim_images": 11}
+    numbers = {
+        "reconstruction": {"generator": {"given_mask": entry}, "pca": {"given_mask": other}},
+        "distribution": {
+            "images": {"generator": {"samples_prior": 4, "samples_gmm": 4}, "pca": {"samples_prior": 4}},
+            "frechet_x": {"generator": {"samples_prior": 0.9, "samples_gmm": 0.7}, "pca": {"samples_prior": 0.8}},
+        },
+    }
+    (folder / "metrics.json").write_text(json.dumps(numbers))
+    protocols = {
+        "models": {"pca": {"codes": 3, "training_images": 18, "mirrored": True}},
+        "reconstruction": {"l2": {"value": "root mean squared error", "average": "over face pixels"}},
+        "masks": {"given_mask": "the mask in faces.h5"},
+        "split": "test",
+        "left_out": {"lpips_alex": "lpips_alex: expected the asset alexnet, found none"},
+    }
+    arrays = {"values/rows": np.arange(24, 36), "values/reconstruction/generator/given_mask/l2": np.linspace(0, 1, 12)}
+    inputs = {k: paths[k] for k in ("faces", "generator", "latents")}
+    artifacts.save(
+        folder / "evaluation.h5", artifacts.EVALUATION, arrays, params={}, inputs=inputs, meta={"protocols": protocols}
+    )
+
+
+def make(folder, name):
+    paths = {k: folder / f"{k}.h5" for k in ("faces", "generator", "latents", "density", "editor", "evaluation")}
+    paths |= {"metrics": folder / "metrics.json", "folder": folder / "train"}
+    write_faces(paths["faces"])
+    write_generator(paths["generator"], paths["faces"], name)
+    invert.run(paths["faces"], paths["generator"], paths["latents"], params=params(invert))
+    density.run(paths["latents"], paths["density"], params=params(density, methods={"gmm": {"components": 2}}))
+    steered = config.section(
+        {
+            "editor": {
+                "attributes": ["smiling"],
+                "methods": {
+                    "plain": {"name": "mean_difference", "match": []},
+                    "matched": {"name": "mean_difference", "match": ["colour"]},
+                },
+                "seed": 0,
+            }
+        },
+        "editor",
+        editor.Params,
+    )
+    editor.run(paths["latents"], paths["editor"], params=steered)
+    write_evaluation(folder, paths)
+    sheets = folder / "train" / "samples"
+    sheets.mkdir(parents=True)
+    Image.new("RGB", (40, 20), "red").save(sheets / "000003.png")
+    return paths
+
+
+@pytest.fixture(scope="module")
+def paths(tmp_path_factory):
+    return make(tmp_path_factory.mktemp("vae"), "masked_vae")
+
+
+@pytest.fixture(scope="module")
+def page(paths):
+    output = paths["faces"].with_name("report.html")
+    report.run(**paths, output=output, params=params(report, samples=4, people=3))
+    return output.read_text(encoding="utf-8")
+
+
+class Reader(html.parser.HTMLParser):
+    """Collects tags, anchors, and everything that a browser would fetch or follow."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.links, self.ids, self.images = set(), [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        given = dict(attrs)
+        self.tags.add(tag)
+        self.links += [given[k] for k in ("src", "href", "xlink:href", "action", "srcset", "poster") if k in given]
+        self.ids += [given["id"]] if "id" in given else []
+        self.images += [given] if tag == "img" else []
+
+
+def test_two_runs_give_equal_bytes(paths, page, tmp_path):
+    report.run(**paths, output=tmp_path / "again.html", params=params(report, samples=4, people=3))
+    assert (tmp_path / "again.html").read_text(encoding="utf-8") == page
+
+
+def test_page_fetches_nothing_and_names_no_path_of_the_machine(paths, page):
+    reader = Reader(page)
+    assert all(link.startswith(("data:", "#")) for link in reader.links)
+    assert "@import" not in page
+    assert not re.search(r"url\((?!#)", page)
+    assert str(paths["faces"].parent) not in page
+
+
+def test_every_anchor_exists_once_and_every_picture_has_words(page):
+    reader = Reader(page)
+    anchors = {link[1:] for link in reader.links if link.startswith("#")}
+    headings = [i for i in reader.ids if i in anchors]
+    assert anchors <= set(reader.ids)
+    assert len(headings) == len(set(headings))
+    assert len(reader.images) > 100
+    assert all(image["alt"] for image in reader.images)
+
+
+def test_hostile_names_are_escaped(page):
+    assert "script" not in Reader(page).tags
+    assert "&lt;script&gt;alert(1)" in page
+
+
+def test_optional_parts_are_left_out_by_name(paths, tmp_path):
+    some = paths | {"density": None, "editor": tmp_path / "absent.h5"}
+    result = report.run(**some, output=tmp_path / "r.html", params=params(report, samples=4, people=3))
+    text = (tmp_path / "r.html").read_text(encoding="utf-8")
+    assert {"density", "editor", "lpips_alex"} <= set(result["left_out"])
+    assert 'id="edits"' not in text
+    assert "smiling removed" not in text
+    assert "no density.h5 was given" in text
+
+
+def test_generator_without_mask_decoder_or_history(tmp_path):
+    paths = make(tmp_path, "pca")
+    result = report.run(**paths, output=tmp_path / "r.html", params=params(report, samples=4, people=3))
+    text = (tmp_path / "r.html").read_text(encoding="utf-8")
+    assert "loss curves" in result["left_out"]
+    assert "predicted mask" not in text
+    assert 'id="training"' not in text
+
+
+def test_artifacts_of_another_generator_are_refused(paths, tmp_path):
+    write_generator(tmp_path / "other.h5", paths["faces"], "pca")
+    with pytest.raises(FgError, match=r"latents.h5: .* found one made from another generator; run fg invert again"):
+        report.run(**paths | {"generator": tmp_path / "other.h5"}, output=tmp_path / "r.html", params=params(report))
+    assert not (tmp_path / "r.html").exists()
+
+
+@pytest.mark.parametrize("content", ["", "[1]", "{"])
+def test_bad_metrics_are_refused(paths, tmp_path, content):
+    bad = tmp_path / "metrics.json"
+    bad.write_text(content)
+    with pytest.raises(FgError, match="run fg evaluate again"):
+        report.run(**paths | {"metrics": bad}, output=tmp_path / "r.html", params=params(report))
+
+
+def test_chroma_is_zero_on_grey_and_counts_face_pixels_only():
+    pictures = np.full((2, 4, 4, 3), 90, np.uint8)
+    pictures[1, :2, :, 0] = 190
+    masks = np.zeros((2, 4, 4), np.uint8)
+    masks[:, :, :2] = 255
+    assert chroma(pictures, masks).tolist() == [0.0, 50.0]  # half of the face is 100 wide
+
+
+def test_pictures_keep_grey_grey_and_shrink_to_the_limit():
+    grey = np.repeat(np.random.default_rng(0).integers(0, 256, (300, 300, 1), np.uint8), 3, 2)
+    uri = images.picture(grey, "noise").uri
+    back = np.asarray(Image.open(io.BytesIO(b64decode(uri.partition(",")[2]))).convert("RGB")).astype(int)
+    assert back.shape == (images.LARGEST, images.LARGEST, 3)
+    assert np.ptp(back, 2).max() <= 1
+
+
+@pytest.mark.parametrize(("side", "shown"), [(16, 128), (64, 128), (128, 128), (144, 144), (256, 144)])
+def test_tiny_faces_are_shown_at_a_whole_multiple(side, shown):
+    assert images.shown_side(side) == shown
+
+
+def test_curves_put_validation_first_and_mark_its_lowest():
+    history = {"step": np.arange(3.0), "a/x": np.array([1.0, 2, 3]), "validation": np.array([5.0, 4, 6])}
+    drawn = plots.curves(history)
+    assert [c.name for c in drawn] == ["validation", "a/x"]
+    assert drawn[0].note == "lowest 4 at step 1"
+    assert all("var(--accent)" in c.svg and "http" not in re.sub(r'xmlns(:\w+)?="[^"]*"', "", c.svg) for c in drawn)
+    assert plots.curves({}) == []
+
+
+def test_tables_know_which_way_is_better_and_which_model_won():
+    assert [tables.better(m) for m in ("identity_distance", "identity_same", "ms_ssim_3", "lpips_alex", "new")] == [
+        "lower",
+        "higher",
+        "higher",
+        "lower",
+        "",
+    ]
+    line = tables.Line("ssim", "5", {"generator": 0.4, "pca": 0.6}, "higher", "")
+    assert (line.arrow, line.best) == ("↑", "pca")
+    assert tables.Line("ssim", "5", {"generator": 0.4, "pca": None}, "higher", "").best == ""
+
+
+def test_paired_table_has_the_counts_of_each_metric(paths):
+    numbers = json.loads(paths["metrics"].read_text())
+    [table] = tables.paired(numbers, artifacts.load(paths["evaluation"], names=()).meta["protocols"])
+    assert [(line.name, line.images, line.best) for line in table.lines] == [
+        ("l2", "12", "generator"),
+        ("ssim", "11 / 12", "pca"),
+    ]
+    assert tables.verdict(table).endswith("in 1 of 2 metrics: l2.")
+
+
+def test_key_number_of_samples_is_the_nearest_set_beside_eigenfaces_prior(paths):
+    numbers = json.loads(paths["metrics"].read_text())
+    [line] = tables.key_numbers([], tables.distribution(numbers, {}))
+    assert line.values == {"generator": 0.7, "pca": 0.8}
+    assert line.name == "distance of gmm samples (frechet_x)"
+
+
+def test_headline_takes_the_matched_editor_that_changes_its_attribute_most():
+    def entry(match, change):
+        return {"build": {"match": match}, "scores": {"smiling": {"change": {"smiling": change}}}}
+
+    about = {"plain": entry([], 0.9), "a": entry(["colour"], 0.1), "b": entry(["colour"], 0.3)}
+    assert sections.strongest(about, "smiling") == "b"
+    assert sections.strongest({"plain": entry([], 0.9)}, "smiling") == "plain"
+    assert sections.by_matching(about) == ["plain", "a", "b"]
+
+
+def test_spread_takes_distinct_places_from_the_first():
+    assert material.spread(10, 4) == [0, 2, 5, 7]
+    assert material.spread(3, 4) == [0, 1, 2]
+    assert material.spread(3, 0) == []
+
+
+def test_fade_keeps_the_face_and_greys_the_rest():
+    image = np.full((1, 2, 3), 200, np.uint8)
+    mask = np.array([[[255] * 3, [0] * 3]], np.uint8)
+    assert material.fade(image, mask)[0, :, 0].tolist() == [200, material.BACKGROUND]
