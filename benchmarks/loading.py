@@ -1,8 +1,9 @@
 """Shuffled mini-batches from faces.h5 against a PNG folder read by torchvision: python benchmarks/loading.py
 
 The script writes 2,000 faces of 128 px both ways. All end in float tensors (64, 3, 128, 128); the peers are
-ImageFolder + ToTensor + DataLoader with 0 and with 2 workers. Every repeat runs all of them in turn; medians are shown.
-fg's batches also have the masks; torchvision's have not.
+ImageFolder + ToTensor + DataLoader with 0 and with 2 workers. Every repeat runs all of them in turn, whole epochs for at
+least a second each; medians are shown. fg's batches also have the masks; torchvision's have not. fg lays them out as
+training takes them: contiguous for float32, channels_last for bf16.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from fgcli.training.augment import Augment
 from fgcli.training.batches import Batches
 from fgcli.training.devices import Compute
 
-CPU = Compute(torch.device("cpu"), 0, 1, "float32")
+PEER = "torchvision ImageFolder, {} workers"
 
 
 def make_faces(n: int, size: int) -> np.ndarray:
@@ -65,12 +66,13 @@ def write_both(folder: Path, images: np.ndarray) -> tuple[Path, Path]:
     return folder / "faces.h5", folder / "png"
 
 
-def from_faces(path: Path, batch: int) -> Callable[[], Iterator[Tensor]]:
+def from_faces(path: Path, batch: int, precision: str) -> Callable[[], Iterator[Tensor]]:
     """An epoch of fg's training batches."""
+    compute = Compute(torch.device("cpu"), 0, 1, precision)
     images, masks = artifacts.rows(path, "images"), artifacts.rows(path, "masks")
     batches = Batches(images, masks, np.arange(len(images)), batch, 0, Augment())
     steps = iter(range(10**9))
-    return lambda: (batches.at(next(steps), CPU)["images"] for _ in range(len(images) // batch))
+    return lambda: (batches.at(next(steps), compute)["images"] for _ in range(len(images) // batch))
 
 
 def from_png(path: Path, batch: int, workers: int) -> Callable[[], Iterator[Tensor]]:
@@ -84,13 +86,11 @@ def from_png(path: Path, batch: int, workers: int) -> Callable[[], Iterator[Tens
     return lambda: (images for images, _ in loader)
 
 
-def rate(epoch: Callable[[], Iterator[Tensor]], most: int) -> tuple[float, float]:
-    """Images per second of wall time, and of this process's CPU time, over at most `most` batches."""
+def rate(epoch: Callable[[], Iterator[Tensor]], least_s: float = 1.0) -> tuple[float, float]:
+    """Images per second of wall time, and of this process's CPU time, over whole epochs of at least `least_s`."""
     count, wall, cpu = 0, time.perf_counter(), time.process_time()
-    for i, images in enumerate(epoch()):
-        count += len(images)
-        if i + 1 == most:
-            break
+    while time.perf_counter() - wall < least_s:
+        count += sum(len(images) for images in epoch())
     return count / (time.perf_counter() - wall), count / (time.process_time() - cpu)
 
 
@@ -104,24 +104,23 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         faces, png = write_both(Path(folder), make_faces(given.faces, given.size))
         ways = {
-            "fg, faces.h5": from_faces(faces, given.batch),
-            "torchvision ImageFolder, 0 workers": from_png(png, given.batch, 0),
-            "torchvision ImageFolder, 2 workers": from_png(png, given.batch, 2),
+            "fg, float32": from_faces(faces, given.batch, "float32"),
+            "fg, bf16": from_faces(faces, given.batch, "bf16"),
+            **{PEER.format(n): from_png(png, given.batch, n) for n in (0, 2)},
         }
         found: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
         for repeat in range(given.repeats + 1):
             for name, epoch in ways.items():
-                most = given.faces // given.batch  # whole epochs: starting workers is part of the peer's work
-                measured = rate(epoch, most)
+                measured = rate(epoch)
                 if repeat:  # the first warms the page cache
                     found[name].append(measured)
     medians = {name: [statistics.median(column) for column in zip(*rates, strict=True)] for name, rates in found.items()}
-    ours = medians["fg, faces.h5"]
+    alone, helped = (medians[PEER.format(n)] for n in (0, 2))
     print(f"{given.faces} faces of {given.size} px, batch {given.batch}, {torch.get_num_threads()} threads")
-    print(f"{'':<36}{'images/s':>10}{'fg is':>10}{'images/CPU s':>14}{'fg is':>10}")
+    print(f"{'':<36}{'images/s':>10}{'0 workers':>12}{'2 workers':>12}{'images/CPU s':>14}{'0 workers':>12}")
     for name, (wall, cpu) in medians.items():
-        own_cpu = "" if "2 workers" in name else f"{cpu:>14,.0f}{ours[1] / cpu:>8.1f} x"
-        print(f"{name:<36}{wall:>10,.0f}{ours[0] / wall:>8.1f} x{own_cpu}")
+        own = "" if name.endswith("2 workers") else f"{cpu:>14,.0f}{cpu / alone[1]:>10.1f} x"
+        print(f"{name:<36}{wall:>10,.0f}{wall / alone[0]:>10.1f} x{wall / helped[0]:>10.1f} x{own}")
 
 
 if __name__ == "__main__":

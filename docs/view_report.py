@@ -35,8 +35,8 @@ FLAGS = [
     "--hide-scrollbars",
     "--remote-debugging-pipe",
 ]
-WIDER = """[...document.querySelectorAll("*")].filter(e => !e.closest(".scroll") &&
-  e.getBoundingClientRect().right > innerWidth + 1).slice(0, 3).map(e => e.tagName + "." + e.className).join(", ")"""
+WIDER = """[...document.body.querySelectorAll("*")].filter(e => !e.closest(".scroll") &&
+  e.getBoundingClientRect().right > WIDTH + 1).slice(0, 3).map(e => e.tagName + "." + e.className).join(", ")"""
 
 
 class Browser:
@@ -133,9 +133,10 @@ def look(browser: Browser, url: str, name: str, scheme: str, folder: Path) -> li
     faults = [f"{name}, {scheme}: {fault}" for fault in complaints(browser.events, url)]
     inside, content = browser.evaluate("innerWidth"), browser.evaluate("document.documentElement.scrollWidth")
     if content > inside or inside != width:
-        faults.append(
-            f"{name}, {scheme}: {content} px wide in a window of {width} px; too wide: {browser.evaluate(WIDER)}"
-        )
+        culprits = browser.evaluate(WIDER.replace("WIDTH", str(width)))
+        faults.append(f"{name}, {scheme}: {content} px wide in a window of {width} px, because of {culprits}")
+    for old in folder.glob(f"{name}-{scheme}-*.png"):
+        old.unlink()
     total = browser.evaluate("document.documentElement.scrollHeight")
     for number, top in enumerate(range(0, total, PART)):
         clip = {"x": 0, "y": top, "width": width, "height": min(PART, total - top), "scale": 1}

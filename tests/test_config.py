@@ -51,6 +51,14 @@ def test_params_overlay_defaults_and_sets_overlay_both(tmp_path):
     assert raw["train"]["generator"] == {"name": "pca", "codes": 4}, "another name replaces the component whole"
 
 
+def test_labelled_components_replace_the_defaults_but_can_be_reached_one_by_one(tmp_path):
+    path = tmp_path / "p.yaml"
+    path.write_text("density:\n  methods:\n    mine: {name: gaussian}\n")
+    raw = config.read(path, ["density.methods.mine.regularize=0.5"])
+    assert raw["density"]["methods"] == {"mine": {"name": "gaussian", "regularize": 0.5}}
+    assert raw["density"]["seed"] == config.defaults()["density"]["seed"]
+
+
 def test_numbers_are_numbers():
     raw = config.apply({"a": {}}, "a.x=[1e-3, 2, -3.5, .5, 1E4, true, 0.1.2]")
     assert raw["a"]["x"] == [0.001, 2, -3.5, 0.5, 10000.0, True, "0.1.2"]

@@ -244,7 +244,7 @@ def test_curves_put_validation_first_and_mark_its_lowest():
     history = {"step": np.arange(3.0), "a/x": np.array([1.0, 2, 3]), "validation": np.array([5.0, 4, 6])}
     drawn = plots.curves(history)
     assert [c.name for c in drawn] == ["validation", "a/x"]
-    assert drawn[0].note == "lowest 4 at step 1"
+    assert drawn[0].note == "4 at step 1"
     assert all("var(--accent)" in c.svg and "http" not in re.sub(r'xmlns(:\w+)?="[^"]*"', "", c.svg) for c in drawn)
     assert plots.curves({}) == []
 

@@ -16,7 +16,6 @@ from fgcli import config
 from fgcli.cli.run import guarded, quiet_libraries, show
 
 PLAIN = (int, float, str, bool)
-WRITTEN = ("output", "sheet", "folder", "metrics", "protocols")
 
 ParamsFile = Annotated[Path | None, typer.Option(help="Params file; ./params.yaml if there is one, over fg's own.")]
 Sets = Annotated[list[str], typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Override any param; repeatable.")]
@@ -75,7 +74,7 @@ def is_path(stage: ModuleType, key: str) -> bool:
 def path_option(key: str, default: Path | None) -> inspect.Parameter:
     """A file to read or write."""
     names = ["--output", "-o"] if key == "output" else [f"--{key}"]
-    text = "Folder or file to write." if key in WRITTEN else "File to read."
+    text = "File to write." if key == "output" else "File or folder of the pipeline."
     return keyword(key, Annotated[Path | None, typer.Option(*names, help=text)], default)
 
 

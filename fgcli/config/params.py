@@ -77,12 +77,18 @@ def apply(params: dict[str, Any], item: str) -> dict[str, Any]:
 
 
 def overlay(base: Any, over: Any) -> Any:
-    """`over` on top of `base`, key by key; a component of another `name` replaces the old one whole."""
+    """`over` on top of `base`, key by key; a component of another `name`, and labelled components, replace whole."""
     if not isinstance(base, Mapping) or not isinstance(over, Mapping):
         return over
     if "name" in over and over["name"] != base.get("name"):
         return dict(over)
+    if all(mapping and all(map(_is_component, mapping.values())) for mapping in (base, over)):
+        return dict(over)
     return {**base, **{k: overlay(base[k], v) if k in base else v for k, v in over.items()}}
+
+
+def _is_component(value: Any) -> bool:
+    return isinstance(value, Mapping) and "name" in value
 
 
 S = TypeVar("S", bound=Section)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import html
 import io
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib import rc_context
@@ -40,15 +42,21 @@ def curves(history: Mapping[str, np.ndarray]) -> list[Curve]:
 
 def _curve(name: str, steps: np.ndarray, values: np.ndarray) -> Curve:
     known = np.isfinite(values)
-    best = int(np.nanargmin(values)) if name == "validation" and known.any() else None
-    note = f"lowest {values[best]:.4g} at step {steps[best]:.0f}" if best is not None else ""
-    return Curve(name, _draw(name, steps[known], values[known], best), float(values[-1]), note)
+    steps, values, last = steps[known], values[known], float(values[-1])
+    best = int(values.argmin()) if name == "validation" and len(values) else None
+    note = f"{values[best]:.4g} at step {steps[best]:.0f}" if best is not None else ""
+    return Curve(name, _draw(name, steps, values, best), last, note)
 
 
 def _draw(name: str, steps: np.ndarray, values: np.ndarray, best: int | None) -> str:
-    settings = {"svg.fonttype": "none", "svg.hashsalt": name, "font.family": "sans-serif", "font.size": 9}
-    colours = {k: INK for k in ("text.color", "axes.edgecolor", "xtick.color", "ytick.color", "axes.labelcolor")}
-    with rc_context({**settings, **colours}):
+    settings: dict[Any, Any] = {
+        "svg.fonttype": "none",
+        "svg.hashsalt": name,
+        "font.family": "sans-serif",
+        "font.size": 9,
+    }
+    settings |= {k: INK for k in ("text.color", "axes.edgecolor", "xtick.color", "ytick.color", "axes.labelcolor")}
+    with rc_context(settings):
         figure = Figure(figsize=(2.7, 1.6), layout="constrained")
         canvas = FigureCanvasSVG(figure)
         axes = figure.add_subplot()
@@ -75,4 +83,4 @@ def _inline(svg: str, alt: str) -> str:
     """The drawing for use inside HTML: no head, no ids that repeat, the page's colours."""
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.S)
     svg = re.sub(r'<g id="[^"]*">', "<g>", svg).replace(INK, "currentColor").replace(LINE, "var(--accent)")
-    return svg.replace("<svg ", f'<svg role="img" aria-label="{alt}" ', 1).strip()
+    return svg.replace("<svg ", f'<svg role="img" aria-label="{html.escape(alt)}" ', 1).strip()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -116,9 +117,9 @@ def contact_rows(split: np.ndarray, names: Sequence[str]) -> dict[str, list[int]
     return {name: [int(rows[i]) for i in spread(len(rows), CONTACT)] for name, rows in own.items()}
 
 
-def rejected(reasons: Sequence[str]) -> list[tuple[str, int]]:
+def rejected(reasons: Iterable[str]) -> list[tuple[str, int]]:
     """How often each reason was given, the most frequent first."""
-    return sorted(Counter(map(str, reasons)).items(), key=lambda pair: (-pair[1], pair[0]))
+    return sorted(Counter(reasons).items(), key=lambda pair: (-pair[1], pair[0]))
 
 
 def reconstructions(run: Material, rows: Sequence[int], notes: Sequence[str] = (), masks: bool = True) -> list[Row]:
@@ -146,7 +147,7 @@ def extremes(run: Material, values: np.ndarray) -> tuple[list[Row], list[Row]]:
     tables = []
     for chosen in (order[::-1][:COLUMNS], order[:COLUMNS]):
         rows = [int(run.held[i]) for i in chosen]
-        notes = [f"{values[i]:.3f} {run.label(r)}" for i, r in zip(chosen, rows, strict=True)]
+        notes = [f"{values[i]:.3f}\n{run.label(r)}" for i, r in zip(chosen, rows, strict=True)]
         tables.append(reconstructions(run, rows, notes, masks=False))
     return tables[0], tables[1]
 
@@ -155,7 +156,7 @@ def interpolations(run: Material, count: int) -> list[Row]:
     """From each of `count` held-out people to the next: photo, frames, photo."""
     rows = run.typical(run.held, count)
     walks = []
-    for a, b in zip(rows, rows[1:], strict=False):
+    for a, b in itertools.pairwise(rows):
         codes = np.stack([run.blend(run.codes[a], run.codes[b], t) for t in np.linspace(0, 1, FRAMES)])
         frames = [run.images[a], *run.show(codes), run.images[b]]
         words = [

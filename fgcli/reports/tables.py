@@ -16,6 +16,7 @@ KEYS = {
     "identity": "similarity of face embeddings (identity)",
 }
 """Metrics of reconstructions that head the page, in words."""
+MINUS, DASH = "\u2212", "\u2013"
 NOT_NUMBERS = {"images"}
 
 
@@ -160,16 +161,20 @@ def verdict(table: Table) -> str:
     if not judged:
         return ""
     which = f": {', '.join(won)}" if won and len(won) < len(judged) else ""
-    return f"On the {table.title}, the generator beats eigenfaces of equal code size in {len(won)} of {len(judged)} metrics{which}."
+    score = f"in {len(won)} of {len(judged)} metrics{which}"
+    return f"On the {table.title}, the generator beats eigenfaces of equal code size {score}."
 
 
 def number(value: float | None) -> str:
     """Three significant places or so; a dash for nothing."""
     if value is None:
-        return "–"
+        return DASH
     return f"{value:.3f}" if abs(value) < 100 else f"{value:.1f}"
 
 
 def signed(value: float | None) -> str:
     """With its sign, a true minus."""
-    return "–" if value is None else f"{value:+.2f}".replace("-", "−").replace("+0.00", "0.00").replace("−0.00", "0.00")
+    if value is None:
+        return DASH
+    text = f"{value:+.2f}"
+    return "0.00" if text[1:] == "0.00" else text.replace("-", MINUS)

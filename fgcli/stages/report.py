@@ -62,27 +62,24 @@ def run(
     from fgcli.console import progress
     from fgcli.reports.page import render
 
-    named = {"density": density, "editor": editor}
-    optional = {name: path for name, path in named.items() if path and path.exists()}
+    optional = {n: p for n, p in (("density", density), ("editor", editor)) if p and p.exists()}
     paths = {"faces": faces, "generator": generator, "latents": latents, **optional, "evaluation": evaluation}
     with progress("report", 4, unit="steps") as advance:
         stored = _load(paths)
         numbers = _read(metrics)
-        missing = stored["evaluation"].meta["protocols"].get("left_out", {})
-        left_out = {name: reason.removeprefix(f"{name}: ") for name, reason in missing.items()}
-        left_out |= {name: f"no {name}.h5 was given" for name in named if name not in optional}
-        run_material = _material(stored, paths)
+        left_out = _left_out(stored)
+        material = _material(stored, paths)
         advance(note="pictures")
-        content = _pictures(run_material, stored, paths, numbers, folder, params, left_out)
+        content = _pictures(material, stored, paths, numbers, folder, params, left_out)
         advance(note="numbers")
         content |= _numbers(stored, numbers, params, left_out)
-        content |= _story(run_material, stored, content, params, left_out)
+        content |= _story(material, stored, content, params, left_out)
         advance(note="page")
-        page = render(content)
+        page = render(content).encode()
         with artifacts.write_aside(output) as part:
-            part.write_text(page, encoding="utf-8")
+            part.write_bytes(page)
         advance()
-    return {"output": str(output), "MB": round(len(page.encode()) / 1e6, 2), "left_out": left_out}
+    return {"output": str(output), "MB": round(len(page) / 1e6, 2), "left_out": left_out}
 
 
 def _load(paths: dict[str, Path]) -> dict[str, Artifact]:
@@ -116,6 +113,13 @@ def _load(paths: dict[str, Path]) -> dict[str, Artifact]:
     return stored
 
 
+def _left_out(stored: dict[str, Artifact]) -> dict[str, str]:
+    """What the page goes without, and why: metrics that could not be measured, optional files that are not there."""
+    missing = stored["evaluation"].meta["protocols"].get("left_out", {})
+    reasons = {name: reason.removeprefix(f"{name}: ") for name, reason in missing.items()}
+    return reasons | {name: f"no {name}.h5 was given" for name in ("density", "editor") if name not in stored}
+
+
 def _read(metrics: Path) -> dict[str, Any]:
     try:
         numbers = json.loads(metrics.read_text(encoding="utf-8"))
@@ -142,19 +146,11 @@ def _material(stored: dict[str, Artifact], paths: dict[str, Path]) -> Material:
     generators.match(model, images.shape, paths["faces"])
     baseline = _eigenfaces(images, faces["split"], model, stored["evaluation"].meta["protocols"]["models"]["pca"])
 
-    def decoder(function: Any, draw: Any) -> Any:
-        def pictured(codes: np.ndarray) -> list[np.ndarray]:
-            with torch.no_grad():
-                parts = torch.from_numpy(np.ascontiguousarray(codes, np.float32)).split(64)
-                return [picture for part in parts for picture in draw(function(part))]
-
-        return pictured
-
     def linear(rows: np.ndarray) -> list[np.ndarray]:
         with torch.no_grad():
             return pictures(baseline.decode(baseline.encode(generators.tensor(images[rows]))))
 
-    masks = decoder(model.decode_mask, mask_pictures) if hasattr(model, "decode_mask") else None
+    masks = _decoder(model.decode_mask, mask_pictures) if hasattr(model, "decode_mask") else None
     return Material(
         images=images,
         masks=artifacts.rows(paths["faces"], "masks"),
@@ -166,13 +162,26 @@ def _material(stored: dict[str, Artifact], paths: dict[str, Path]) -> Material:
         codes=artifacts.rows(paths["latents"], "codes"),
         error=stored["latents"]["error"],
         held=stored["evaluation"]["values/rows"],
-        decode=decoder(model.decode, pictures),
+        decode=_decoder(model.decode, pictures),
         decode_masks=masks,
         baseline=linear,
         blend=slerp,
         editors=editors.load(paths["editor"]) if "editor" in paths else {},
         faded=bool(masks and stored["generator"].params["objective"].get("mask")),
     )
+
+
+def _decoder(function: Any, draw: Any) -> Any:
+    """A function from codes (n, l, d) to pictures: `function` of a generator, then `draw`, part by part."""
+    import numpy as np
+    import torch
+
+    def decode(codes: np.ndarray) -> list[np.ndarray]:
+        with torch.no_grad():
+            parts = torch.from_numpy(np.ascontiguousarray(codes, np.float32)).split(64)
+            return [picture for part in parts for picture in draw(function(part))]
+
+    return decode
 
 
 def _eigenfaces(images: Any, split: Any, model: Any, fitted: dict[str, Any]) -> Any:
@@ -204,25 +213,16 @@ def _pictures(
     from fgcli.reports.images import shown_side
     from fgcli.reports.plots import curves
 
-    about = stored["editor"].meta if "editor" in stored else {"attributes": [], "methods": {}, "probes": {}}
-    attribute = about["attributes"][0] if about["attributes"] else ""
-    method = sections.strongest(about["methods"], attribute) if attribute else ""
     measure, values = _worst_by(stored, run)
     worst, best = sections.extremes(run, values)
-    side = run.images.shape[2]
     history = stored["generator"].group("history")
     if not len(history.get("step", ())):
         left_out["loss curves"] = "the generator was solved, not trained step by step"
-    edits = [sections.edits(run, a, params.strengths, about["methods"]) for a in about["attributes"]]
-    if edits and not any(cell.kind == "grey" for cell in edits[0].cells):
-        left_out["chroma of edited grey faces"] = "no held-out photo is grey"
     drawn = _drawn(run, stored, paths, params)
-    return {
+    side = run.images.shape[2]
+    return _edited(run, stored, params, left_out) | {
         "tile": shown_side(side),
         "tiny": shown_side(side) > side,
-        "headline": sections.headline(run, params.people, attribute, method, params.strength),
-        "attribute": attribute,
-        "method": method,
         "splits": sections.contact(run, *_crops(run)),
         "curves": curves(history),
         "sheets": sections.training_sheets(folder),
@@ -234,6 +234,23 @@ def _pictures(
         "samples": sections.samples(drawn),
         "samples_notes": [_sample_note(name, stored, numbers) for name in drawn],
         "interpolations": sections.interpolations(run, params.people),
+    }
+
+
+def _edited(run: Material, stored: dict[str, Artifact], params: Params, left_out: dict[str, str]) -> dict[str, Any]:
+    """The head of the page and the edit strips, by their names in the template."""
+    from fgcli.reports import sections
+
+    about = stored["editor"].meta if "editor" in stored else {"attributes": [], "methods": {}, "probes": {}}
+    attribute = about["attributes"][0] if about["attributes"] else ""
+    method = sections.strongest(about["methods"], attribute) if attribute else ""
+    edits = [sections.edits(run, a, params.strengths, about["methods"]) for a in about["attributes"]]
+    if edits and not any(cell.kind == "grey" for cell in edits[0].cells):
+        left_out["chroma of edited grey faces"] = "no held-out photo is grey"
+    return {
+        "headline": sections.headline(run, params.people, attribute, method, params.strength),
+        "attribute": attribute,
+        "method": method,
         "edits": edits,
         "probes": about["probes"],
     }
@@ -313,7 +330,7 @@ def _numbers(
         "keys": tables.key_numbers(paired, distances),
         "verdicts": [tables.verdict(table) for table in paired[:1]],
         "rejected": list(zip(map(str, stored["faces"]["rejected/source"]), map(str, reasons), strict=True)),
-        "reasons": sections.rejected(reasons),
+        "reasons": sections.rejected(map(str, reasons)),
         "most_rejected": MOST_REJECTED,
         "photos": len(stored["faces"]["split"]) + len(reasons),
         "left_out": left_out,

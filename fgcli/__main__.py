@@ -1,0 +1,5 @@
+"""`python -m fgcli`: the same as `fg`."""
+
+from fgcli.cli import main
+
+main()
