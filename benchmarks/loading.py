@@ -1,8 +1,8 @@
 """Shuffled mini-batches from faces.h5 against a PNG folder read by torchvision: python benchmarks/loading.py
 
 The script writes 2,000 faces of 128 px both ways. All end in float tensors (64, 3, 128, 128); the peers are
-ImageFolder + ToTensor + DataLoader with 0 and with 2 workers. Every repeat runs all of them in turn, whole epochs for at
-least a second each; medians are shown. fg's batches also have the masks; torchvision's have not. fg lays them out as
+ImageFolder + ToTensor + DataLoader with 0 and with 2 workers. Every repeat runs all of them in turn, whole epochs for
+at least a second each; medians are shown. fg's batches also have the masks; torchvision's have not. fg lays them out as
 training takes them: contiguous for float32, channels_last for bf16.
 """
 
@@ -114,7 +114,9 @@ def main() -> None:
                 measured = rate(epoch)
                 if repeat:  # the first warms the page cache
                     found[name].append(measured)
-    medians = {name: [statistics.median(column) for column in zip(*rates, strict=True)] for name, rates in found.items()}
+    medians = {
+        name: [statistics.median(column) for column in zip(*rates, strict=True)] for name, rates in found.items()
+    }
     alone, helped = (medians[PEER.format(n)] for n in (0, 2))
     print(f"{given.faces} faces of {given.size} px, batch {given.batch}, {torch.get_num_threads()} threads")
     print(f"{'':<36}{'images/s':>10}{'0 workers':>12}{'2 workers':>12}{'images/CPU s':>14}{'0 workers':>12}")

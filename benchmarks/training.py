@@ -166,7 +166,7 @@ def main() -> None:
 
 
 def show(given: argparse.Namespace, times: dict[str, list[tuple[float, float]]]) -> None:
-    """One table; ratios are medians of the ratios within a repeat, speed against the bare loop of the same precision."""
+    """One table; ratios are medians of those within a repeat, to the bare loop of the same precision."""
     threads = torch.get_num_threads()
     print(f"masked VAE without mask decoder, {given.size} px, width {given.width:g}, batch {given.batch}, ", end="")
     print(f"{threads} threads, {given.repeats} repeats of {STEPS} steps")

@@ -4,13 +4,13 @@ import os
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch: equal bytes need an equal number of threads
 
-from pathlib import Path  # noqa: E402
-from typing import Any  # noqa: E402
+from pathlib import Path
+from typing import Any
 
-import numpy as np  # noqa: E402
-import pytest  # noqa: E402
+import numpy as np
+import pytest
 
-from fgcli import artifacts, config  # noqa: E402
+from fgcli import artifacts, config
 
 SIZE, FACES = 16, 64
 

@@ -48,7 +48,7 @@ def test_every_asset_says_what_a_person_needs_to_know():
 
 
 def test_packaged_models_are_found_and_sound():
-    for name in ("dlib_embedding", "dlib_landmarks_5", "dlib_landmarks_68"):
+    for name in ("dlib_embedding", "dlib_landmarks_68"):
         assert assets.need(name, "test") == assets.find(name)
     assert "face_recognition_models" not in sys.modules
     assert "exclude commercial use" in assets.ASSETS["dlib_landmarks_68"].licence

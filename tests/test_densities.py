@@ -157,7 +157,7 @@ def test_singular_codes_without_regularisation_are_told(name):
     ],
 )
 def test_arguments_are_checked(spec):
-    with pytest.raises(UsageError, match="density.methods.x: g"):
+    with pytest.raises(UsageError, match=r"density.methods.x: g"):
         config.build(DENSITIES, spec, "density.methods.x")
 
 

@@ -59,7 +59,7 @@ def test_entries_explain_themselves_and_refuse_unknown_arguments(family, name):
     assert kind.__doc__
     for argument in inspect.signature(kind).parameters:
         assert f"{argument}:" in text or f"`{argument}`" in text, argument
-    with pytest.raises(UsageError, match="test.no_such_argument: unknown key"):
+    with pytest.raises(UsageError, match=r"test.no_such_argument: unknown key"):
         config.build(REGISTRIES[family], {"name": name, "no_such_argument": 1}, "test")
 
 
@@ -67,7 +67,7 @@ def test_entries_explain_themselves_and_refuse_unknown_arguments(family, name):
 def test_every_module_of_a_family_is_registered_under_its_own_name(family):
     assert all(target.split(":")[0].startswith("fgcli.") for target in REGISTRIES[family].values())
     assert len(set(REGISTRIES[family].values())) == len(REGISTRIES[family])
-    with pytest.raises(UsageError, match="test.name: expected one of"):
+    with pytest.raises(UsageError, match=r"test.name: expected one of"):
         config.build(REGISTRIES[family], {"name": "no_such_name"}, "test")
 
 

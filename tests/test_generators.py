@@ -196,12 +196,12 @@ def test_files_that_are_no_generator(tmp_path, faces):
     with pytest.raises(FgError, match="expected a generator/1 file, found a faces/1 file"):
         generators.load(faces)
     path.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(FgError, match="generator.h5: expected a whole HDF5 file, found a truncated"):
+    with pytest.raises(FgError, match=r"generator.h5: expected a whole HDF5 file, found a truncated"):
         generators.load(path)
     with pytest.raises(FgError, match="found no such file"):
         generators.load(tmp_path / "none.h5")
     written(path, name="masked_wae")
-    with pytest.raises(UsageError, match="masked_wae.*did you mean 'masked_vae'"):
+    with pytest.raises(UsageError, match=r"masked_wae.*did you mean 'masked_vae'"):
         generators.load(path)
 
 
@@ -236,3 +236,41 @@ def test_pca_through_the_stage(tmp_path, faces):
     direct.fit(images[split == 0])
     assert torch.equal(loaded.components, direct.components)
     assert not (tmp_path / "train").exists()
+
+
+# ---- linear path
+
+
+def test_linear_path_starts_as_eigenfaces():
+    images, _ = painted(40)
+    network = MaskedVAE((3, 16, 16), codes=10, width=0.1, linear=True).eval()
+    network.start(images)
+    eigenfaces = PCA((3, 16, 16), 10)
+    eigenfaces.fit(images)
+    x = generators.tensor(painted(5, seed=1)[0])
+    torch.testing.assert_close(network.encode(x), eigenfaces.encode(x), rtol=1e-3, atol=1e-3)
+    codes = eigenfaces.encode(x)
+    torch.testing.assert_close(network.decode(codes), eigenfaces.decode(codes), rtol=0, atol=1e-4)
+    assert network.posterior(x)[1].unique().numel() == 1
+    plain = MaskedVAE((3, 16, 16), codes=10, width=0.1)
+    added = sum(p.numel() for p in network.parameters()) - sum(p.numel() for p in plain.parameters())
+    assert added == 2 * 10 * 768
+
+
+def test_linear_path_leaves_its_start(tmp_path, faces):
+    """Both of its maps and the convolutions are trained."""
+    params = train_params(generator={"linear": True}, steps=3)
+    train.run(faces, tmp_path / "generator.h5", tmp_path / "train", params=params)
+    trained = generators.load(tmp_path / "generator.h5", weights="weights").state_dict()
+    torch.manual_seed(params.seed)
+    start = train.make_generator(params, (1, 16, 16, 3))
+    start.start(artifacts.rows(faces, "images")[artifacts.rows(faces, "split") == 0])
+    for name in (
+        "linear.analysis",
+        "linear.synthesis",
+        "mean.weight",
+        "image_decoder.0.0.weight",
+        "encoder.0.0.0.weight",
+    ):
+        assert not torch.equal(trained[name], start.state_dict()[name]), name
+    assert torch.equal(trained["linear.average"], start.state_dict()["linear.average"])

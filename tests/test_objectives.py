@@ -262,12 +262,12 @@ def test_evaluation_does_not_sample():
 @pytest.mark.parametrize("name", ALL)
 def test_negative_weights_are_refused(name):
     spec = {"name": "masked_elbo", **ALL, name: -0.5}
-    with pytest.raises(UsageError, match="train.objective: masked_elbo expects weights >= 0"):
+    with pytest.raises(UsageError, match=r"train.objective: masked_elbo expects weights >= 0"):
         config.build(OBJECTIVES, spec, "train.objective", generator=network())
 
 
 def test_nothing_to_learn_and_unknown_weights_are_refused():
     with pytest.raises(ValueError, match="at least one of ssim, l1, l2"):
         objective(ssim=0.0, l1=0.0, l2=0.0)
-    with pytest.raises(UsageError, match="train.objective.sssim: unknown key.*did you mean 'ssim'"):
+    with pytest.raises(UsageError, match=r"train.objective.sssim: unknown key.*did you mean 'ssim'"):
         config.build(OBJECTIVES, {"name": "masked_elbo", "sssim": 1}, "train.objective", generator=network())

@@ -83,16 +83,6 @@ _TABLE = (
         without="every stage after preprocess",
         package=_FACE_MODELS,
     ),
-    Asset(
-        name="dlib_landmarks_5",
-        file="models/shape_predictor_5_face_landmarks.dat",
-        bytes=9_150_489,
-        sha256="c4b1e9804792707d3a405c2c16a80a20269e6675021f64a41d30fffafbc41888",
-        licence=_CC0,
-        needed_by=(),
-        without="everything",
-        package=_FACE_MODELS,
-    ),
 )
 
 ASSETS = {asset.name: asset for asset in _TABLE}

@@ -46,10 +46,16 @@ def show(results: Mapping[str, Any], as_json: bool) -> None:
         print(json.dumps(results, default=str))
     else:
         for key, value in flat(results):
-            many = isinstance(value, list) and value and isinstance(value[0], str)
-            for item in value if many else [value]:
+            for item in lines(value):
                 print(f"{key}: {item:.6g}" if isinstance(item, float) else f"{key}: {item}")
     sys.stdout.flush()
+
+
+def lines(value: Any) -> list[Any]:
+    """A list of sentences as one item each; a list of words as one line."""
+    if not isinstance(value, list) or not value or not all(isinstance(v, str) for v in value):
+        return [value]
+    return value if max(map(len, value)) > 40 else [", ".join(value)]
 
 
 def flat(results: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
@@ -64,6 +70,5 @@ def flat(results: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
 
 
 def quiet_libraries() -> None:
-    """Settings that must stand before numerical libraries load: waiting threads sleep, no telemetry."""
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    """Settings that must stand before libraries load: no telemetry."""
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
