@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import h5py  # noqa: TID251
+import h5py
 import numpy as np
 import pytest
 

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 import torch
-from typer.testing import CliRunner  # noqa: TID251 - to call the commands
+from typer.testing import CliRunner
 
 from fgcli import assets
 from fgcli.cli.assets import app

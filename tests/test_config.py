@@ -70,7 +70,7 @@ def test_numbers_are_numbers():
     [
         ({"step": 1, "rate": 1, "part": {"name": "x"}}, "a.steps: expected a value"),
         ({"steps": 1, "rate": 1, "part": {"name": "x"}, "rat": 1}, "a.rat: unknown key (did you mean 'rate'?)"),
-        ({"steps": 0, "rate": 1, "part": {"name": "x"}}, "a.steps: input should be greater than or equal to 1, found 0"),
+        ({"steps": 0, "rate": 1, "part": {"name": "x"}}, "greater than or equal to 1, found 0"),
         ({"steps": 1, "rate": "fast", "part": {"name": "x"}}, "found 'fast'"),
         ({"steps": 1, "rate": 1, "part": {}}, "expected a mapping with a name"),
     ],

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml  # noqa: TID251
+import yaml
 from PIL import Image
 from typer.testing import CliRunner
 

@@ -69,7 +69,7 @@ def write_generator(path, faces, name):
         build=build,
         history=history,
         training={"steps": 3, "rows": 18},
-        params={"objective": {"name": "masked_elbo", "mask": True}},
+        params={"objective": {"name": "masked_elbo"}},
         inputs={"faces": faces},
     )
 

@@ -23,6 +23,9 @@ def celeba_hq(path: str) -> PhotoSet:
 
     identity_CelebA.txt in the same folder is used when it is there.
 
+    Args:
+        path: folder with CelebA-HQ-img, CelebAMask-HQ-mask-anno and the tables.
+
     Raises:
         FgError: a part of the layout is missing or of another form.
     """

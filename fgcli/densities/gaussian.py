@@ -7,6 +7,9 @@ from typing import Self
 import numpy as np
 
 from fgcli.densities.mixture import Mixture, standardize
+from fgcli.errors import FgError
+
+RAISE = "raise regularize of this density"
 
 
 class Gaussian:
@@ -28,7 +31,10 @@ class Gaussian:
         """Maximum likelihood, regularised; `seed` is not needed."""
         x, center, scale = standardize(codes)
         covariance = x.T @ x / len(x) + self.regularize * np.eye(x.shape[1])
-        factor = np.linalg.cholesky(covariance)
+        try:
+            factor = np.linalg.cholesky(covariance)
+        except np.linalg.LinAlgError as error:
+            raise FgError(f"gaussian: expected codes that vary in every direction, found {error}; {RAISE}") from error
         self.mixture = Mixture(np.ones(1), np.zeros((1, x.shape[1])), factor[None], center, scale)
         return self
 

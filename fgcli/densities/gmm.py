@@ -7,7 +7,7 @@ from typing import Self
 
 import numpy as np
 
-from fgcli.densities.gaussian import Gaussian
+from fgcli.densities.gaussian import RAISE, Gaussian
 from fgcli.densities.mixture import Mixture, standardize
 from fgcli.errors import FgError
 
@@ -51,7 +51,10 @@ class GMM(Gaussian):
         )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
-            model.fit(x)
+            try:
+                model.fit(x)
+            except ValueError as error:
+                raise FgError(f"gmm: expected components of full rank, found a singular one; {RAISE}") from error
         mean = np.einsum("k,kij->ij", model.weights_, model.covariances_)
         factors = np.linalg.cholesky((1 - self.shrink) * model.covariances_ + self.shrink * mean)
         self.mixture = Mixture(model.weights_, model.means_, factors, center, scale)

@@ -37,7 +37,9 @@ class Mixture:
         rng = np.random.default_rng(seed)
         which = rng.choice(len(self.weights), n, p=self.weights)
         noise = rng.standard_normal((n, self.means.shape[1]))
-        x = self.means[which] + np.einsum("nij,nj->ni", self.factors[which], noise)
+        x = np.empty_like(noise)
+        for k, (mean, factor) in enumerate(zip(self.means, self.factors, strict=True)):
+            x[which == k] = mean + noise[which == k] @ factor.T
         return (x.reshape(n, *self.center.shape) * self.scale + self.center).astype(np.float32)
 
     def log_prob(self, codes: np.ndarray) -> np.ndarray:

@@ -74,7 +74,8 @@ class LatentWasserstein:
             adam.zero_grad()
             self.loss(move, self.subset(train, rng), scale).backward()
             adam.step()
-            value = self.loss(move, held_out, scale).item()
+            with torch.no_grad():
+                value = self.loss(move, held_out, scale).item()
             if value < best:
                 best, kept, kept_step = value, move.detach().clone(), step
             elif step - kept_step >= self.patience:

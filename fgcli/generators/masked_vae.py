@@ -7,7 +7,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fgcli.generators.pca import PCA
 from fgcli.layers.blocks import ELU, down_block, up_block
 from fgcli.layers.linear import LinearPath
 
@@ -15,16 +14,15 @@ MASK_WIDTH = 32
 START_LOG_STD = -3.0
 
 
-class MaskedVAE(nn.Module):
-    """Encoder to a Gaussian over codes, image decoder and mask decoder, both from the same code.
+class UnmaskedVAE(nn.Module):
+    """Encoder to a Gaussian over codes, and image decoder: the paper's network without its mask branch.
 
     Args:
         image_shape: (3, size, size); size is a power of two from 16, or 144 as in the paper.
         codes: code size d; 512 in the paper.
-        width: factor on every number of filters; 1 is the paper's network (9,328,228 parameters at 144 px).
+        width: factor on every number of filters; 1 in the paper.
         linear: not in the paper: adds a linear path to encoder and image decoder that starts as eigenfaces, so that
-            the convolutions only learn what is not linear. With few photos and minutes it is what makes the
-            difference; it wants `start(images)` before training.
+            the convolutions only learn what is not linear; it wants `start(images)` before training.
 
     Raises:
         ValueError: a size, code size or width out of range.
@@ -43,9 +41,7 @@ class MaskedVAE(nn.Module):
             raise ValueError(f"masked_vae expects codes >= 1 and 0 < width <= 4, found {codes} and {width}")
         self.image_shape, self.code_shape = image_shape, (1, codes)
         sizes = halvings(size)  # 144 -> 144, 72, 36, 18, 9, 4, 2, 1
-        widths = [max(4, round(w * width)) for w in filters(len(sizes) - 1)]
-        mask_width = max(4, round(MASK_WIDTH * width))
-
+        widths = [scaled(w, width) for w in filters(len(sizes) - 1)]
         ins = [channels, *widths[:-1]]
         depths = [2 if i < min(4, len(widths) - 1) else 1 for i in range(len(widths))]
         blocks = [down_block(a, b, n) for a, b, n in zip(ins, widths, depths, strict=True)]
@@ -53,16 +49,13 @@ class MaskedVAE(nn.Module):
         self.mean = nn.Linear(widths[-1], codes)
         self.log_std = nn.Linear(widths[-1], codes)
         self.image_decoder = decoder(codes, [*widths[-2::-1], widths[0]], sizes, channels)
-        self.mask_decoder = decoder(codes, [mask_width] * len(widths), sizes, 1)
         self.linear = LinearPath(image_shape, codes) if linear else None
 
     def start(self, images: np.ndarray) -> None:
         """Solves the linear path, if there is one, for uint8 images (n, h, w, c); the convolutions then add nothing."""
         if self.linear is None:
             return
-        eigenfaces = PCA(self.image_shape, self.code_shape[1])
-        eigenfaces.fit(images)
-        self.linear.start(eigenfaces.average, eigenfaces.components, eigenfaces.scale)
+        self.linear.start(images)
         for layer in (self.mean, self.log_std, self.image_decoder[-1]):
             for parameter in layer.parameters():
                 nn.init.zeros_(parameter)
@@ -86,6 +79,24 @@ class MaskedVAE(nn.Module):
             return torch.tanh(logits / 2)  # 2 sigmoid(logits) - 1
         return (self.linear.decode(codes) + logits).clamp(-1, 1)
 
+    def prior(self, n: int, rng: torch.Generator) -> Tensor:
+        """Codes from N(0, I)."""
+        return torch.randn(n, *self.code_shape, generator=rng, device=rng.device).to(self.mean.weight.device)
+
+
+class MaskedVAE(UnmaskedVAE):
+    """The paper's network: a second decoder makes the face mask from the same code.
+
+    Arguments as for UnmaskedVAE; 144 px and width 1 give the paper's 9.3 million parameters (9,328,228).
+    """
+
+    def __init__(
+        self, image_shape: tuple[int, int, int], codes: int = 512, width: float = 1.0, linear: bool = False
+    ) -> None:
+        super().__init__(image_shape, codes, width, linear)
+        sizes = halvings(image_shape[1])
+        self.mask_decoder = decoder(codes, [scaled(MASK_WIDTH, width)] * (len(sizes) - 1), sizes, 1)
+
     def mask_logits(self, codes: Tensor) -> Tensor:
         """Logits (n, 1, h, w) of the face mask."""
         return self.mask_decoder(codes.flatten(1)[:, :, None, None])
@@ -94,9 +105,10 @@ class MaskedVAE(nn.Module):
         """Face masks (n, 1, h, w) in [0, 1]."""
         return torch.sigmoid(self.mask_logits(codes))
 
-    def prior(self, n: int, rng: torch.Generator) -> Tensor:
-        """Codes from N(0, I)."""
-        return torch.randn(n, *self.code_shape, generator=rng, device=rng.device).to(self.mean.weight.device)
+
+def scaled(filters: int, width: float) -> int:
+    """A number of filters times the width factor, 4 at least."""
+    return max(4, round(filters * width))
 
 
 def halvings(size: int) -> list[int]:

@@ -6,8 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-MOST_ROWS = 10_000
-"""Rows used at most, evenly spaced: the fit keeps them all in memory."""
+from fgcli.layers.linear import principal_components
 
 
 class PCA(nn.Module):
@@ -37,20 +36,11 @@ class PCA(nn.Module):
         self.register_buffer("scale", torch.ones(codes))
 
     def fit(self, images: np.ndarray) -> None:
-        """Solves for the components of uint8 images (n, h, w, c) and their mirror images.
-
-        With X the centred rows, the eigenvectors of X X^T (2n x 2n) give those of the covariance.
-        """
-        step = -(-len(images) // MOST_ROWS)
-        rows = torch.from_numpy(images[::step].astype(np.float32) / 127.5 - 1)
-        x = torch.cat([rows, rows.flip(2)]).permute(0, 3, 1, 2).flatten(1)
-        self.average.copy_(x.mean(0))
-        x -= self.average
-        values, vectors = torch.linalg.eigh((x @ x.T).double())
-        k = min(self.code_shape[1], len(x) - 1)
-        values, vectors = values[-k:].flip(0).clamp_min(1e-12), vectors[:, -k:].flip(1)
-        self.components.zero_()[:k] = torch.nn.functional.normalize(vectors.T.float() @ x)
-        self.scale.fill_(1.0)[:k] = (values / len(x)).sqrt().float()
+        """Solves for the components of uint8 images (n, h, w, c) and their mirror images."""
+        average, components, scale = principal_components(images, self.code_shape[1])
+        self.average.copy_(average)
+        self.components.copy_(components)
+        self.scale.copy_(scale)
 
     def encode(self, images: Tensor) -> Tensor:
         """Codes (n, 1, d), of unit variance on the training images."""

@@ -1,10 +1,36 @@
-"""A linear autoencoder that starts at its known optimum."""
+"""Linear autoencoders: their optimum in closed form, and one that starts there and learns on."""
 
 from __future__ import annotations
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+
+NOISE = 1e-6
+"""Eigenvalues below this share of the largest are rounding errors of float32: their components stay 0."""
+
+
+def principal_components(images: np.ndarray, codes: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Average (p), components (codes, p) and standard deviations (codes) of images and their mirror images.
+
+    With X the centred rows in [-1, 1], the eigenvectors of X X^T (2n x 2n) give those of the covariance; p = c h w.
+    Where there are fewer directions than codes, the rest are zeros of deviation 1.
+
+    Args:
+        images: (n, h, w, c) uint8, all in memory four times over as float32.
+        codes: how many.
+    """
+    rows = torch.from_numpy(images.astype(np.float32) / 127.5 - 1)
+    x = torch.cat([rows, rows.flip(2)]).permute(0, 3, 1, 2).flatten(1)
+    average = x.mean(0)
+    x -= average
+    values, vectors = torch.linalg.eigh((x @ x.T).double())
+    k = min(codes, int((values > NOISE * values[-1]).sum()))
+    values, vectors = values.flip(0)[:k], vectors.flip(1)[:, :k]
+    components, scale = torch.zeros(codes, x.shape[1]), torch.ones(codes)
+    components[:k] = nn.functional.normalize(vectors.T.float() @ x)
+    scale[:k] = (values / len(x)).sqrt().float()
+    return average, components, scale
 
 
 class LinearPath(nn.Module):
@@ -32,8 +58,9 @@ class LinearPath(nn.Module):
         self.register_buffer("gains", torch.ones(2, codes, 1))
 
     @torch.no_grad()
-    def start(self, average: Tensor, components: Tensor, scale: Tensor) -> None:
-        """Takes over principal components (d, p) and standard deviations (d) of codes; codes get unit variance."""
+    def start(self, images: np.ndarray) -> None:
+        """Becomes the eigenfaces of uint8 images (n, h, w, c); codes get unit variance."""
+        average, components, scale = principal_components(images, len(self.analysis))
         unit = components.shape[1] ** 0.5
         self.average.copy_(average)
         self.analysis.copy_(components * unit)

@@ -19,11 +19,11 @@ from fgcli.training.phase import Batch, Phase, Terms
 class MaskedELBO(nn.Module):
     """Reconstruction by SSIM, l1, l2; mask by cross-entropy and Dice; KL to N(0, I). A weight of 0 drops its term.
 
-    The ten hypotheses of the paper's Table 1 are `mask` and the weights ssim, l1, l2 alone.
+    A generator with a mask decoder is taught on the composite with the given masks, and its mask decoder with it; one
+    without is taught on all pixels. With that, the ten hypotheses of the paper's Table 1 are ssim, l1 and l2 alone.
 
     Args:
-        generator: has `posterior`, `decode`, `mask_logits`.
-        mask: composite with the given masks, and train the mask decoder.
+        generator: has `posterior`, `decode`, and `mask_logits` if it has a mask decoder.
         ssim: weight of 1 - SSIM (window 9, sigma 1.5).
         l1: weight of the mean absolute error; 4 in the release.
         l2: weight of the mean squared error; 100 in the release.
@@ -34,13 +34,12 @@ class MaskedELBO(nn.Module):
             what its KL assumes.
 
     Raises:
-        ValueError: a negative weight, or no reconstruction term.
+        ValueError: a negative weight, no reconstruction term, or a mask decoder that would not learn.
     """
 
     def __init__(
         self,
         generator: Any,
-        mask: bool = True,
         ssim: float = 1.0,
         l1: float = 0.0,
         l2: float = 100.0,
@@ -50,15 +49,16 @@ class MaskedELBO(nn.Module):
         legacy_sampling: bool = False,
     ) -> None:
         super().__init__()
-        weights = {"ssim": ssim, "l1": l1, "l2": l2, "kl": kl} | ({"bce": bce, "dice": dice} if mask else {})
+        self.mask = hasattr(generator, "mask_logits")
+        weights = {"ssim": ssim, "l1": l1, "l2": l2, "kl": kl} | ({"bce": bce, "dice": dice} if self.mask else {})
         if min(weights.values()) < 0 or not (ssim or l1 or l2):
             raise ValueError("masked_elbo expects weights >= 0 and at least one of ssim, l1, l2 above 0")
         self.generator: Any = generator
-        self.mask, self.legacy_sampling = mask, legacy_sampling
+        self.legacy_sampling = legacy_sampling
         self.weights = {name: weight for name, weight in weights.items() if weight}
-        unused = () if {"bce", "dice"} & self.weights.keys() else tuple(generator.mask_decoder.parameters())
-        trained = [p for p in generator.parameters() if all(p is not u for u in unused)]
-        self.phases = [Phase("vae", trained, self.loss, self.weights)]
+        if self.mask and not (bce or dice):
+            raise ValueError("masked_elbo expects bce or dice above 0, or a generator without a mask decoder")
+        self.phases = [Phase("vae", list(generator.parameters()), self.loss, self.weights)]
 
     def loss(self, batch: Batch, rng: torch.Generator) -> Terms:
         """The terms of one batch, unweighted."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field
 
 from fgcli.config import Section, Spec, build
 from fgcli.console import progress
@@ -18,7 +20,7 @@ class Params(Section):
 
     methods: dict[str, Spec]
     """A label for each density: name in DENSITIES, then its arguments."""
-    seed: int
+    seed: Annotated[int, Field(ge=0)]
     """Seed of the starts."""
 
 

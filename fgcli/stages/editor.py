@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field
 
 from fgcli.config import Section, Spec, build
 from fgcli.console import progress
@@ -19,7 +21,7 @@ class Params(Section):
     """Attributes to learn."""
     methods: dict[str, Spec]
     """A label for each editor: name in EDITORS, then its arguments."""
-    seed: int
+    seed: Annotated[int, Field(ge=0)]
     """Seed of the draws."""
 
 

@@ -167,7 +167,7 @@ def _material(stored: dict[str, Artifact], paths: dict[str, Path]) -> Material:
         baseline=linear,
         blend=slerp,
         editors=editors.load(paths["editor"]) if "editor" in paths else {},
-        faded=bool(masks and stored["generator"].params["objective"].get("mask")),
+        faded=masks is not None,
     )
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field
 
 from fgcli.config import Section, Spec, build
-from fgcli.errors import FgError
+from fgcli.errors import FgError, UsageError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -80,10 +80,12 @@ class Params(Section):
     """CPU threads of PyTorch; 0 for its default. Equal bytes need an equal number."""
     tensorboard: bool
     """Also write TensorBoard events."""
-    seed: int
+    seed: Annotated[int, Field(ge=0)]
     """Seed of weights, order, augmentation and noise."""
 
 
+START_ROWS = 3000
+"""Training rows, evenly spaced, from which what is solved in closed form is solved at most."""
 FREE = {"checkpoint_steps", "checkpoint_seconds", "tensorboard"}
 """Params that change no result: a run may go on with others."""
 
@@ -115,6 +117,7 @@ def run(
     resume: bool = True,
 ) -> dict[str, Any]:
     """Trains, with checkpoints, stats.jsonl and sample sheets in `folder`."""
+    import numpy as np
     import torch
 
     from fgcli import artifacts, generators
@@ -131,15 +134,19 @@ def run(
     torch.manual_seed(params.seed)
     generator = make_generator(params, images.shape)
     compute = Compute.resolve(params.device, params.precision)
+    if params.batch % compute.ranks:
+        raise UsageError(f"train.batch: expected a multiple of the {compute.ranks} processes, found {params.batch}")
     training: dict[str, Any] = {"precision": compute.precision, "rows": int((splits == 0).sum())}
     cut = {"preprocess": about.params}  # how a new photo must be cut for this generator
     history: dict[str, np.ndarray] = {}
+    rows = np.flatnonzero(splits == 0)
+    some = rows[:: -(-len(rows) // START_ROWS)]
     if hasattr(generator, "fit"):  # solved, not trained: eigenfaces
-        generator.fit(images[splits == 0])
+        generator.fit(images[some])
         ema = generator.state_dict()
     else:
         if hasattr(generator, "start"):
-            generator.start(images[splits == 0])
+            generator.start(images[some])
         session = make_session(params, generator, compute, images, masks, splits)
         ema, history, kept = session.train(RunFolder(folder, fingerprint(params, faces)), resume)
         training |= kept

@@ -60,9 +60,11 @@ class Batches:
 
 def tensors(images: np.ndarray, masks: np.ndarray, rows: np.ndarray, compute: Compute) -> Batch:
     """Rows as a batch on the device: images in [-1, 1], masks in {0, 1}."""
+    source = to_device(images[rows], compute).permute(0, 3, 1, 2)
+    pixels = torch.empty(source.shape, device=compute.device, memory_format=compute.memory_format)
     return {
-        "images": to_device(images[rows], compute).permute(0, 3, 1, 2).float() / 127.5 - 1,
-        "masks": (to_device(masks[rows], compute)[:, None] > 127).float(),
+        "images": pixels.copy_(source).div_(127.5).sub_(1),
+        "masks": (to_device(masks[rows], compute)[:, None] >> 7).float(),
         "rows": torch.from_numpy(rows),
     }
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from fgcli.errors import FgError
+
 
 def has_fast_bf16(device: torch.device) -> bool:
     """Whether bf16 arithmetic is done by the hardware: then autocast pays."""
@@ -31,6 +33,8 @@ class Compute:
         from accelerate import PartialState
 
         state = PartialState(cpu=device == "cpu")
+        if device not in ("auto", state.device.type):
+            raise FgError(f"train.device: expected {device}, found only {state.device.type}; choose auto or cpu")
         if precision == "auto":
             precision = "bf16" if has_fast_bf16(state.device) else "float32"
         return cls(state.device, state.process_index, state.num_processes, precision)
@@ -51,6 +55,11 @@ class Compute:
         if self.ranks > 1 and self.device.type == "cuda":
             module = nn.SyncBatchNorm.convert_sync_batchnorm(module)
         return module.to(self.device).to(memory_format=self.memory_format)
+
+    def wait(self) -> None:
+        """Until every rank is here."""
+        if self.ranks > 1:
+            torch.distributed.barrier()
 
     def average(self, tensors: list[Tensor]) -> None:
         """Replaces each tensor by its mean over the ranks, in one message."""

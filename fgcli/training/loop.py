@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -101,9 +101,10 @@ class Loop:
             terms = phase.loss(batch, rng)
         gradients = torch.autograd.grad(phase.total(terms), phase.parameters)
         self.compute.average(list(gradients))
-        values = torch.stack([t.detach().float() for t in terms.values()])
+        norm = torch.stack(torch._foreach_norm(list(gradients))).norm()
+        values = torch.stack([*(t.detach().float() for t in terms.values()), norm.float()])
         self.compute.average([values])
-        named = dict(zip(terms, values.tolist(), strict=True))
+        named = dict(zip([*terms, "gradient"], values.tolist(), strict=True))
         for term, value in named.items():
             if not math.isfinite(value):
                 raise NonFinite(
@@ -121,7 +122,7 @@ class Loop:
         return {f"{phase.name}/{term}": value for term, value in named.items()}
 
     @torch.no_grad()
-    def validate(self, batches: list[Batch]) -> float:
+    def validate(self, batches: Iterable[Batch]) -> float:
         """The first phase's weighted loss over whole batches, by the moving average, in eval mode."""
         phase, total, count = self.phases[0], 0.0, 0
         with self.ema.applied(self.generator), self.compute.autocast():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import signal
 import threading
@@ -58,10 +59,18 @@ class RunFolder:
         if self.last.exists():
             previous = self.path.with_name(self.path.name + ".previous")
             shutil.rmtree(previous, ignore_errors=True)
-            self.path.rename(previous)
-            say(f"train: {self.path} held another run (other params or faces); moved it to {previous}")
-        shutil.rmtree(self.path, ignore_errors=True)
+            previous.mkdir(parents=True)
+            for part in self.parts():
+                part.rename(previous / part.name)
+            say(f"train: {self.path} held another run; moved it to {previous}")
+        for part in self.parts():
+            shutil.rmtree(part) if part.is_dir() else part.unlink()
         (self.path / "samples").mkdir(parents=True)
+
+    def parts(self) -> list[Path]:
+        """What a run wrote here: nothing else in the folder is ever touched."""
+        names = ("last.h5", "best.h5", "stats.jsonl", "samples", "events")
+        return [self.path / name for name in names if (self.path / name).exists()]
 
 
 @dataclass
@@ -96,7 +105,9 @@ class Session:
             NonFinite: a loss was not finite; the last good checkpoint is named.
             FgError: the process was asked to stop; the same command goes on.
         """
-        if not (resume and self.go_on(folder)) and self.writes:
+        resumed = resume and self.go_on(folder)
+        self.loop.compute.wait()  # no rank may look for a checkpoint that another has just set aside
+        if not resumed and self.writes:
             folder.start()
         with self.writer(folder) as write, stop_asked() as stop:
             self.steps(folder, write, stop)
@@ -113,7 +124,7 @@ class Session:
 
     def steps(self, folder: RunFolder, write: Callable[[dict[str, Any]], None], stop: threading.Event) -> None:
         """The steps that are left."""
-        validation, saved = self.validation(), time.monotonic()
+        saved = time.monotonic()
         with progress("train", self.loop.steps, self.loop.step, "steps") as advance:
             try:
                 for tick in self.loop.run(self.batches):
@@ -123,7 +134,7 @@ class Session:
                         continue
                     end = tick.step == self.loop.steps
                     if end or tick.step % self.validate_steps == 0:
-                        self.report(folder, write, validation)
+                        self.report(folder, write)
                     late = time.monotonic() - saved > self.checkpoint_seconds
                     if end or late or stop.is_set() or tick.step % self.checkpoint_steps == 0:
                         self.save(folder.last, folder.fingerprint)
@@ -140,20 +151,21 @@ class Session:
             self.sums[name] = self.sums.get(name, 0.0) + value
         self.count += 1
 
-    def validation(self) -> list[Batch]:
+    def validation(self) -> Iterator[Batch]:
         """The held-out rows as batches, unaugmented."""
         size = self.batches.batch
         parts = [self.held_out[i : i + size] for i in range(0, len(self.held_out), size)]
-        return [tensors(self.batches.images, self.batches.masks, part, self.loop.compute) for part in parts]
+        for part in parts:
+            yield tensors(self.batches.images, self.batches.masks, part, self.loop.compute)
 
-    def report(self, folder: RunFolder, write: Callable[[dict[str, Any]], None], validation: list[Batch]) -> None:
+    def report(self, folder: RunFolder, write: Callable[[dict[str, Any]], None]) -> None:
         """A line of stats, a sample sheet, and the best checkpoint when this is it."""
-        step, loss = self.loop.step, self.loop.validate(validation)
+        step, loss = self.loop.step, self.loop.validate(self.validation())
         means = {name: value / self.count for name, value in sorted(self.sums.items())}
         write({"step": step, "learning_rate": self.loop.rate(step - 1), **means, "validation": loss})
         self.sums, self.count = {}, 0
         self.draw(folder.sheet(step), self.loop, self.batches.images[self.held_out[:: self.stride()]])
-        if self.best["best_loss"] is None or loss < self.best["best_loss"]:
+        if math.isfinite(loss) and (self.best["best_loss"] is None or loss < self.best["best_loss"]):
             self.best = {"best_step": step, "best_loss": loss}
             self.save(folder.best, folder.fingerprint)
 
