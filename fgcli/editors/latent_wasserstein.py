@@ -19,7 +19,8 @@ from fgcli.errors import FgError
 class LatentWasserstein:
     """z' = z + strength H(z), H affine on each code layer, learned by a Sinkhorn divergence of cost |x - y|^2 / 2.
 
-    Codes are standardised per dimension first, so that `blur` and the step size mean the same for any generator.
+    Codes are standardised per dimension first, and W is learned times sqrt(d), as in the equalised layers of the latent
+    transformer, so that `blur` and the step size mean the same for any generator.
 
     Args:
         match: attributes whose combinations weigh equally on both sides.
@@ -80,7 +81,7 @@ class LatentWasserstein:
                 best, kept, kept_step = value, move.detach().clone(), step
             elif step - kept_step >= self.patience:
                 break
-        kept[..., :-1] *= scale[:, :, None] / scale[:, None, :]
+        kept[..., :-1] *= scale[:, :, None] / scale[:, None, :] / scale.shape[1] ** 0.5
         kept[..., -1] *= scale
         self.maps[task.attribute] = kept.numpy()
         return {"steps": kept_step, "held_out_loss": best, "held_out_loss_unedited": first}
@@ -90,7 +91,8 @@ class LatentWasserstein:
         from geomloss import SamplesLoss
 
         x, y = torch.from_numpy(task.source) / scale, torch.from_numpy(task.target) / scale
-        edited = (x + affine(move, x)).flatten(1)
+        equal = torch.cat([move[..., :-1] / x.shape[2] ** 0.5, move[..., -1:]], -1)
+        edited = (x + affine(equal, x)).flatten(1)
         size = edited.shape[1]
         divergence = SamplesLoss("sinkhorn", p=2, blur=self.blur * (2 * size) ** 0.5, backend="tensorized")
         a, b = (torch.from_numpy(w).float() for w in task.weights)

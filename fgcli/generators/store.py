@@ -11,6 +11,7 @@ import torch
 
 from fgcli import artifacts, config
 from fgcli.errors import FgError
+from fgcli.training.batches import pixels
 
 
 class Generator(Protocol):
@@ -68,7 +69,7 @@ def load(path: Path, device: torch.device | str = "cpu", weights: str = "ema") -
 
 def tensor(images: np.ndarray) -> torch.Tensor:
     """uint8 images (n, h, w, c) as (n, c, h, w) in [-1, 1]."""
-    return torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).float() / 127.5 - 1
+    return pixels(torch.from_numpy(np.array(images)))
 
 
 def match(generator: Any, shape: tuple[int, ...], faces: Path) -> None:

@@ -202,9 +202,9 @@ def draw(path: Path, loop: Loop, images: np.ndarray) -> None:
 
     from fgcli.reports import grid
     from fgcli.reports.pictures import mask_pictures, pictures
-    from fgcli.training.batches import step_rng
+    from fgcli.training.batches import pixels, step_rng
 
-    x = torch.from_numpy(images).permute(0, 3, 1, 2).float().to(loop.compute.device) / 127.5 - 1
+    x = pixels(torch.from_numpy(images).to(loop.compute.device))
     generator: Any = loop.generator
     with torch.no_grad(), loop.ema.applied(generator):
         generator.eval()

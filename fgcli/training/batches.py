@@ -60,13 +60,18 @@ class Batches:
 
 def tensors(images: np.ndarray, masks: np.ndarray, rows: np.ndarray, compute: Compute) -> Batch:
     """Rows as a batch on the device: images in [-1, 1], masks in {0, 1}."""
-    source = to_device(images[rows], compute).permute(0, 3, 1, 2)
-    pixels = torch.empty(source.shape, device=compute.device, memory_format=compute.memory_format)
     return {
-        "images": pixels.copy_(source).div_(127.5).sub_(1),
+        "images": pixels(to_device(images[rows], compute), compute.memory_format),
         "masks": (to_device(masks[rows], compute)[:, None] >> 7).float(),
         "rows": torch.from_numpy(rows),
     }
+
+
+def pixels(images: Tensor, memory_format: torch.memory_format = torch.contiguous_format) -> Tensor:
+    """uint8 (n, h, w, c) as float (n, c, h, w) in [-1, 1], written once, in the layout that is wanted."""
+    source = images.permute(0, 3, 1, 2)
+    values = torch.empty(source.shape, device=images.device, memory_format=memory_format)
+    return values.copy_(source).div_(127.5).sub_(1)
 
 
 def to_device(array: np.ndarray, compute: Compute) -> Tensor:

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from fgcli import artifacts
 from fgcli.console import progress, say
 from fgcli.errors import FgError
 from fgcli.training import checkpoint
@@ -66,10 +67,11 @@ class RunFolder:
         for part in self.parts():
             shutil.rmtree(part) if part.is_dir() else part.unlink()
         (self.path / "samples").mkdir(parents=True)
+        self.stats.touch()
 
     def parts(self) -> list[Path]:
         """What a run wrote here: nothing else in the folder is ever touched."""
-        names = ("last.h5", "best.h5", "stats.jsonl", "samples", "events")
+        names = ("last.h5", "best.h5", "stats.jsonl", "history.json", "samples", "events")
         return [self.path / name for name in names if (self.path / name).exists()]
 
 
@@ -114,7 +116,11 @@ class Session:
         ema = self.loop.ema.state
         if self.keep == "best" and self.best["best_step"] and self.writes:
             ema = checkpoint.load(folder.best)[0]["ema"]
-        history = read_history(folder.stats) if self.writes else {}
+        if not self.writes:
+            return ema, {}, {}
+        history = read_history(folder.stats)
+        with artifacts.write_aside(folder.path / "history.json") as part:  # what DVC can plot
+            part.write_text(json.dumps([json.loads(x) for x in folder.stats.read_text().splitlines()]))
         return ema, history, {"steps": self.loop.step, **self.best}
 
     @property
@@ -219,7 +225,7 @@ class Session:
 
 def read_history(stats: Path) -> dict[str, np.ndarray]:
     """stats.jsonl as one array per column, NaN where a line lacks it."""
-    lines = [json.loads(x) for x in stats.read_text().splitlines()] if stats.exists() else []
+    lines = [json.loads(x) for x in stats.read_text().splitlines()]
     names = sorted({name for line in lines for name in line})
     return {name: np.array([line.get(name, np.nan) for line in lines], np.float64) for name in names}
 
