@@ -130,6 +130,17 @@ def test_a_finished_run_says_so_and_writes_the_same(reproduced, monkeypatch):
     assert Path("out/generator.h5").read_bytes() == before
 
 
+def test_tensorboard_when_asked(reproduced, monkeypatch):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    monkeypatch.chdir(reproduced)
+    done = CliRunner().invoke(app, ["train", "--tensorboard", "--steps", "6", "--folder", "tb", "-o", "tb.h5"])
+    assert done.exit_code == 0, done.output
+    events = EventAccumulator("tb/events").Reload()
+    line = json.loads(Path("tb/stats.jsonl").read_text())
+    assert events.Scalars("vae/l2")[0].value == pytest.approx(line["vae/l2"])
+
+
 def test_pictures_of_photos_and_rows(reproduced, monkeypatch):
     monkeypatch.chdir(reproduced)
     photo = sorted(str(p) for p in Path("photos").iterdir())[0]
