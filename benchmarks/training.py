@@ -30,7 +30,7 @@ from loading import make_faces, write_both
 from torch import Tensor
 
 from fgcli import artifacts
-from fgcli.generators.masked_vae import MaskedVAE
+from fgcli.generators.masked_vae import UnmaskedVAE
 from fgcli.objectives.masked_elbo import MaskedELBO
 from fgcli.training import Loop
 from fgcli.training.augment import Augment
@@ -40,17 +40,17 @@ from fgcli.training.devices import Compute
 KL = 1e-3
 
 
-def fg_steps(network: MaskedVAE, faces: Path, batch: int, precision: str) -> Iterator[Any]:
+def fg_steps(network: UnmaskedVAE, faces: Path, batch: int, precision: str) -> Iterator[Any]:
     """fg's loop, one step per item."""
     compute = Compute(torch.device("cpu"), 0, 1, precision)
-    objective = compute.place(MaskedELBO(network, mask=False, ssim=0.0, l1=0.0, l2=100.0, kl=KL))
+    objective = compute.place(MaskedELBO(network, ssim=0.0, l1=0.0, l2=100.0, kl=KL))
     images, masks = artifacts.rows(faces, "images"), artifacts.rows(faces, "masks")
     batches = Batches(images, masks, np.arange(len(images)), batch, 0, Augment())
     settings = {"learning_rate": 1e-3, "betas": (0.9, 0.999), "warmup": 0, "schedule": "constant", "clip": 0.0}
     return Loop(objective, network, compute, steps=10**9, ema_half_life=50, seed=0, **settings).run(batches)
 
 
-def bare_steps(network: MaskedVAE, pictures: Tensor, batch: int, precision: str) -> Iterator[float]:
+def bare_steps(network: UnmaskedVAE, pictures: Tensor, batch: int, precision: str) -> Iterator[float]:
     """A loop as one writes it by hand."""
     memory = torch.channels_last if precision == "bf16" else torch.contiguous_format
     network = network.to(memory_format=memory).train()
@@ -70,7 +70,7 @@ def bare_steps(network: MaskedVAE, pictures: Tensor, batch: int, precision: str)
             yield loss.item()
 
 
-def pythae_steps(network: MaskedVAE, pictures: Tensor, batch: int) -> Iterator[None]:
+def pythae_steps(network: UnmaskedVAE, pictures: Tensor, batch: int) -> Iterator[None]:
     """pythae's trainer on the same layers; it steps by epochs, so its epochs here have STEPS steps."""
     from pythae.data.datasets import BaseDataset
     from pythae.models import VAE, VAEConfig
@@ -127,7 +127,7 @@ def timed(steps: Iterator[Any]) -> tuple[float, float]:
 def contenders(given: argparse.Namespace, faces: Path, pictures: Tensor) -> dict[str, Iterator[Any]]:
     """Every loop, on a network of its own with the same initial weights."""
     torch.manual_seed(0)
-    network = MaskedVAE((3, given.size, given.size), codes=128, width=given.width)
+    network = UnmaskedVAE((3, given.size, given.size), codes=128, width=given.width)
     found: dict[str, Iterator[Any]] = {}
     for precision in ("float32", "bf16"):
         found[f"bare PyTorch, {precision}"] = bare_steps(copy.deepcopy(network), pictures, given.batch, precision)

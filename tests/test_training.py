@@ -366,7 +366,7 @@ def test_ema_closed_form():
         with torch.no_grad():
             module.weight.fill_(step**0.5)
         module(torch.randn(5, 2, generator=step_rng(1, step)))
-        ema.update(module, step)
+        ema.update(step)
         beta = 0.5 ** (1 / min(4, step / 10))
         for k, v in module.state_dict().items():
             state[k] = beta * state[k] + (1 - beta) * v if v.is_floating_point() else v
@@ -387,7 +387,7 @@ def test_ema_of_no_half_life_follows_at_once_and_applied_gives_back():
     with ema.applied(module):
         assert torch.equal(module.weight, old["weight"])
     assert torch.equal(module.weight, torch.ones(2, 2))
-    ema.update(module, 1)
+    ema.update(1)
     assert torch.equal(ema.state["weight"], module.weight)
     with pytest.raises(RuntimeError), ema.applied(module):
         raise RuntimeError

@@ -6,6 +6,7 @@ replaced by the input, so that only the face teaches.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -82,10 +83,12 @@ class MaskedELBO(nn.Module):
 
     def image_terms(self, x: Tensor, y: Tensor) -> Terms:
         """Terms between images in [0, 1]."""
-        terms = {"l1": (x - y).abs().mean(), "l2": (x - y).square().mean()}
-        if "ssim" in self.weights:
-            terms["ssim"] = 1 - ssim(x, y, data_range=1.0, window=9).mean()
-        return terms
+        formulas: dict[str, Callable[[], Tensor]] = {
+            "l1": lambda: (x - y).abs().mean(),
+            "l2": lambda: (x - y).square().mean(),
+            "ssim": lambda: 1 - ssim(x, y, data_range=1.0, window=9).mean(),
+        }
+        return {name: formula() for name, formula in formulas.items() if name in self.weights}
 
     def mask_terms(self, logits: Tensor, m: Tensor) -> Terms:
         """Terms between predicted and given masks."""

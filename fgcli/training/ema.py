@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 class EMA:
@@ -18,18 +18,26 @@ class EMA:
 
     def __init__(self, module: nn.Module, half_life: float) -> None:
         self.half_life = half_life
-        self.state = {k: v.detach().clone() for k, v in module.state_dict().items()}
+        live = {k: v.detach() for k, v in module.state_dict().items()}  # the tensors themselves: they stay
+        self.state = {k: v.clone() for k, v in live.items()}
+        floats = [k for k, v in live.items() if v.is_floating_point()]
+        self._averaged = [self.state[k] for k in floats], [live[k] for k in floats]
+        self._copied = [(self.state[k], live[k]) for k in live.keys() - set(floats)]
 
     @torch.no_grad()
-    def update(self, module: nn.Module, step: int) -> None:
+    def update(self, step: int) -> None:
         """theta_ema <- theta + beta (theta_ema - theta), beta = 2^(-1/h); h is at most a tenth of the steps so far."""
         half_life = min(self.half_life, step / 10)
         beta = 0.5 ** (1 / half_life) if half_life > 0 else 0.0
-        live = module.state_dict()
-        names = [k for k, v in live.items() if v.is_floating_point()]
-        torch._foreach_lerp_([self.state[k] for k in names], [live[k] for k in names], 1 - beta)
-        for name in live.keys() - set(names):
-            self.state[name].copy_(live[name])
+        torch._foreach_lerp_(*self._averaged, 1 - beta)
+        for mine, theirs in self._copied:
+            mine.copy_(theirs)
+
+    @torch.no_grad()
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Takes over a saved state."""
+        for name, value in state.items():
+            self.state[name].copy_(value)
 
     @contextmanager
     def applied(self, module: nn.Module) -> Iterator[None]:

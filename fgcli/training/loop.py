@@ -92,7 +92,7 @@ class Loop:
                 if self.step % phase.interval == 0:
                     terms |= self._update(phase, optimizer, batch)
             self.step += 1
-            self.ema.update(self.generator, self.step)
+            self.ema.update(self.step)
             yield Tick(self.step, terms)
 
     def _update(self, phase: Phase, optimizer: torch.optim.Optimizer, batch: Batch) -> dict[str, float]:
@@ -146,7 +146,7 @@ class Loop:
     def restore(self, state: dict[str, Any]) -> None:
         """Goes on from a saved state."""
         self.objective.load_state_dict(state["objective"])
-        self.ema.state = {k: v.to(self.compute.device) for k, v in state["ema"].items()}
+        self.ema.restore(state["ema"])
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
         self.step = state["step"]
