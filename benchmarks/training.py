@@ -47,7 +47,7 @@ def fg_steps(network: UnmaskedVAE, faces: Path, batch: int, precision: str) -> I
     images, masks = artifacts.rows(faces, "images"), artifacts.rows(faces, "masks")
     batches = Batches(images, masks, np.arange(len(images)), batch, 0, Augment())
     settings = {"learning_rate": 1e-3, "betas": (0.9, 0.999), "warmup": 0, "schedule": "constant", "clip": 0.0}
-    return Loop(objective, network, compute, steps=10**9, ema_half_life=50, seed=0, **settings).run(batches)
+    return Loop(objective, network, compute, steps=10**9, ema_half_life=0, seed=0, **settings).run(batches)
 
 
 def bare_steps(network: UnmaskedVAE, pictures: Tensor, batch: int, precision: str) -> Iterator[float]:

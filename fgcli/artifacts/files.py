@@ -57,7 +57,7 @@ class Writer:
         """Writes one array; text arrays may be lists of str."""
         field = self._schema.fields.get(name)
         is_text = field.dtype == "str" if field else np.asarray(array).dtype.kind == "U"
-        array = _text(array) if is_text else np.ascontiguousarray(array)
+        array = _text(array) if is_text else np.asarray(array, order="C")
         self.allocate(name, array.shape, array.dtype)[...] = array
 
     def allocate(self, name: str, shape: tuple[int, ...], dtype: Any) -> h5py.Dataset:

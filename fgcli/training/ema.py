@@ -13,13 +13,13 @@ class EMA:
     """Follows a module's floating-point state; the rest is copied.
 
     Args:
-        half_life: steps after which an old value has half its weight; 0 follows at once.
+        half_life: steps after which an old value has half its weight; 0: the weights themselves, no average.
     """
 
     def __init__(self, module: nn.Module, half_life: float) -> None:
         self.half_life = half_life
         live = {k: v.detach() for k, v in module.state_dict().items()}  # the tensors themselves: they stay
-        self.state = {k: v.clone() for k, v in live.items()}
+        self.state = {k: v.clone() for k, v in live.items()} if half_life else live
         floats = [k for k, v in live.items() if v.is_floating_point()]
         self._averaged = [self.state[k] for k in floats], [live[k] for k in floats]
         self._copied = [(self.state[k], live[k]) for k in live.keys() - set(floats)]
@@ -27,8 +27,9 @@ class EMA:
     @torch.no_grad()
     def update(self, step: int) -> None:
         """theta_ema <- theta + beta (theta_ema - theta), beta = 2^(-1/h); h is at most a tenth of the steps so far."""
-        half_life = min(self.half_life, step / 10)
-        beta = 0.5 ** (1 / half_life) if half_life > 0 else 0.0
+        if not self.half_life:
+            return
+        beta = 0.5 ** (1 / min(self.half_life, step / 10))
         torch._foreach_lerp_(*self._averaged, 1 - beta)
         for mine, theirs in self._copied:
             mine.copy_(theirs)
