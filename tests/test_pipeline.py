@@ -164,7 +164,7 @@ def test_pictures_of_photos_and_rows(reproduced, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["edit", "params.yaml", "-a", "smiling"], "params.yaml: expected one usable face"),
+        (["edit", "params.yaml", "-a", "smiling"], "params.yaml: not an image"),
         (["edit", "3", "-a", "smilin"], "--attribute smilin: expected one of smiling"),
         (["edit", "3", "-a", "smiling", "--method", "x"], "expected one of matched_difference, latent_wasserstein"),
         (["edit", "999", "-a", "smiling"], "expected a row below"),

@@ -199,7 +199,7 @@ def photographed(name: str, cutter: Any, model: Any) -> Subject:
     try:
         cut = cutter.cut(Photo(Path(name)))
     except BadPhotoError as error:
-        raise FgError(f"{name}: expected one usable face, found that {error}; choose another photo") from error
+        raise FgError(f"{name}: {str(error).replace('set preprocess.face=', 'choose with --face ')}") from error
     code = model.encode(generators.tensor(cut.image[None])).numpy()[0]
     return Subject(name, code, cut)
 
