@@ -66,7 +66,7 @@ def project(tmp_path_factory):
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
     for name, section in SMALL.items():
         params[name] |= section
-    (folder / "params.yaml").write_text(yaml.safe_dump(params))
+    (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     return folder
 
 
@@ -169,7 +169,7 @@ def test_pictures_of_photos_and_rows(reproduced, monkeypatch):
         (["edit", "3", "-a", "smiling", "--method", "x"], "expected one of matched_difference, latent_wasserstein"),
         (["edit", "999", "-a", "smiling"], "expected a row below"),
         (["sample", "--density", "x"], "expected one of gmm, found 'x'"),
-        (["invert", "--faces", "out/latents.h5"], "expected a faces/1 file, found a latents/1 file"),
+        (["invert", "--faces", "out/latents.h5"], "expected a file with images, found a latents/1 file"),
     ],
 )
 def test_wrong_requests_are_refused(reproduced, monkeypatch, arguments, message):

@@ -203,7 +203,11 @@ def rows(path: Path, name: str) -> np.ndarray:
         FgError: as `load`.
     """
     with _open(path) as file:
-        _head(path, file)
+        schema = _head(path, file)["schema"]
+        if name not in file:
+            raise FgError(
+                f"{path}: expected a file with {name}, found a {schema} file; give the file of the right stage"
+            )
         dataset = file[name]
         shape, dtype, offset = dataset.shape, dataset.dtype, dataset.id.get_offset()
     if offset is None:  # nothing was ever written, as in a file with no rows
