@@ -178,6 +178,25 @@ def test_killed_between_the_stats_and_the_checkpoint(faces, unbroken, tmp_path, 
     equals(tmp_path, unbroken)
 
 
+def test_channels_last_goes_on_bit_for_bit(faces, tmp_path, monkeypatch):
+    """With bf16 weights and moments are channels_last; a checkpoint holds plain arrays."""
+    params = train_params(precision="bf16", checkpoint_steps=5)
+    train.run(faces, tmp_path / "one.h5", tmp_path / "one", params=params)
+    update = Loop._update
+
+    def breaks(self, *arguments):
+        if self.step == 7:
+            raise KeyboardInterrupt
+        return update(self, *arguments)
+
+    monkeypatch.setattr(Loop, "_update", breaks)
+    with pytest.raises(KeyboardInterrupt):
+        train.run(faces, tmp_path / "two.h5", tmp_path / "two", params=params)
+    monkeypatch.setattr(Loop, "_update", update)
+    train.run(faces, tmp_path / "two.h5", tmp_path / "two", params=params)
+    assert (tmp_path / "one.h5").read_bytes() == (tmp_path / "two.h5").read_bytes()
+
+
 def test_a_finished_run_is_not_trained_again(faces, unbroken, tmp_path, monkeypatch):
     files = (faces, tmp_path / "generator.h5", tmp_path / "train")
     train.run(*files, params=train_params())

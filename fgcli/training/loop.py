@@ -149,6 +149,10 @@ class Loop:
         self.ema.restore(state["ema"])
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
+            for parameter, moments in optimizer.state.items():
+                for name, value in moments.items():
+                    if value.shape == parameter.shape:  # a fused step pairs them by their place in memory
+                        moments[name] = torch.empty_like(parameter).copy_(value)
         self.step = state["step"]
 
 
