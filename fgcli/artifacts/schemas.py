@@ -56,6 +56,28 @@ FACES = Schema(
     meta=("attribute_names", "datasets", "analyser", "segmenter"),
 )
 
+FLAME = Schema(
+    "flame",
+    1,
+    {
+        "shape": Field("float32", "n 100", "identity coefficients, standard deviations"),
+        "expression": Field("float32", "n 50", "expression coefficients, standard deviations"),
+        "pose": Field("float32", "n 6", "axis-angle of the head, then of the jaw, radians"),
+        "camera": Field("float32", "n 3", "s, tx, ty of the weak perspective: x = s (X + tx), y = -s (Y + ty) in [-1, 1]"),
+        "texture": Field("float32", "n 50", "albedo coefficients, standard deviations"),
+        "light": Field("float32", "n 9 3", "spherical harmonics of each colour channel"),
+        "landmarks2d": Field("float32", "n 68 2", "the head's landmarks, crop px"),
+        "residuals": Field("float32", "n", "mean distance of the head's landmarks to those found, outer eye distances"),
+        "colour_error": Field("float32", "n", "root mean squared error of the render on the face, in [0, 1]"),
+        "status": Field("str", "n", "ok, or what is wrong with the row"),
+        "split": Field("uint8", "n", "copied from faces.h5"),
+    },
+    meta=("head", "method"),
+)
+
+REGRESSOR = Schema("regressor", 1, groups=("weights", "history"), meta=("build", "head", "training"))
+"""A network from faces to parameters of one head: weights/, history/ and how it was built."""
+
 GENERATOR = Schema("generator", 1, groups=("weights", "ema", "history"), meta=("build", "space", "training"))
 """build: registry name and arguments. weights/, ema/: state dicts. history/: step and each term (steps)."""
 
@@ -83,4 +105,4 @@ EDITOR = Schema("editor", 1, groups=("methods",), meta=("space", "generator", "a
 EVALUATION = Schema("evaluation", 1, groups=("values",), meta=("protocols",))
 """values/: the number of each image, or the features, behind every number in metrics.json."""
 
-SCHEMAS = {s.name: s for s in (FACES, GENERATOR, CHECKPOINT, LATENTS, DENSITY, EDITOR, EVALUATION)}
+SCHEMAS = {s.name: s for s in (FACES, FLAME, REGRESSOR, GENERATOR, CHECKPOINT, LATENTS, DENSITY, EDITOR, EVALUATION)}

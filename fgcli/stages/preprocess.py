@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 import shutil
 from collections import Counter
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-import fgcli
 from fgcli.config import Section, Spec
 from fgcli.console import progress, say
 from fgcli.errors import FgError, UsageError
@@ -74,6 +73,7 @@ def run(
         FgError: no photos, bad ones under on_bad "fail", too many rejected, no room, or an output not writable.
     """
     from fgcli.artifacts import verify_free_space
+    from fgcli.artifacts.parts import begin, work_folder
     from fgcli.faces.chunks import chunks, describe
     from fgcli.faces.cutter import Cutter
 
@@ -85,9 +85,7 @@ def run(
     cutter = Cutter(settings)
     if cutter.analyser.notice:
         say(cutter.analyser.notice)
-    work = output.with_name(f".{output.stem}.work")
-    folder = work / _fingerprint(settings, [describe(s) for s in sources])
-    _prepare(work, folder, output, resume)
+    folder = begin(output, [vars(settings), [describe(s) for s in sources]], resume)
     todo = chunks(sources, folder)
     if params.on_bad == "fail":
         _fail_on_bad(todo, settings, cutter, sets, params)
@@ -96,7 +94,7 @@ def run(
     _judge(rejected, len(sources), params.max_rejected)
     summary = _assemble(output, todo, sets, rejected, params, cutter)
     _contact_sheet(sheet, output)
-    shutil.rmtree(work, ignore_errors=True)
+    shutil.rmtree(work_folder(output), ignore_errors=True)
     return summary
 
 
@@ -156,7 +154,7 @@ def _names(sets: list[PhotoSet]) -> list[str]:
 
 
 def _processes(params: Params) -> int:
-    from fgcli.faces.chunks import cores
+    from fgcli.workers import cores
 
     return params.processes or cores()
 
@@ -165,31 +163,12 @@ def _row_bytes(size: int) -> int:
     return 4 * size * size + 1024
 
 
-def _fingerprint(settings: Settings, described: list[Any]) -> str:
-    """Names the work that chunks belong to: other photos, settings or code never take them up."""
-    text = json.dumps([fgcli.__version__, vars(settings), described], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _prepare(work: Path, folder: Path, output: Path, resume: bool) -> None:
-    """Makes the work folder and removes what is left of other runs."""
-    try:
-        for old in work.iterdir() if work.exists() else ():
-            if old != folder or not resume:
-                shutil.rmtree(old)
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise FgError(
-            f"{output}: expected a folder that can be written, found one that cannot; choose another output"
-        ) from error
-
-
 def _fail_on_bad(todo: list[Chunk], settings: Settings, cutter: Cutter, sets: list[PhotoSet], params: Params) -> None:
-    from fgcli.faces.chunks import each, scan
+    from fgcli.faces.chunks import scan
 
     names, bad = _names(sets), []
     with progress("check", len(todo), unit="chunks") as advance:
-        for found in each(scan, todo, settings, cutter, _processes(params)):
+        for found in _each(scan, todo, settings, cutter, params):
             bad += found
             advance()
     if bad:
@@ -198,7 +177,7 @@ def _fail_on_bad(todo: list[Chunk], settings: Settings, cutter: Cutter, sets: li
 
 
 def _cut(todo: list[Chunk], settings: Settings, cutter: Cutter, params: Params) -> None:
-    from fgcli.faces.chunks import cut, each, unfinished
+    from fgcli.faces.chunks import cut, unfinished
 
     left = unfinished(todo)
     total = sum(len(chunk.sources) for chunk in todo)
@@ -206,16 +185,23 @@ def _cut(todo: list[Chunk], settings: Settings, cutter: Cutter, params: Params) 
     if done:
         say(f"preprocess: going on after {done} of {total} photos")
     with progress("preprocess", total, done, "photos") as advance:
-        for count in each(cut, left, settings, cutter, _processes(params)):
+        for count in _each(cut, left, settings, cutter, params):
             advance(count)
 
 
+def _each(job: Any, todo: list[Chunk], settings: Settings, cutter: Cutter, params: Params) -> Iterator[Any]:
+    from fgcli.faces.cutter import Cutter
+    from fgcli.workers import each
+
+    return each(job, todo, partial(Cutter, settings), _processes(params), "preprocess", cutter)
+
+
 def _rejected(todo: list[Chunk]) -> dict[int, str]:
-    from fgcli.faces.chunks import load
+    from fgcli.artifacts.parts import load_part
 
     found: dict[int, str] = {}
     for chunk in todo:
-        arrays = load(chunk)
+        arrays = load_part(chunk.file)
         found |= dict(zip(arrays["rejected"].tolist(), arrays["reasons"].tolist(), strict=True))
     return found
 
@@ -268,7 +254,7 @@ def _fill(writer: Writer, todo: list[Chunk], rows: int, size: int) -> np.ndarray
     """Copies the chunks' crops into the file; returns (rows,) int8, 1 where a crop is coloured."""
     import numpy as np
 
-    from fgcli.faces.chunks import load
+    from fgcli.artifacts.parts import load_part
 
     shapes = {
         "images": ((rows, size, size, 3), "uint8"),
@@ -279,7 +265,7 @@ def _fill(writer: Writer, todo: list[Chunk], rows: int, size: int) -> np.ndarray
     fields = {name: writer.allocate(name, *shape) for name, shape in shapes.items()}
     coloured, at = np.zeros(rows, np.int8), 0
     for chunk in todo:
-        arrays = load(chunk)
+        arrays = load_part(chunk.file)
         end = at + len(arrays["taken"])
         if end > at:
             for name, field in fields.items():

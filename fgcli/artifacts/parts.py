@@ -1,0 +1,58 @@
+"""Work in parts: each part a file beside the output, so that a killed run goes on where it was."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import fgcli
+from fgcli.artifacts.files import write_aside
+from fgcli.errors import FgError
+
+
+def work_folder(output: Path) -> Path:
+    """Where the parts of a file in the making lie; the caller removes it when the file is whole."""
+    return output.with_name(f".{output.stem}.work")
+
+
+def begin(output: Path, depends_on: Any, resume: bool) -> Path:
+    """An existing folder for the parts of `output`; parts of other work are removed, with `resume` off all of them.
+
+    Args:
+        output: the file in the making.
+        depends_on: JSON of all that the parts depend on, fg's version apart.
+        resume: whether parts of the same work may be taken up.
+
+    Raises:
+        FgError: the folder of the output cannot be written.
+    """
+    text = json.dumps([fgcli.__version__, depends_on], sort_keys=True)
+    folder = work_folder(output) / hashlib.sha256(text.encode()).hexdigest()[:16]
+    try:
+        for old in folder.parent.iterdir() if folder.parent.exists() else ():
+            if old != folder or not resume:
+                shutil.rmtree(old)
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FgError(
+            f"{output}: expected a folder that can be written, found one that cannot; choose another output"
+        ) from error
+    return folder
+
+
+def save_part(file: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Writes a part, whole or not at all."""
+    with write_aside(file) as aside, open(aside, "wb") as stream:
+        np.savez(stream, **arrays)  # type: ignore[arg-type]
+
+
+def load_part(file: Path) -> dict[str, np.ndarray]:
+    """The arrays of a part."""
+    with np.load(file, allow_pickle=False) as stored:
+        return {name: stored[name] for name in stored.files}
