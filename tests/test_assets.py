@@ -32,18 +32,20 @@ def believe(monkeypatch, name, content):
 
 
 def test_importing_assets_imports_no_torch():
-    code = "import sys, fgcli.assets; sys.exit(bool({'torch', 'dlib', 'numpy'} & set(sys.modules)))"
+    code = "import sys, fgcli.cli.assets; sys.exit(bool({'torch', 'dlib', 'numpy'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_every_asset_says_what_a_person_needs_to_know():
     for name, asset in assets.ASSETS.items():
         assert name == asset.name
-        assert len(asset.sha256) == 64
-        assert asset.bytes > 0
+        assert len(asset.sha256) == (0 if asset.page else 64)
+        assert bool(asset.bytes) != bool(asset.page)
         assert asset.licence
+        assert asset.needed_by
         assert asset.without
-        assert bool(asset.url) != bool(asset.package)
+        assert [bool(asset.url), bool(asset.package), bool(asset.page)].count(True) == 1
+        assert bool(asset.aliases) == bool(asset.holds) == bool(asset.page)
         assert not asset.url or asset.url.endswith("/" + asset.file)
 
 

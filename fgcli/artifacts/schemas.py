@@ -78,6 +78,11 @@ FLAME = Schema(
 REGRESSOR = Schema("regressor", 1, groups=("weights", "history"), meta=("build", "head", "training"))
 """A network from faces to parameters of one head: weights/, history/ and how it was built."""
 
+HEAD_PART = Schema(
+    "head_part", 1, groups=("arrays",), meta=("part", "name", "source_sha256", "content_sha256", "licence")
+)
+"""arrays/: one imported file of a foreign head or of its encoder, under our names; name: the file's own."""
+
 GENERATOR = Schema("generator", 1, groups=("weights", "ema", "history"), meta=("build", "space", "training"))
 """build: registry name and arguments. weights/, ema/: state dicts. history/: step and each term (steps)."""
 
@@ -105,4 +110,7 @@ EDITOR = Schema("editor", 1, groups=("methods",), meta=("space", "generator", "a
 EVALUATION = Schema("evaluation", 1, groups=("values",), meta=("protocols",))
 """values/: the number of each image, or the features, behind every number in metrics.json."""
 
-SCHEMAS = {s.name: s for s in (FACES, FLAME, REGRESSOR, GENERATOR, CHECKPOINT, LATENTS, DENSITY, EDITOR, EVALUATION)}
+SCHEMAS = {
+    s.name: s
+    for s in (FACES, FLAME, REGRESSOR, HEAD_PART, GENERATOR, CHECKPOINT, LATENTS, DENSITY, EDITOR, EVALUATION)
+}

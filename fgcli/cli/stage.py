@@ -52,7 +52,11 @@ def execute(name: str, stage: ModuleType, flags: Any, paths: Any, given: dict[st
     """Resolves params, then runs the stage or tells its plan."""
     quiet_libraries()
     raw = config.read(given["params"], given["set"])
-    chosen = {field: given[f"param_{field}"] for field in flags if given[f"param_{field}"] is not None}
+    chosen = {
+        field: {"name": value} if config.is_spec(stage.Params.model_fields[field]) else value
+        for field in flags
+        if (value := given[f"param_{field}"]) is not None
+    }
     raw = config.overlay(raw, {name: chosen})
     params = config.section(raw, name, stage.Params)
     arguments = {key: given[key] for key in paths} | {"params": params}
@@ -79,17 +83,19 @@ def path_option(key: str, default: Path | None) -> inspect.Parameter:
 
 
 def flag(name: str, stage: ModuleType, field: str) -> Any:
-    """A param as a flag; None for params that are lists or mappings, which `--set` reaches."""
+    """A param as a flag, a component by its name; None for lists and mappings, which `--set` reaches."""
     info = stage.Params.model_fields[field]
     kind = info.annotation
     choices = typing.get_args(kind) if typing.get_origin(kind) is Literal else ()
-    if kind not in PLAIN and not choices:
+    component = config.is_spec(info)
+    if kind not in PLAIN and not choices and not component:
         return None
     default = config.defaults().get(name, {}).get(field)
     text = (info.description or "").replace("\n", " ") + (f" One of {', '.join(choices)}." if choices else "")
     names = f"--{field}".replace("_", "-")
     names += f"/--no-{field}".replace("_", "-") if kind is bool else ""
-    base: Any = str if choices else kind
+    base: Any = str if choices or component else kind
+    default = default["name"] if component and default else default
     return Annotated[base | None, typer.Option(names, help=text, show_default=str(default), rich_help_panel="Params")]
 
 
@@ -100,4 +106,6 @@ def keyword(name: str, annotation: Any, default: Any) -> inspect.Parameter:
 
 def __getattr__(name: str) -> Any:
     """The command of the stage of this name, made when asked for."""
+    if name.startswith("__"):
+        raise AttributeError(name)
     return command(name)

@@ -23,6 +23,11 @@ Spec = Annotated[dict[str, Any], pydantic.AfterValidator(_named)]
 """A component in params: its registry `name`, then arguments of its constructor."""
 
 
+def is_spec(field: pydantic.fields.FieldInfo) -> bool:
+    """Whether a param is one component."""
+    return any(getattr(entry, "func", None) is _named for entry in field.metadata)
+
+
 def lookup(registry: Mapping[str, str], name: str, path: str) -> Any:
     """The class behind a registry name; `path` says where the name was given.
 

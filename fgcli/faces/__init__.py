@@ -9,6 +9,7 @@ ANALYSERS = {
 SEGMENTERS = {
     "landmark_hull": "fgcli.faces.landmark_hull:LandmarkHull",
     "uniface": "fgcli.faces.uniface_segmenter:UnifaceSegmenter",
+    "flame": "fgcli.faces.head_segmenter:HeadSegmenter",
     "given": "fgcli.faces.given:Given",
 }
 """Segmenters: `segment(view) -> uint8 (size, size)`, 255 on the face; `view` is a `fgcli.faces.view.View`."""

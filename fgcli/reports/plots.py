@@ -5,7 +5,8 @@ from __future__ import annotations
 import html
 import io
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,20 +49,19 @@ def _curve(name: str, steps: np.ndarray, values: np.ndarray) -> Curve:
     return Curve(name, _draw(name, steps, values, best), last, note)
 
 
+def histogram(name: str, values: np.ndarray, unit: str, most: float) -> str:
+    """How `values` spread from 0 to `most`, larger ones in the last bar; the dashed line is the median."""
+    with _axes(name, (5.4, 1.8)) as (axes, finish):
+        axes.hist(np.minimum(values, most), bins=40, range=(0, most), color=LINE)
+        axes.axvline(float(np.median(values)), color=INK, linewidth=1, linestyle="--")
+        axes.set_xlabel(unit)
+        axes.set_ylabel("faces")
+        axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
+        return finish(f"{name}: a histogram of {len(values)} values, median {np.median(values):.3g} {unit}")
+
+
 def _draw(name: str, steps: np.ndarray, values: np.ndarray, best: int | None) -> str:
-    settings: dict[Any, Any] = {
-        "svg.fonttype": "none",
-        "svg.hashsalt": name,
-        "font.family": "sans-serif",
-        "font.size": 9,
-    }
-    settings |= {k: INK for k in ("text.color", "axes.edgecolor", "xtick.color", "ytick.color", "axes.labelcolor")}
-    with rc_context(settings):
-        figure = Figure(figsize=(2.7, 1.6), layout="constrained")
-        canvas = FigureCanvasSVG(figure)
-        axes = figure.add_subplot()
-        axes.patch.set_visible(False)
-        axes.spines[["top", "right"]].set_visible(False)
+    with _axes(name, (2.7, 1.6)) as (axes, finish):
         axes.plot(steps, values, color=LINE, linewidth=1.6, marker="o" if len(steps) < 3 else "", markersize=3)
         if best is not None:
             axes.plot(steps[best], values[best], "o", color=LINE, markersize=5)
@@ -71,12 +71,35 @@ def _draw(name: str, steps: np.ndarray, values: np.ndarray, best: int | None) ->
         else:
             axes.yaxis.set_major_locator(MaxNLocator(4))
         axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
-        axes.grid(axis="y", color=INK, alpha=0.12, linewidth=0.6)
         axes.set_xlabel("step")
-        data = io.BytesIO()
-        figure.patch.set_visible(False)
-        canvas.print_svg(data, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
-    return _inline(data.getvalue().decode(), f"{name} over the steps of training")
+        return finish(f"{name} over the steps of training")
+
+
+@contextmanager
+def _axes(name: str, size: tuple[float, float]) -> Iterator[tuple[Any, Callable[[str], str]]]:
+    """Axes to draw on, and what makes the drawing of them, given its alternative text."""
+    settings: dict[Any, Any] = {
+        "svg.fonttype": "none",
+        "svg.hashsalt": name,
+        "font.family": "sans-serif",
+        "font.size": 9,
+    }
+    settings |= {k: INK for k in ("text.color", "axes.edgecolor", "xtick.color", "ytick.color", "axes.labelcolor")}
+    with rc_context(settings):
+        figure = Figure(figsize=size, layout="constrained")
+        canvas = FigureCanvasSVG(figure)
+        axes = figure.add_subplot()
+        axes.patch.set_visible(False)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(axis="y", color=INK, alpha=0.12, linewidth=0.6)
+
+        def finish(alt: str) -> str:
+            data = io.BytesIO()
+            figure.patch.set_visible(False)
+            canvas.print_svg(data, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+            return _inline(data.getvalue().decode(), alt)
+
+        yield axes, finish
 
 
 def _inline(svg: str, alt: str) -> str:

@@ -102,6 +102,7 @@ def contents(content: Mapping[str, Any], absent: bool) -> list[tuple[str, str]]:
     """The table of contents: (anchor, text)."""
     places = [
         ("data", "Faces", True),
+        ("heads", "Heads", bool(content["heads"])),
         ("training", "Training", bool(content["curves"])),
         ("reconstructions", "Reconstructions", True),
         ("extremes", "Worst and best", True),

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 MOST_REJECTED = 200
 """Rejected photos listed by name at most."""
+OPTIONAL = ("density", "editor", "flame")
 STAGES = {"faces": "preprocess", "generator": "train", "latents": "invert", "evaluation": "evaluate"}
 """Stages that write an artifact of another name."""
 
@@ -46,6 +47,7 @@ def run(
     latents: Path = Path("out/latents.h5"),
     density: Path | None = Path("out/density.h5"),
     editor: Path | None = Path("out/editor.h5"),
+    flame: Path | None = Path("out/flame.h5"),
     evaluation: Path = Path("out/evaluation.h5"),
     metrics: Path = Path("out/metrics.json"),
     folder: Path = Path("out/train"),
@@ -53,7 +55,7 @@ def run(
     *,
     params: Params,
 ) -> dict[str, Any]:
-    """Writes the page; without densities or editors their sections are left out by name.
+    """Writes the page; without densities, editors or heads their sections are left out by name.
 
     Raises:
         FgError: artifacts that do not belong together.
@@ -62,7 +64,7 @@ def run(
     from fgcli.console import progress
     from fgcli.reports.page import render
 
-    optional = {n: p for n, p in (("density", density), ("editor", editor)) if p and p.exists()}
+    optional = {n: p for n, p in (("density", density), ("editor", editor), ("flame", flame)) if p and p.exists()}
     paths = {"faces": faces, "generator": generator, "latents": latents, **optional, "evaluation": evaluation}
     with progress("report", 4, unit="steps") as advance:
         stored = _load(paths)
@@ -96,6 +98,7 @@ def _load(paths: dict[str, Path]) -> dict[str, Artifact]:
         "density": (),
         "editor": (),
         "latents": ("error",),
+        "flame": None,
     }
     stored = {n: artifacts.load(p, artifacts.SCHEMAS[n], wanted.get(n)) for n, p in paths.items() if n != "evaluation"}
     histories = tuple(k for k in artifacts.layout(paths["generator"]) if k.startswith("history/"))
@@ -117,7 +120,7 @@ def _left_out(stored: dict[str, Artifact]) -> dict[str, str]:
     """What the page goes without, and why: metrics that could not be measured, optional files that are not there."""
     missing = stored["evaluation"].meta["protocols"].get("left_out", {})
     reasons = {name: reason.removeprefix(f"{name}: ") for name, reason in missing.items()}
-    return reasons | {name: f"no {name}.h5 was given" for name in ("density", "editor") if name not in stored}
+    return reasons | {name: f"no {name}.h5 was given" for name in OPTIONAL if name not in stored}
 
 
 def _read(metrics: Path) -> dict[str, Any]:
@@ -234,7 +237,18 @@ def _pictures(
         "samples": sections.samples(drawn),
         "samples_notes": [_sample_note(name, stored, numbers) for name in drawn],
         "interpolations": sections.interpolations(run, params.people),
+        "heads": _heads(run, stored, paths, params) if "flame" in stored else None,
     }
+
+
+def _heads(run: Material, stored: dict[str, Artifact], paths: dict[str, Path], params: Params) -> Any:
+    """The heads of some held-out people, and how well all of them fit."""
+    from fgcli import artifacts
+    from fgcli.reports import heads
+
+    labels = {row: run.label(row) for row in run.typical(run.held, params.people)}
+    landmarks = artifacts.load(paths["faces"], names=("landmarks",))["landmarks"]
+    return heads.section(stored["flame"], run.images, run.masks, landmarks, labels)
 
 
 def _edited(run: Material, stored: dict[str, Artifact], params: Params, left_out: dict[str, str]) -> dict[str, Any]:

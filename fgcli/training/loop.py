@@ -44,6 +44,7 @@ class Loop:
         clip: norm to which each tensor's gradient is clipped (per tensor, not over all); 0 for none.
         ema_half_life: steps.
         seed: of all randomness; step t draws from (seed, t) alone.
+        section: of params, which messages name.
     """
 
     objective: nn.Module
@@ -57,6 +58,7 @@ class Loop:
     clip: float
     ema_half_life: float
     seed: int
+    section: str = "train"
     step: int = 0
     optimizers: list[torch.optim.Optimizer] = field(default_factory=list)
 
@@ -109,7 +111,7 @@ class Loop:
             if not math.isfinite(value):
                 raise NonFinite(
                     f"training step {self.step + 1}: expected finite losses, found {phase.name}/{term} = {value}; "
-                    f"lower train.learning_rate (now {self.learning_rate:g}) or set train.precision=float32"
+                    f"lower {self.section}.learning_rate (now {self.learning_rate:g}) or set {self.section}.precision=float32"
                 )
         if self.clip:
             clip_each(gradients, self.clip)

@@ -63,7 +63,7 @@ class RunFolder:
             previous.mkdir(parents=True)
             for part in self.parts():
                 part.rename(previous / part.name)
-            say(f"train: {self.path} held another run; moved it to {previous}")
+            say(f"{self.path} held another run; moved it to {previous}")
         for part in self.parts():
             shutil.rmtree(part) if part.is_dir() else part.unlink()
         (self.path / "samples").mkdir(parents=True)
@@ -131,7 +131,7 @@ class Session:
     def steps(self, folder: RunFolder, write: Callable[[dict[str, Any]], None], stop: threading.Event) -> None:
         """The steps that are left."""
         saved = time.monotonic()
-        with progress("train", self.loop.steps, self.loop.step, "steps") as advance:
+        with progress(self.loop.section, self.loop.steps, self.loop.step, "steps") as advance:
             try:
                 for tick in self.loop.run(self.batches):
                     self.collect(tick)
@@ -194,7 +194,7 @@ class Session:
         self.loop.restore(state)
         self.best, self.sums, self.count = meta["best"], meta["sums"], meta["count"]
         if self.writes:
-            say(f"train: going on from step {self.loop.step} of {self.loop.steps} ({folder.last})")
+            say(f"{self.loop.section}: going on from step {self.loop.step} of {self.loop.steps} ({folder.last})")
             lines = folder.stats.read_text().splitlines(True) if folder.stats.exists() else []
             whole = [x for x in lines if x.endswith("\n") and json.loads(x)["step"] <= self.loop.step]
             folder.stats.write_text("".join(whole))

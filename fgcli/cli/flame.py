@@ -1,0 +1,40 @@
+"""fg flame: the stage, and what can be drawn and written of its heads."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from typer.core import TyperGroup
+
+from fgcli.cli import Lazy
+from fgcli.cli.stage import command
+
+VERBS = {
+    "render": ("fgcli.cli.heads:render", "A head turning, or one face becoming another, as PNG."),
+    "export": ("fgcli.cli.heads:export", "Heads as OBJ or PLY with texture, parameters as npz."),
+}
+
+
+class Flame(TyperGroup):
+    """The stage when called alone, else one of VERBS."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Names."""
+        return list(VERBS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """A stand-in that imports nothing yet."""
+        return Lazy(cmd_name, *VERBS[cmd_name]) if cmd_name in VERBS else None
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Called when there is a verb: the stage then does not run."""
+        self.callback = None
+        return super().resolve_command(ctx, args)
+
+
+def _app() -> Flame:
+    stage = command("flame")
+    return Flame(name="flame", params=stage.params, callback=stage.callback, invoke_without_command=True, help=stage.help)
+
+
+app = _app()

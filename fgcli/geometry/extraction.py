@@ -1,0 +1,141 @@
+"""From crops with landmarks to the rows of flame.h5: guess, refine, light and albedo, and how well it went."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fgcli.geometry.appearance import solve
+from fgcli.geometry.camera import to_ndc, to_pixels
+from fgcli.geometry.extract import status
+from fgcli.geometry.face_mask import face_mask
+from fgcli.geometry.head import Head
+from fgcli.geometry.landmark_fit import LandmarkFit, frontal, residual
+from fgcli.geometry.parameters import Parameters
+from fgcli.geometry.photometric_fit import PhotometricFit
+from fgcli.geometry.render import Render, render
+
+SIDE = 64
+"""Light and albedo are fitted to pictures of this side at most, px."""
+GROUP = 16
+"""Faces rendered together: what the cache holds."""
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """How faces become parameters.
+
+    Attributes:
+        head: whose parameters.
+        extractor: makes the first guess, see EXTRACTORS.
+        landmarks: moves the geometry onto landmarks; None: it stays as guessed.
+        photometric: then moves it by pixels; None: it does not.
+        bias: (68, 2): where the analyser's landmarks lie from the head's, in outer eye distances along the eyes and
+            down; 0 for exact ones.
+    """
+
+    head: Head
+    extractor: Any
+    landmarks: LandmarkFit | None
+    photometric: PhotometricFit | None
+    bias: np.ndarray
+
+    def fit(self, images: np.ndarray, masks: np.ndarray, landmarks: np.ndarray) -> dict[str, np.ndarray]:
+        """Arrays of flame.h5 for uint8 images (n, h, w, 3), masks (n, h, w) and landmarks (n, 68, 2), px."""
+        size = images.shape[1]
+        pictures = torch.from_numpy(np.array(images)).movedim(3, 1).float() / 255
+        face = torch.from_numpy(np.array(masks))[:, None].float() / 255
+        raw = torch.from_numpy(np.array(landmarks))
+        known = raw.isfinite().flatten(1).all(1)
+        marks = to_ndc(torch.where(known[:, None, None], raw, _anywhere(size)), size)
+        marks = unbiased(marks, torch.from_numpy(self.bias).float())
+        with torch.no_grad():
+            p = self.extractor.guess(pictures, marks)
+            if self.landmarks is not None:
+                p = self.landmarks(self.head, marks, sensible(self.head, p, marks))
+        p, error = self._appearance(p, pictures, face, marks)
+        with torch.no_grad():
+            own, off = residual(self.head, p, marks)
+        told = status(p, off, torch.where(known[:, None, None], raw, torch.nan))
+        arrays = {name: value.float().numpy() for name, value in vars(p).items()}
+        arrays |= {"landmarks2d": to_pixels(own, size).numpy(), "residuals": off.numpy(), "colour_error": error.numpy()}
+        return {k: np.nan_to_num(v) for k, v in arrays.items()} | {"status": np.array(told)}
+
+    def _appearance(self, p: Parameters, images: Tensor, face: Tensor, marks: Tensor) -> tuple[Parameters, Tensor]:
+        """Light and albedo, refined geometry if wanted, and the colour error (n,) on the face."""
+        if not len(self.head.uv):
+            return p, torch.full((len(images),), torch.nan)
+        parts = [
+            self._group(p.rows(part), images[part], face[part], marks[part])
+            for part in torch.arange(len(images)).split(GROUP)
+        ]
+        rows = [row for row, _ in parts]
+        joined = {k: torch.cat([getattr(row, k) for row in rows]) for k in vars(p)}
+        return Parameters(**joined), torch.cat([error for _, error in parts])
+
+    def _group(self, p: Parameters, images: Tensor, face: Tensor, marks: Tensor) -> tuple[Parameters, Tensor]:
+        images, face = reduced(images), reduced(face).round()
+        with torch.no_grad():
+            p = self._lit(p, images, face)
+        if self.photometric is not None:
+            p = self.photometric(self.head, images, face, marks, p)
+        with torch.no_grad():
+            drawn = drawing(self.head, p, images.shape[-1])
+            seen = face * face_mask(self.head, drawn)
+            error = (drawn.image.clamp(0, 1) - images).square().mean(1, keepdim=True) * seen
+            return p, (error.sum((1, 2, 3)) / seen.sum((1, 2, 3)).clamp_min(1)).sqrt()
+
+    def _lit(self, p: Parameters, images: Tensor, face: Tensor) -> Parameters:
+        drawn = drawing(self.head, p, images.shape[-1])
+        return solve(self.head, images, drawn, face * face_mask(self.head, drawn), p)
+
+
+def drawing(head: Head, p: Parameters, size: int, lit: bool = True) -> Render:
+    """The head of each row, textured; under its light, or as its albedo is."""
+    texture = head.albedo(p.texture) if len(head.uv) else None
+    return render(head, head.vertices(p.shape, p.expression, p.pose), p.camera, size, texture, p.light if lit else None)
+
+
+def sensible(head: Head, p: Parameters, marks: Tensor) -> Parameters:
+    """The guess, but the mean head where the guess lies further from the landmarks than that."""
+    plain = frontal(head, marks)
+    better = residual(head, plain, marks)[1] < residual(head, p, marks)[1]
+    return Parameters(**{k: torch.where(_like(better, v), getattr(plain, k), v) for k, v in vars(p).items()})
+
+
+def unbiased(marks: Tensor, bias: Tensor) -> Tensor:
+    """Landmarks (n, 68, 2) less the analyser's bias (68, 2), turned and scaled by the line between the outer eyes."""
+    across = marks[:, 45] - marks[:, 36]
+    down = torch.stack([-across[:, 1], across[:, 0]], 1)
+    return marks - bias[None, :, :1] * across[:, None] - bias[None, :, 1:] * down[:, None]
+
+
+def bias_of(found: np.ndarray, true: np.ndarray) -> np.ndarray:
+    """The bias (68, 2), as `unbiased` takes it, of landmarks found (n, 68, 2) on pictures whose true ones are known."""
+    across = true[:, 45] - true[:, 36]
+    down = np.stack([-across[:, 1], across[:, 0]], 1)
+    off, length = found - true, (across**2).sum(1)[:, None]
+    along = np.einsum("nij,nj->ni", off, across) / length
+    below = np.einsum("nij,nj->ni", off, down) / length
+    return np.stack([np.median(along, 0), np.median(below, 0)], 1)
+
+
+def reduced(pictures: Tensor) -> Tensor:
+    """Pictures (n, c, h, w) at SIDE at most."""
+    if pictures.shape[-1] <= SIDE:
+        return pictures
+    return F.interpolate(pictures, (SIDE, SIDE), mode="bilinear", antialias=True)
+
+
+def _anywhere(size: int) -> Tensor:
+    """Landmarks that are finite and apart: a stand-in for rows that have none."""
+    return torch.rand(68, 2, generator=torch.Generator().manual_seed(0)) * size
+
+
+def _like(flags: Tensor, values: Tensor) -> Tensor:
+    return flags.reshape(-1, *[1] * (values.dim() - 1))

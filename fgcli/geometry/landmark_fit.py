@@ -1,0 +1,128 @@
+"""Geometry from landmarks: Levenberg-Marquardt over camera, pose, shape and expression, many faces at once.
+
+Minimises sum_i w_i^2 rho(|p_i - q_i|^2 / sigma^2) + |theta - prior|^2 / tau^2 with rho = c^2 log(1 + r / c^2) (Cauchy),
+p_i the head's projected landmarks and q_i those found, both in [-1, 1].
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.func import jacfwd, vmap
+
+from fgcli.geometry.camera import project
+from fgcli.geometry.centring import centred
+from fgcli.geometry.head import JAW_POINTS, Head
+from fgcli.geometry.parameters import SIZES, Parameters
+
+CAUCHY = 3.0
+"""Residuals beyond so many sigma count little."""
+POSE_SPREAD = (0.5, 0.7, 0.3, 0.25, 0.03, 0.03)
+"""Standard deviations of nod, turn, tilt, and of the jaw, which hardly moves sideways; radians."""
+
+
+@dataclass(frozen=True)
+class LandmarkFit:
+    """How landmarks are fitted.
+
+    Attributes:
+        shape: identity modes that are fitted. expression: expression modes.
+        sigma: expected error of a landmark, in [-1, 1]. jaw: weight of the 17 jaw points, which lie less surely.
+        steps: iterations.
+    """
+
+    shape: int = 24
+    expression: int = 10
+    sigma: float = 0.02
+    jaw: float = 0.4
+    steps: int = 8
+
+    def __call__(self, head: Head, landmarks: Tensor, start: Parameters, prior: Parameters | None = None) -> Parameters:
+        """The parameters (n rows) whose landmarks lie on `landmarks` (n, 68, 2), in [-1, 1].
+
+        start: where to begin; its texture and light are kept. prior: where shape, expression and jaw are drawn to;
+        None: the mean head.
+        """
+        head = head.landmark_head().double()
+        k, e = min(self.shape, head.shape_basis.shape[2]), min(self.expression, head.expression_basis.shape[2])
+        split = [3, 6, k, e]
+        found = landmarks.double()
+        centre, spread = _prior(prior or Parameters.zeros(len(found), found.device), k, e)
+        weight = torch.ones(68, 1, device=found.device, dtype=found.dtype)
+        weight[:JAW_POINTS] = self.jaw
+
+        def residuals(theta: Tensor, goal: Tensor, rows: Tensor) -> Tensor:
+            camera, pose, shape, expression = theta[None].split(split, 1)
+            points = head.landmark_points(shape, expression, pose, rows[None])
+            return ((project(points, camera)[0, :, :2] - goal) * weight / self.sigma).reshape(-1)
+
+        theta = torch.cat([start.camera, start.pose, start.shape[:, :k], start.expression[:, :e]], 1).double()
+        theta = _minimise(theta, lambda t: head.contour_rows(t[:, 3:9]), residuals, found, centre, spread, self.steps)
+        camera, pose, shape, expression = theta.to(start.shape.dtype).split(split, 1)
+        shape, expression = F.pad(shape, (0, SIZES["shape"] - k)), F.pad(expression, (0, SIZES["expression"] - e))
+        return start.replace(camera=camera, pose=pose, shape=shape, expression=expression)
+
+
+def frontal(head: Head, landmarks: Tensor) -> Parameters:
+    """The mean head, placed by scale and shift on landmarks (n, 68, 2) in [-1, 1]: where a fit may start."""
+    start = Parameters.zeros(len(landmarks), landmarks.device)
+    camera = centred(head, start.shape, start.expression, start.pose, 1.0)
+    points = head.landmark_points(start.shape, start.expression, start.pose)[..., :2] * camera.new_tensor([1.0, -1.0])
+    inner, goal = points[:, JAW_POINTS:], landmarks[:, JAW_POINTS:].to(points)
+    centre, towards = inner.mean(1, keepdim=True), goal.mean(1, keepdim=True)
+    scale = ((goal - towards).square().sum((1, 2)) / (inner - centre).square().sum((1, 2))).sqrt()
+    shift = towards[:, 0] / scale[:, None] - centre[:, 0]
+    return start.replace(camera=torch.stack([scale, shift[:, 0], -shift[:, 1]], 1))
+
+
+def residual(head: Head, parameters: Parameters, landmarks: Tensor) -> tuple[Tensor, Tensor]:
+    """The head's landmarks (n, 68, 2) in [-1, 1], and their mean distance (n,) to those found in outer eye distances."""
+    p = parameters
+    points = head.landmark_points(p.shape, p.expression, p.pose, head.contour_rows(p.pose))
+    own = project(points, p.camera)[..., :2]
+    eyes = (landmarks[:, 36] - landmarks[:, 45]).norm(dim=1)
+    inner = (own - landmarks.to(own)).norm(dim=2)[:, JAW_POINTS:]  # where the jaw's points lie is a matter of taste
+    return own, inner.mean(1) / eyes.clamp_min(1e-6)
+
+
+def _prior(prior: Parameters, k: int, e: int) -> tuple[Tensor, Tensor]:
+    """Means and standard deviations of the unknowns; the camera has none."""
+    n = len(prior.shape)
+    centre = torch.cat([prior.camera, torch.zeros_like(prior.pose), prior.shape[:, :k], prior.expression[:, :e]], 1)
+    free, pose = torch.full((3,), 1e3), torch.tensor(POSE_SPREAD)
+    spread = torch.cat([free, pose, torch.ones(k + e)]).to(centre)
+    return centre.double(), spread.double().expand(n, -1)
+
+
+def _minimise(theta, rows_of, residuals, found, centre, spread, steps):  # noqa: ANN001, ANN202
+    """Levenberg-Marquardt with a damping of its own for every face; a step that makes it worse is not taken."""
+    n, unknowns = theta.shape
+    damping = theta.new_full((n,), 1e-2)
+    slope = vmap(jacfwd(residuals), in_dims=(0, 0, 0))
+    value = vmap(residuals, in_dims=(0, 0, 0))
+    for _ in range(steps):
+        rows = rows_of(theta)
+        r, j = value(theta, found, rows), slope(theta, found, rows)
+        w = (1 / (1 + _squared(r) / CAUCHY**2)).repeat_interleave(2, 1)
+        pull = (theta - centre) / spread**2
+        gradient = (j * (w * r)[..., None]).sum(1) + pull
+        hessian = (j * w[..., None]).mT @ j + torch.diag_embed(1 / spread**2)
+        damped = hessian + torch.diag_embed(damping[:, None] * hessian.diagonal(dim1=1, dim2=2) + 1e-12)
+        trial = theta - torch.linalg.solve(damped, gradient)
+        better = _cost(value(trial, found, rows), trial, centre, spread) < _cost(r, theta, centre, spread)
+        theta = torch.where(better[:, None], trial, theta)
+        damping = torch.where(better, damping / 5, damping * 10).clamp(1e-9, 1e9)
+    return theta
+
+
+def _squared(r: Tensor) -> Tensor:
+    """Squared length (n, 68) of each landmark's residual in sigmas."""
+    return r.unflatten(1, (-1, 2)).square().sum(2)
+
+
+def _cost(r: Tensor, theta: Tensor, centre: Tensor, spread: Tensor) -> Tensor:
+    data = CAUCHY**2 * (1 + _squared(r) / CAUCHY**2).log()
+    return data.sum(1) + ((theta - centre) / spread).square().sum(1)

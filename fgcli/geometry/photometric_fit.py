@@ -1,0 +1,128 @@
+"""Geometry, albedo and light from pixels: gradient descent through the renderer.
+
+Minimises, for each face, the mean over its pixels of log(1 + d^2 / 4 s^2), d the colour's error and s NOISE, plus the
+landmarks' squared distances, plus |theta|^2 of coefficients in standard deviations. For renders, and for photos that
+look like them: hair, beards and glasses, which the head does not have, pull the geometry away (landmarks alone do not).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fgcli.geometry.camera import project
+from fgcli.geometry.head import Head
+from fgcli.geometry.landmark_fit import POSE_SPREAD
+from fgcli.geometry.parameters import Parameters
+from fgcli.geometry.rasteriser import rasterise, refresh
+from fgcli.geometry.render import sample, shading, unit
+
+SIDE = 64
+"""Pictures are compared at this side at most, px."""
+NOISE = 0.05
+AGAIN = 4
+"""Steps between rasterisations: in between the faces behind the pixels stay."""
+UNITS = {"camera": 0.05, "pose": 0.1, "shape": 1.0, "expression": 1.0, "texture": 1.0, "light": 0.15}
+"""What a step of 1 means: relative scale and half sides, radians, standard deviations, light."""
+
+
+@dataclass(frozen=True)
+class PhotometricFit:
+    """How pixels are fitted.
+
+    Attributes:
+        shape, expression, texture: leading modes that move.
+        steps: of Adam. rate: its step size at the start, in UNITS; it falls linearly to a tenth.
+        landmarks: weight of the landmarks. prior: weight of the coefficients' prior, against the mean over pixels.
+    """
+
+    shape: int = 24
+    expression: int = 10
+    texture: int = 20
+    steps: int = 60
+    rate: float = 0.05
+    landmarks: float = 0.3
+    prior: float = 0.003
+
+    def __call__(
+        self, head: Head, images: Tensor, face: Tensor, landmarks: Tensor | None, start: Parameters
+    ) -> Parameters:
+        """Refined parameters.
+
+        Args:
+            head: with a texture.
+            images: (n, 3, h, w) in [0, 1].
+            face: (n, 1, h, w), 1 where pixels count; the rest of the head is ignored.
+            landmarks: (n, 68, 2) in [-1, 1]; None: pixels alone.
+            start: where to begin, light included.
+        """
+        goal, face = _reduced(images), _reduced(face)
+        unknown = {k: torch.zeros_like(getattr(start, k), requires_grad=True) for k in UNITS}
+        optimizer = torch.optim.Adam(unknown.values(), self.rate, (0.9, 0.99))
+        surface, fragments = _surface(head, self.texture, goal.shape[-1]), None
+        for step in range(self.steps):
+            p = self._moved(start, unknown)
+            vertices = head.vertices(p.shape, p.expression, p.pose)
+            ndc = project(vertices, p.camera)
+            if fragments is None or step % AGAIN == 0:
+                fragments = rasterise(ndc.detach(), head.faces, goal.shape[-1])
+            drawn = _drawn(head, refresh(fragments, ndc, head.faces), vertices, surface, p)
+            loss = self._loss(drawn, fragments, goal, face, p)
+            if landmarks is not None:
+                points = project(head.landmarks(vertices, p.pose.detach()), p.camera)[..., :2]
+                loss = loss + self.landmarks * ((points - landmarks) / 0.02).square().mean((1, 2))
+            for group in optimizer.param_groups:
+                group["lr"] = self.rate * (1 - 0.9 * step / self.steps)
+            optimizer.zero_grad()
+            loss.sum().backward()
+            optimizer.step()
+        with torch.no_grad():
+            return self._moved(start, unknown)
+
+    def _moved(self, start: Parameters, unknown: dict[str, Tensor]) -> Parameters:
+        """Parameters after the steps so far; modes that may not move stay."""
+        u = {k: UNITS[k] * v for k, v in unknown.items()}
+        for name in ("shape", "expression", "texture"):
+            count = getattr(self, name)
+            u[name] = F.pad(u[name][:, :count], (0, max(0, u[name].shape[1] - count)))
+        s = start.camera[:, :1]
+        camera = torch.cat([s * u["camera"][:, :1].exp(), start.camera[:, 1:] + u["camera"][:, 1:] / s], 1)
+        rest = {k: getattr(start, k) + u[k] for k in UNITS if k != "camera"}
+        return start.replace(camera=camera, **rest)
+
+    def _loss(self, drawn: Tensor, fragments, goal: Tensor, face: Tensor, p: Parameters) -> Tensor:  # noqa: ANN001
+        """Loss (n,) of colours (3, k) at the covered pixels, and of the coefficients."""
+        pixel = fragments.pixel
+        counted = face.flatten().index_select(0, pixel)
+        error = drawn - goal.movedim(1, 0).flatten(1).index_select(1, pixel)
+        robust = counted * (error.square().sum(0) / (4 * NOISE**2)).log1p()
+        n = len(goal)
+        total = robust.new_zeros(n).index_add(0, fragments.picture, robust)
+        pixels = robust.new_zeros(n).index_add(0, fragments.picture, counted)
+        pose = (p.pose / p.pose.new_tensor(POSE_SPREAD)).square().sum(1)
+        size = sum(getattr(p, k).square().sum(1) for k in ("shape", "expression", "texture"))
+        return total / pixels.clamp_min(1) + self.prior * (size + pose)
+
+
+def _reduced(pictures: Tensor) -> Tensor:
+    if pictures.shape[-1] <= SIDE:
+        return pictures
+    return F.interpolate(pictures, (SIDE, SIDE), mode="bilinear", antialias=True)
+
+
+def _surface(head: Head, modes: int, size: int) -> tuple[Tensor, Tensor]:
+    """Mean albedo and its leading modes, no finer than pictures of `size` px can show."""
+    step = max(1, head.albedo_mean.shape[-1] // (2 * size))
+    return F.avg_pool2d(head.albedo_mean, step), F.avg_pool2d(head.albedo_basis[:modes], step)
+
+
+def _drawn(head: Head, fragments, vertices: Tensor, surface: tuple[Tensor, Tensor], p: Parameters) -> Tensor:  # noqa: ANN001
+    """Colours (3, k) at the covered pixels."""
+    mean, modes = surface
+    albedo = mean + (p.texture[:, : len(modes)] @ modes.flatten(1)).unflatten(1, mean.shape)
+    normals = unit(fragments.gather(head.faces, head.normals(vertices)))
+    uv = fragments.gather(head.uv_faces, head.uv)
+    return sample(albedo, uv, fragments.counts) * shading(normals, p.light, fragments.counts)

@@ -1,0 +1,95 @@
+"""What teaches the regressor of head parameters: coefficients, surface and projected landmarks of known renders."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fgcli.geometry.camera import project
+from fgcli.geometry.head import Head
+from fgcli.geometry.parameters import Parameters
+from fgcli.geometry.regressor import Regressor
+from fgcli.training.phase import Batch, Phase, Terms
+
+WEIGHTS = {"coefficients": 1.0, "surface": 1.0, "landmarks": 10.0}
+
+
+class HeadRegression(nn.Module):
+    """Three errors of a guess, in one phase.
+
+    coefficients: mean squared error in standard deviations. surface: root mean squared distance of the face's
+    vertices in the neutral pose, % of the head's height; it is a quadratic form of the coefficients' error.
+    landmarks: mean distance of the 68 projected landmarks in [-1, 1].
+
+    Args:
+        regressor: what is trained.
+        head: whose parameters they are.
+        known: the true parameters of every row of the training file.
+    """
+
+    def __init__(self, regressor: Regressor, head: Head, known: Parameters) -> None:
+        super().__init__()
+        self.regressor, self.known = regressor, known
+        self.head = head.landmark_head()
+        self.sizes = (min(regressor.sizes["shape"], 100), min(regressor.sizes["expression"], 50))
+        self.register_buffer("metric", surface_metric(head, *self.sizes))
+        self.phases = [Phase("regressor", list(regressor.parameters()), self.loss, WEIGHTS)]
+
+    def loss(self, batch: Batch, rng: torch.Generator) -> Terms:
+        """The three terms of a batch; while training the pictures are spoiled as photos are."""
+        images = spoil(batch["images"], batch["masks"], rng) if self.training else batch["images"]
+        truth = self.known.rows(batch["rows"]).to(images.device)
+        answer = self.regressor(images)
+        with torch.autocast(images.device.type, enabled=False):
+            guess = self.regressor.parameters_of(answer)
+            off = torch.cat([(guess.shape - truth.shape)[:, : self.sizes[0]],
+                             (guess.expression - truth.expression)[:, : self.sizes[1]]], 1)  # fmt: skip
+            surface = torch.einsum("ni,ij,nj->n", off, self.metric, off)
+            apart = (self.points(guess) - self.points(truth)).norm(dim=2)
+            return {
+                "coefficients": (answer - self.regressor.answer_of(truth)).square().mean(),
+                "surface": surface.clamp_min(1e-8).sqrt().mean(),
+                "landmarks": apart.mean(),
+            }
+
+    def points(self, p: Parameters) -> Tensor:
+        """Projected landmarks (n, 68, 2)."""
+        rows = self.head.contour_rows(p.pose)
+        return project(self.head.landmark_points(p.shape, p.expression, p.pose, rows), p.camera)[..., :2]
+
+
+def surface_metric(head: Head, shapes: int, expressions: int) -> Tensor:
+    """M (k, k): off' M off is the mean squared distance of the face's vertices, (% of the head's height)^2."""
+    face = torch.from_numpy(head.regions["face"])
+    height = head.template[:, 1].max() - head.template[face, 1].min()
+    modes = torch.cat([head.shape_basis[face][..., :shapes], head.expression_basis[face][..., :expressions]], 2)
+    flat = modes.flatten(0, 1) * (100 / height)
+    return flat.T @ flat / len(face)
+
+
+def spoil(images: Tensor, masks: Tensor, rng: torch.Generator) -> Tensor:
+    """Pictures (n, 3, h, w) in [-1, 1] as photos are: other backgrounds, grey ones, blurred, noisy, partly covered."""
+    n, _, h, w = images.shape
+
+    def chance(p: float) -> Tensor:
+        return (torch.rand(n, 1, 1, 1, generator=rng, device=rng.device) < p).to(images.device)
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=rng, device=rng.device).to(images.device)
+
+    clouds = F.interpolate(normal(n, 3, 6, 6), (h, w), mode="bicubic") * 0.5
+    elsewhere = torch.where(chance(0.5), clouds, images.roll(1, 0))
+    images = torch.where((masks < 0.5) & chance(0.4), elsewhere, images)
+    images = torch.where(chance(0.35), images.mean(1, keepdim=True), images)
+    small = F.interpolate(F.interpolate(images, scale_factor=0.5, mode="area"), (h, w), mode="bilinear")
+    images = torch.where(chance(0.25), small, images)
+    at = torch.rand(n, 4, generator=rng, device=rng.device).to(images.device)
+    y, x = torch.linspace(0, 1, h, device=images.device), torch.linspace(0, 1, w, device=images.device)
+    rows = (y - at[:, :1]).abs() < 0.04 + 0.14 * at[:, 2:3]
+    columns = (x - at[:, 1:2]).abs() < 0.04 + 0.14 * at[:, 3:4]
+    covered = (rows[:, None, :, None] & columns[:, None, None]) & chance(0.25)
+    images = torch.where(covered, normal(n, 3, 1, 1) * 0.5, images)
+    gamma = torch.exp(0.2 * normal(n, 1, 1, 1))
+    images = 2 * ((images.clamp(-1, 1) + 1) / 2).pow(gamma) - 1
+    return images + 0.04 * chance(0.5) * normal(n, 3, h, w)

@@ -1,0 +1,227 @@
+"""faces.h5 -> flame.h5: a head in three dimensions for every face: shape, expression, pose, camera, texture, light."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field
+
+from fgcli.config import Section, Spec
+from fgcli.console import progress, say
+from fgcli.errors import FgError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from fgcli.artifacts import Artifact
+    from fgcli.geometry.extraction import Extraction
+    from fgcli.geometry.head import Head
+
+ROWS = 64
+"""Faces at a time, and what a kill can lose."""
+BIAS_PX = 256
+"""Side of the renders on which the analyser's bias is measured."""
+SHEET_FACES, SHEET_COLUMNS, TILE_PX = 200, 4, 96
+
+
+class Params(Section):
+    """Params of `fg flame`."""
+
+    head: Spec
+    """Name in HEADS, then its arguments."""
+    method: Literal["auto", "deca", "regress", "fit"]
+    """Where the first guess comes from; auto: the best that is here, and it says which."""
+    refine: Literal["auto", "none", "landmarks", "photometric"]
+    """What moves the geometry then; auto: landmarks for photos, landmarks and pixels for renders, none for deca."""
+    shape_modes: Annotated[int, Field(ge=0, le=100)]
+    """Identity modes that landmarks may move."""
+    expression_modes: Annotated[int, Field(ge=0, le=50)]
+    """Expression modes that landmarks may move."""
+    photometric_steps: Annotated[int, Field(ge=0)]
+    """Steps of photometric refinement."""
+    max_failed: Annotated[float, Field(ge=0, le=1)]
+    """Share of rows whose status is not ok above which the run fails."""
+    threads: Annotated[int, Field(ge=0)]
+    """CPU threads of PyTorch; 0 for its default. Equal bytes need an equal number."""
+
+
+def run(
+    faces: Path = Path("out/faces.h5"),
+    regressor: Path = Path("out/regressor.h5"),
+    output: Path = Path("out/flame.h5"),
+    sheet: Path = Path("out/flame.png"),
+    *,
+    params: Params,
+    resume: bool = True,
+) -> dict[str, Any]:
+    """Fits every face, part by part; a row that failed says why in its status.
+
+    Raises:
+        FgError: no faces.h5, a method whose files are not here, or too many rows that failed.
+    """
+    import numpy as np
+    import torch
+
+    from fgcli import artifacts
+    from fgcli.artifacts.parts import begin, load_part, save_part, work_folder
+
+    stored = artifacts.load(faces, artifacts.FACES, ("landmarks", "split", "source"))
+    if params.threads:
+        torch.set_num_threads(params.threads)
+    head, extraction, told = _prepare(params, stored, regressor)
+    method = told["method"]
+    inputs = {"faces": faces} | ({"regressor": regressor} if method["name"] == "regress" else {})
+    told["inputs"] = {k: artifacts.sha256(p) for k, p in inputs.items()}
+    settings = params.model_dump(exclude={"max_failed"})
+    folder = begin(output, [settings, told["inputs"], method], resume)
+    images, masks = artifacts.rows(faces, "images"), artifacts.rows(faces, "masks")
+    n = len(images)
+    files = [folder / f"{first:09d}.npz" for first in range(0, n, ROWS)]
+    done = sum(min(ROWS, n - i * ROWS) for i, file in enumerate(files) if file.exists())
+    if done:
+        say(f"flame: going on after {done} of {n} faces")
+    with progress("flame", n, done, "faces") as advance:
+        for first, file in zip(range(0, n, ROWS), files, strict=True):
+            if file.exists():
+                continue
+            part = slice(first, first + ROWS)
+            save_part(file, extraction.fit(images[part], masks[part], stored["landmarks"][part]))
+            advance(len(images[part]))
+    parts = [load_part(file) for file in files]
+    arrays = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} | {"split": stored["split"]}
+    summary = _judge(arrays, stored, params, faces)
+    meta = {"head": told["head"], "method": method}
+    artifacts.save(output, artifacts.FLAME, arrays, params=params.model_dump(), inputs=inputs, meta=meta)
+    _sheet(sheet, head, images, stored, arrays)
+    shutil.rmtree(work_folder(output), ignore_errors=True)
+    return {"output": str(output), "method": method["name"], "refine": method["refine"], **summary}
+
+
+def _prepare(params: Params, stored: Artifact, regressor: Path) -> tuple[Head, Extraction, dict[str, Any]]:
+    """The head, what fits it, and what is told of both.
+
+    Raises:
+        FgError: the method that was asked for cannot work here.
+    """
+    from fgcli.config import build
+    from fgcli.geometry import EXTRACTORS, HEADS
+    from fgcli.geometry.extract import identity
+    from fgcli.geometry.extraction import Extraction
+    from fgcli.geometry.landmark_fit import LandmarkFit
+    from fgcli.geometry.photometric_fit import PhotometricFit
+
+    head = build(HEADS, params.head, "flame.head")
+    name, why = _method(params, head, regressor)
+    context = {"head": head, "regressor": regressor, "framing": stored.params.get("framing", 1.0)}
+    extractor = build(EXTRACTORS, {"name": name}, "flame.method", **context)
+    rendered = stored.meta["analyser"].get("name") == "exact"
+    refine = params.refine if params.refine != "auto" else _refinement(name, rendered)
+    say(f"flame: head {head.name}, first guess by {name} ({why}), refined by {refine}. {head.notice}")
+    modes = {"shape": params.shape_modes, "expression": params.expression_modes}
+    landmarks = LandmarkFit(**modes) if refine != "none" else None
+    photometric = PhotometricFit(**modes, steps=params.photometric_steps) if refine == "photometric" else None
+    bias = _bias(head, stored.meta["analyser"])
+    told = {"head": identity(head, params.head), "method": {"name": name, "refine": refine}}
+    return head, Extraction(head, extractor, landmarks, photometric, bias), told
+
+
+def _method(params: Params, head: Head, regressor: Path) -> tuple[str, str]:
+    """The method and why it was taken."""
+    from fgcli import assets
+
+    if params.method != "auto":
+        return params.method, "as asked"
+    if head.name == "flame" and assets.find("deca"):
+        return "deca", "its weights are imported"
+    if regressor.exists():
+        return "regress", f"{regressor} is here"
+    return "fit", f"there is no {regressor}; fg regressor makes it"
+
+
+def _refinement(method: str, rendered: bool) -> str:
+    if method == "deca":
+        return "none"
+    return "photometric" if rendered else "landmarks"
+
+
+def _bias(head: Head, analyser: dict[str, Any]) -> np.ndarray:
+    """Where the analyser sees the head's own landmarks: measured on renders of the mean head, (68, 2).
+
+    0 where landmarks are exact, the analyser is not one of fg's, or finds no face in the renders.
+    """
+    import numpy as np
+    import torch
+
+    from fgcli.config import build
+    from fgcli.faces import ANALYSERS
+    from fgcli.geometry.camera import project, to_pixels
+    from fgcli.geometry.centring import centred
+    from fgcli.geometry.extraction import bias_of, drawing
+    from fgcli.geometry.light import directional
+    from fgcli.geometry.parameters import Parameters
+
+    if analyser.get("name") not in ANALYSERS or not len(head.uv):
+        return np.zeros((68, 2))
+    finder = build(ANALYSERS, {k: v for k, v in analyser.items() if k != "notice"}, "preprocess.analyser")
+    views = [(nod, turn) for nod in (-0.1, 0.0, 0.1) for turn in (-0.2, -0.1, 0.0, 0.1, 0.2)]
+    p = Parameters.zeros(len(views))
+    p.pose[:, :2] = torch.tensor(views)
+    p = p.replace(
+        camera=centred(head, p.shape, p.expression, p.pose, 1.3),
+        light=directional((0.2, 0.4, 1.0)).expand(len(views), -1, -1),
+    )
+    drawn, found, true = drawing(head, p, BIAS_PX), [], []
+    pictures = torch.where(drawn.mask > 0.5, drawn.image.clamp(0, 1), torch.tensor(0.6)).movedim(1, 3)
+    ndc = project(head.landmarks(head.vertices(p.shape, p.expression, p.pose), p.pose), p.camera)
+    for picture, marks in zip((pictures * 255).byte().numpy(), to_pixels(ndc, BIAS_PX).numpy(), strict=True):
+        faces = finder.analyse(np.ascontiguousarray(picture))
+        if len(faces) == 1:
+            found.append(faces[0].landmarks)
+            true.append(marks)
+    if len(found) < len(views) // 2:
+        say(f"flame: the analyser finds {len(found)} of {len(views)} renders of the head; its bias is not corrected")
+        return np.zeros((68, 2))
+    return bias_of(np.array(found), np.array(true))
+
+
+def _judge(arrays: dict[str, np.ndarray], stored: Artifact, params: Params, faces: Path) -> dict[str, Any]:
+    """Says which rows failed; fails itself when they are too many."""
+    import numpy as np
+
+    status = arrays["status"]
+    failed = np.flatnonzero(status != "ok")
+    for i in failed[:20]:
+        say(f"flame: {stored['source'][i]}: {status[i]}")
+    if len(failed) > params.max_failed * len(status):
+        reasons = "; ".join(f"{count} x {reason}" for reason, count in Counter(status[failed].tolist()).most_common(3))
+        raise FgError(
+            f"{faces}: expected at most {params.max_failed:.0%} of {len(status)} fits to fail, found {len(failed)} "
+            f"(see flame.max_failed): {reasons}"
+        )
+    well = status == "ok"
+    return {
+        "rows": len(status),
+        "failed": len(failed),
+        "landmarks off, % of the outer eye distance": round(100 * float(np.median(arrays["residuals"][well])), 2),
+        "colour error on the face": round(float(np.median(arrays["colour_error"][well])), 4),
+    }
+
+
+def _sheet(path: Path, head: Head, images: np.ndarray, stored: Artifact, arrays: dict[str, np.ndarray]) -> None:
+    """Photo, mesh, landmarks, normals and render, five tiles a face; rows that failed come first."""
+    import numpy as np
+
+    from fgcli.reports.grid import save_png, sheet
+    from fgcli.reports.heads import tiles
+
+    failed = np.flatnonzero(arrays["status"] != "ok")
+    well = np.flatnonzero(arrays["status"] == "ok")
+    most = max(SHEET_FACES - len(failed), 0)
+    shown = well[np.unique(np.linspace(0, len(well) - 1, min(len(well), most)).round().astype(int))] if len(well) else well
+    rows = [*failed[:SHEET_FACES], *shown]
+    drawn = tiles(head, images, stored["landmarks"], arrays, rows, TILE_PX)
+    lines = [[t for face in drawn[i : i + SHEET_COLUMNS] for t in face] for i in range(0, len(drawn), SHEET_COLUMNS)]
+    save_png(path, sheet(lines))

@@ -1,0 +1,151 @@
+"""What is drawn and written of fitted heads: turntables, interpolations, meshes, parameters."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from fgcli.errors import FgError, UsageError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from fgcli.geometry.head import Head
+    from fgcli.geometry.parameters import Parameters
+
+Skin = Literal["photo", "model", "clay", "normals"]
+FORMATS = (".obj", ".ply", ".npz")
+
+
+def render(
+    what: list[str],
+    output: Path,
+    *,
+    flame: Path,
+    faces: Path,
+    frames: int,
+    yaw: float,
+    size: int,
+    skin: Skin,
+) -> dict[str, Any]:
+    """One head: from -yaw to yaw, in `frames` pictures. Two: from the first to the second. Writes one PNG strip.
+
+    Raises:
+        FgError: rows or files that are not there.
+    """
+    import torch
+
+    from fgcli.geometry.render import normal_image
+    from fgcli.geometry.views import between, turned
+    from fgcli.reports.grid import save_png, sheet
+    from fgcli.reports.heads import u8
+
+    if len(what) > 2 or not what:
+        raise UsageError(f"fg flame render: expected one head to turn or two to interpolate, found {len(what)}")
+    if frames < 2:
+        raise UsageError(f"--frames: expected at least 2, found {frames}")
+    known = _all_parameters(what, flame)
+    with torch.no_grad():
+        head = _head(flame)
+        skins = _skins(head, known, what, faces, skin)
+        shares = torch.linspace(0, 1, frames)
+        if len(known) == 1:
+            drawn = turned(head, known, (2 * shares - 1) * yaw * torch.pi / 180, skins, size)
+            pictures = u8(normal_image(drawn) if skin == "normals" else drawn.image)
+        else:
+            rows = between(known.rows([0]), known.rows([1]), shares)
+            pictures = []
+            for i, t in enumerate(shares):
+                mixed = None if skins is None else skins[:1].lerp(skins[1:], t)
+                drawn = turned(head, rows.rows([i]), torch.zeros(1), mixed, size)
+                pictures += u8(normal_image(drawn) if skin == "normals" else drawn.image)
+    save_png(output, sheet([pictures]))
+    return {"output": str(output), "frames": frames}
+
+
+def export(
+    what: list[str], output: Path, *, flame: Path, faces: Path, skin: Skin, neutral: bool, order: str
+) -> dict[str, Any]:
+    """Writes a mesh (.obj, .ply), or the parameters of all heads named (.npz); by `order` as one vector per head.
+
+    Raises:
+        FgError: rows or files that are not there, or an ending that is none of FORMATS.
+    """
+    import torch
+
+    from fgcli.geometry.mesh_files import Mesh, coloured, write_obj, write_ply
+    from fgcli.geometry.parameters import save_npz
+
+    if output.suffix not in FORMATS:
+        raise UsageError(f"--output {output}: expected a name that ends in {', '.join(FORMATS)}, found another")
+    known = _all_parameters(what, flame)
+    if output.suffix == ".npz":
+        save_npz(output, known, order or None)
+        return {"output": str(output), "heads": len(known)}
+    if len(known) != 1:
+        raise UsageError(f"{output}: expected one head for a mesh, found {len(known)}; export them one by one")
+    with torch.no_grad():
+        head = _head(flame)
+        skins = _skins(head, known, what, faces, skin)
+        pose = torch.zeros_like(known.pose) if neutral else known.pose
+        vertices = head.vertices(known.shape, torch.zeros_like(known.expression) if neutral else known.expression, pose)
+    mesh = Mesh(vertices[0].numpy(), head.faces.numpy())
+    if skins is not None:
+        mesh = Mesh(mesh.vertices, mesh.faces, head.uv.numpy(), head.uv_faces.numpy(), skins[0].numpy())
+    written = write_obj(output, mesh) if output.suffix == ".obj" else write_ply(output, coloured(mesh) if skins is not None else mesh)
+    return {"output": [str(path) for path in written], "vertices": len(mesh.vertices), "faces": len(mesh.faces)}
+
+
+def _head(flame: Path) -> Head:
+    """The head that flame.h5 is about; the procedural one where there is no such file."""
+    from fgcli import artifacts
+    from fgcli.geometry.extract import same_head
+    from fgcli.geometry.procedural import procedural_head
+
+    if not flame.exists():
+        return procedural_head()
+    return same_head(artifacts.load(flame, artifacts.FLAME, ()).meta["head"], flame)
+
+
+def _all_parameters(what: list[str], flame: Path) -> Parameters:
+    """Rows of flame.h5, and heads in .npz files, in the order given."""
+    import torch
+
+    from fgcli import artifacts
+    from fgcli.geometry.parameters import SIZES, Parameters, load_npz
+
+    found = []
+    for item in what:
+        if item.endswith(".npz"):
+            found.append(load_npz(Path(item)))
+            continue
+        stored = artifacts.load(flame, artifacts.FLAME, (*SIZES, "status"))
+        row, n = _number(item), len(stored["status"])
+        if row is None or not 0 <= row < n:
+            raise UsageError(f"{item}: expected a row of {flame} (0 to {n - 1}) or an .npz file, found neither")
+        found.append(Parameters.from_arrays(stored.arrays).rows([row]))
+    return Parameters(**{k: torch.cat([getattr(p, k) for p in found]) for k in SIZES})
+
+
+def _number(item: str) -> int | None:
+    return int(item) if item.isdecimal() else None
+
+
+def _skins(head: Head, p: Parameters, what: list[str], faces: Path, skin: Skin) -> Tensor | None:
+    """Textures (n, 3, h, w) of the heads: from their photos, or the fitted albedo; None for clay and normals."""
+    import torch
+
+    from fgcli import artifacts
+    from fgcli.geometry.views import photo_texture
+
+    if skin in ("clay", "normals"):
+        return None
+    if not len(head.uv):
+        raise FgError(f"head {head.name}: expected a texture space, found none; import one or use --skin clay")
+    if skin == "model":
+        return head.albedo(p.texture)
+    rows = [_number(item) for item in what]
+    if None in rows:
+        raise UsageError("--skin photo: expected rows, whose photos are in faces.h5, found an .npz; use --skin model")
+    images, masks = (torch.from_numpy(artifacts.rows(faces, name)[rows]).float() / 255 for name in ("images", "masks"))
+    return photo_texture(head, images.movedim(3, 1), masks[:, None], p)
