@@ -157,12 +157,16 @@ class Head(nn.Module):
             eyes: (n, 6), axis-angle of the left and the right eye; None: straight.
         """
         rotations = rotation_matrices(_full_pose(pose, neck, eyes))
+        maps = _joint_maps(self.joints(shape, expression), rotations)
+        return _skin(self._deformed(shape, expression, rotations), self.weights.T, maps)
+
+    def _deformed(self, shape: Tensor, expression: Tensor, rotations: Tensor) -> Tensor:
+        """The mesh (n, 3, v) before the joints carry it."""
         deformed = self.template.T.reshape(-1) + _blend(shape, self.shape_basis)
         deformed = deformed + _blend(expression, self.expression_basis)
         if self.corrects_pose:
             deformed = deformed + _blend(_pose_feature(rotations), self.pose_basis)
-        maps = _joint_maps(self.joints(shape, expression), rotations)
-        return _skin(deformed.unflatten(1, (3, -1)), self.weights.T, maps)
+        return deformed.unflatten(1, (3, -1))
 
     def joints(self, shape: Tensor, expression: Tensor) -> Tensor:
         """JOINTS (n, 5, 3) before the pose turns them."""
@@ -183,19 +187,17 @@ class Head(nn.Module):
     def landmark_points(
         self, shape: Tensor, expression: Tensor, pose: Tensor, rows: Tensor | None = None, neck: Tensor | None = None
     ) -> Tensor:
-        """The 68 landmarks (n, 68, 3) straight from coefficients: only their 204 vertices are evaluated.
+        """The 68 landmarks (n, 68, 3) straight from coefficients: only their 204 vertices are skinned.
 
         rows: (n,) from `contour_rows`, held fixed while one differentiates; None: the frontal jaw. For many calls take
-        `landmark_head()` once and call its method: its arrays fit into the processor's cache.
+        `landmark_head()` once and call its method: it has no vertices but those that some landmark needs.
         """
         corners, weights = self._landmark_corners(rows)
-        at = corners.flatten(1)
         rotations = rotation_matrices(_full_pose(pose, neck, None))
-        deformed = self.template[at].mT + _blend_at(shape, self.shape_basis, at)
-        deformed = deformed + _blend_at(expression, self.expression_basis, at)
-        if self.corrects_pose:
-            deformed = deformed + _blend_at(_pose_feature(rotations), self.pose_basis, at)
-        points = _skin(deformed, self.weights[at].mT, _joint_maps(self.joints(shape, expression), rotations))
+        at = corners.flatten(1).expand(len(pose), -1)
+        points = self._deformed(shape, expression, rotations).expand(len(pose), -1, -1)
+        points = points.gather(2, at[:, None].expand(-1, 3, -1))
+        points = _skin(points, self.weights[at].mT, _joint_maps(self.joints(shape, expression), rotations))
         return (points.unflatten(1, (-1, 3)) * weights[..., None]).sum(2)
 
     def contour_rows(self, pose: Tensor, neck: Tensor | None = None) -> Tensor:
@@ -297,13 +299,6 @@ def _blend(coefficients: Tensor, basis: Tensor) -> Tensor:
     """The sum of modes (n, 3 v), all x first, for coefficients (n, any number) and a basis (v, 3, k)."""
     modes = min(coefficients.shape[1], basis.shape[2])
     return coefficients[:, :modes] @ basis.permute(2, 1, 0)[:modes].flatten(1)
-
-
-def _blend_at(coefficients: Tensor, basis: Tensor, at: Tensor) -> Tensor:
-    """The sum of modes (n, 3, p) at the vertices `at` (n or 1, p)."""
-    modes = min(coefficients.shape[1], basis.shape[2])
-    chosen = basis[..., :modes][at]  # (n or 1, p, 3, modes)
-    return torch.einsum("npck,nk->ncp", chosen.expand(len(coefficients), -1, -1, -1), coefficients[:, :modes])
 
 
 def _full_pose(pose: Tensor, neck: Tensor | None, eyes: Tensor | None) -> Tensor:

@@ -22,7 +22,7 @@ from fgcli.geometry.render import sample, shading, unit
 
 SIDE = 64
 """Pictures are compared at this side at most, px."""
-NOISE = 0.05
+NOISE = 0.03
 AGAIN = 4
 """Steps between rasterisations: in between the faces behind the pixels stay."""
 UNITS = {"camera": 0.05, "pose": 0.1, "shape": 1.0, "expression": 1.0, "texture": 1.0, "light": 0.15}
@@ -43,9 +43,9 @@ class PhotometricFit:
     expression: int = 10
     texture: int = 20
     steps: int = 60
-    rate: float = 0.05
-    landmarks: float = 0.3
-    prior: float = 0.003
+    rate: float = 0.1
+    landmarks: float = 0.1
+    prior: float = 0.0005
 
     def __call__(
         self, head: Head, images: Tensor, face: Tensor, landmarks: Tensor | None, start: Parameters
