@@ -1,7 +1,7 @@
 """How near each way of fitting comes to known heads: 200 fresh renders, written to docs/heads.md between its marks.
 
-    fgcli data make procedural_heads && fgcli regressor      # or the demo's out/regressor.h5
-    python benchmarks/head_fits.py
+    dvc repro pipelines/heads/dvc.yaml                                    # data, training and table
+    python benchmarks/head_fits.py --regressor out/regressor.h5           # the table of another regressor
 
 Face-vertex error: neutral pose, after similarity alignment, % of the head's height, median over faces. Landmarks:
 mean distance of the head's 51 inner points to the true ones, px of a 256 px picture, median. Rotation: degrees, median.
@@ -10,8 +10,9 @@ Landmarks are dlib's unless said otherwise, less its bias on renders of the mean
 
 from __future__ import annotations
 
+import argparse
+import json
 import os
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -32,15 +33,14 @@ from fgcli.geometry.parameters import Parameters
 from fgcli.geometry.photometric_fit import PhotometricFit
 from fgcli.stages import flame, heads
 
-FRESH, SEED, SIZES = 200, 987654, (64, 128, 224)
-REGRESSOR = Path("out/regressor.h5")
+FRESH, SEED, SIZES, FRAMING = 200, 987654, (64, 128, 224), 1.25
 PAGE = Path(__file__).parents[1] / "docs" / "heads.md"
 BEGIN, END = "<!-- table: benchmarks/head_fits.py -->\n", "<!-- end of table -->\n"
 
 
-def renders(folder: Path, size: int, count: int) -> tuple[Any, np.ndarray, np.ndarray]:
+def renders(folder: Path, size: int, count: int, framing: float = FRAMING) -> tuple[Any, np.ndarray, np.ndarray]:
     """Truth, images and masks of fresh heads of one size."""
-    values = config.defaults()["heads"] | {"n": count, "size": size, "seed": SEED + size, "per_person": 1}
+    values = config.defaults()["heads"] | {"n": count, "size": size, "seed": SEED + size, "per_person": 1, "framing": framing}
     params = config.section({"heads": values}, "heads", heads.Params)
     faces, known = folder / f"faces{size}.h5", folder / f"flame{size}.h5"
     heads.run(faces, known, folder / f"sheet{size}.png", params=params)
@@ -90,9 +90,9 @@ def landmark_error(head: Head, p: Parameters, truth: Parameters) -> np.ndarray:
     return ((points(p) - points(truth)).norm(dim=2).mean(1) * 128).numpy()
 
 
-def fits(head: Head, bias: np.ndarray, framing: float) -> dict[str, tuple[str, Extraction]]:
+def fits(head: Head, regressor: Path, bias: np.ndarray, framing: float) -> dict[str, tuple[str, Extraction]]:
     """Every method: whose landmarks it is given, and the extraction."""
-    by_hand, seen = Fit(head, REGRESSOR, framing), Regress(head, REGRESSOR, framing)
+    by_hand, seen = Fit(head, regressor, framing), Regress(head, regressor, framing)
     marks, exact, pixels, none = LandmarkFit(), LandmarkFit(sigma=0.004), PhotometricFit(), np.zeros((68, 2))
     return {
         "mean head": ("dlib", Extraction(head, by_hand, None, None, bias)),
@@ -108,7 +108,11 @@ def fits(head: Head, bias: np.ndarray, framing: float) -> dict[str, tuple[str, E
 
 def main() -> None:
     torch.set_num_threads(1)
-    folder = Path(sys.argv[1] if len(sys.argv) > 1 else "out/head_fits")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--regressor", type=Path, default=Path("out/heads_full/regressor.h5"))
+    parser.add_argument("--folder", type=Path, default=Path("out/heads_full/fresh"), help="takes the fresh renders")
+    asked = parser.parse_args()
+    folder = asked.folder
     values = config.defaults()["heads"]
     head = config.build({"procedural": "fgcli.geometry.procedural:procedural_head"}, values["head"], "head")
     bias = flame._bias(head, {"name": "dlib"})
@@ -120,21 +124,27 @@ def main() -> None:
         marks = {"dlib": found(images), "true": truth["landmarks2d"]}
         kept = np.isfinite(marks["dlib"]).all((1, 2))
         missed += int((~kept).sum())
-        for name, (whose, extraction) in fits(head, bias, values["framing"]).items():
+        for name, (whose, extraction) in fits(head, asked.regressor, bias, values["framing"]).items():
             start = time.perf_counter()
             arrays = extraction.fit(images[kept], masks[kept], marks[whose][kept].astype(np.float32))
             took = (time.perf_counter() - start) / kept.sum()
             p, q = Parameters.from_arrays(arrays), known.rows(torch.from_numpy(np.flatnonzero(kept)))
             row = [surface_error(head, p, q), landmark_error(head, p, q), rotation_error(p, q), np.full(len(p), took)]
             errors.setdefault(name, []).append(np.stack(row))
-    lines = ["| method | face vertices, % | landmarks, px of 256 | rotation, degrees | s a face |", "|---|---|---|---|---|"]
-    for name, parts in errors.items():
-        medians = np.median(np.concatenate(parts, 1), 1)
+    lines = [
+        "| method | face vertices, % | landmarks, px of 256 | rotation, degrees | s a face |",
+        "|---|---|---|---|---|",
+    ]
+    table = {name: np.median(np.concatenate(parts, 1), 1) for name, parts in errors.items()}
+    for name, medians in table.items():
         lines.append(f"| {name} | {medians[0]:.2f} | {medians[1]:.2f} | {medians[2]:.1f} | {medians[3]:.3f} |")
     sizes = ", ".join(map(str, SIZES))
     lines.append(f"\n{FRESH} renders of {sizes} px; dlib found no face in {missed} of them, which are left out.")
     text = "\n".join(lines) + "\n"
     print(text)
+    keys = ("face_vertices_percent", "landmarks_px256", "rotation_degrees", "seconds")
+    told = {name: dict(zip(keys, np.round(row, 4).tolist(), strict=True)) for name, row in table.items()}
+    (folder.parent / "fits.json").write_text(json.dumps(told, indent=2))
     if PAGE.exists() and BEGIN in (page := PAGE.read_text()):
         PAGE.write_text(page[: page.index(BEGIN)] + BEGIN + text + page[page.index(END) :])
 

@@ -73,6 +73,7 @@ _tools: list[Any] = []
 
 @contextmanager
 def _pool(build: Callable[[], Any], processes: int) -> Iterator[ProcessPoolExecutor]:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # the processes inherit it: they share the cores already
     spawn = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(processes, spawn, _start_worker, (build,))
     try:

@@ -87,3 +87,63 @@ def train_params(**changes: Any) -> Any:
 
     values = config.overlay(config.defaults()["train"], SMALL_RUN)
     return config.section({"train": config.overlay(values, changes)}, "train", Params)
+
+
+HEAD = {"name": "procedural", "detail": 0.5, "texture_size": 64}
+"""A head of some 1,400 vertices: all that tests of fits and renders need."""
+
+
+@pytest.fixture(scope="session")
+def head() -> Any:
+    """The small procedural head; nobody changes it."""
+    from fgcli.geometry import HEADS
+
+    return config.build(HEADS, HEAD, "test")
+
+
+def heads_params(**changes: Any) -> Any:
+    """The default params of `fg data make procedural_heads`, made small, then changed."""
+    from fgcli.stages.heads import Params
+
+    small = {"n": 24, "size": 32, "head": HEAD, "val": 0.2, "test": 0.2, "processes": 1}
+    values = config.overlay(config.defaults()["heads"], small)
+    return config.section({"heads": config.overlay(values, changes)}, "heads", Params)
+
+
+@pytest.fixture(scope="session")
+def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """faces.h5 and flame.h5 of 24 rendered heads of 32 px, and the sheet; nobody changes them."""
+    from fgcli.stages import heads
+
+    folder = tmp_path_factory.mktemp("rendered")
+    paths = {"output": folder / "faces.h5", "flame": folder / "flame.h5", "sheet": folder / "faces.png"}
+    heads.run(**paths, params=heads_params())
+    return {"faces": paths["output"], "flame": paths["flame"], "sheet": paths["sheet"]}
+
+
+@pytest.fixture(scope="session")
+def regressor(rendered: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A regressor.h5 of a few steps on `rendered`."""
+    from fgcli.stages import regressor as stage
+
+    folder = tmp_path_factory.mktemp("regressor")
+    files = {"output": folder / "regressor.h5", "folder": folder / "run"}
+    stage.run(rendered["faces"], rendered["flame"], **files, params=regressor_params())
+    return files["output"]
+
+
+def regressor_params(**changes: Any) -> Any:
+    """The default params of `fg regressor`, made small, then changed."""
+    from fgcli.stages.regressor import Params
+
+    small = {
+        "width": 4,
+        "steps": 8,
+        "batch": 8,
+        "validate_steps": 4,
+        "device": "cpu",
+        "precision": "float32",
+        "threads": 1,
+    }
+    values = config.overlay(config.defaults()["regressor"], small)
+    return config.section({"regressor": config.overlay(values, changes)}, "regressor", Params)

@@ -11,7 +11,10 @@ from fgcli import config
 from fgcli.errors import UsageError
 
 ROOT = Path(__file__).parents[1]
-STAGES = ["preprocess", "train", "invert", "density", "editor", "evaluate", "report"]
+STAGES = [
+    *("preprocess", "heads", "regressor", "flame"),
+    *("train", "invert", "density", "editor", "evaluate", "report"),
+]
 
 
 class Params(config.Section):

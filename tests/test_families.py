@@ -5,6 +5,7 @@ A constructor that takes one of the arguments in SMALL gets it; all others must 
 
 import inspect
 import json
+import re
 import socket
 import time
 from typing import Any
@@ -25,16 +26,20 @@ from fgcli.errors import FgError, UsageError
 from fgcli.faces import ANALYSERS, SEGMENTERS
 from fgcli.faces.view import View
 from fgcli.generators import GENERATORS
+from fgcli.geometry import EXTRACTORS, HEADS
+from fgcli.geometry.head import REGIONS, Head
+from fgcli.geometry.parameters import SIZES, Parameters
 from fgcli.inverters import INVERTERS
 from fgcli.inverters.paths import PATHS
 from fgcli.metrics import METRICS
 from fgcli.objectives import OBJECTIVES
 
 IMAGE = (3, 16, 16)
-SMALL = {"codes": 6, "width": 0.1, "components": 2, "steps": 5, "batch": 32}
+SMALL = {"codes": 6, "width": 0.1, "components": 2, "steps": 5, "batch": 32, "detail": 0.5, "texture_size": 64}
 REGISTRIES = {
     "generators": GENERATORS, "objectives": OBJECTIVES, "inverters": INVERTERS, "densities": DENSITIES,
     "editors": EDITORS, "metrics": METRICS, "datasets": DATASETS, "analysers": ANALYSERS, "segmenters": SEGMENTERS,
+    "heads": HEADS, "extractors": EXTRACTORS,
 }  # fmt: skip
 
 
@@ -58,7 +63,7 @@ def test_entries_explain_themselves_and_refuse_unknown_arguments(family, name):
     text = " ".join(parent.__doc__ or "" for parent in parents)
     assert kind.__doc__
     for argument in inspect.signature(kind).parameters:
-        assert f"{argument}:" in text or f"`{argument}`" in text, argument
+        assert re.search(rf"\b{argument}(, \w+)*:|`{argument}`", text), argument
     with pytest.raises(UsageError, match=r"test.no_such_argument: unknown key"):
         config.build(REGISTRIES[family], {"name": name, "no_such_argument": 1}, "test")
 
@@ -378,3 +383,78 @@ def test_analysers(name, offline):
     analyser = constructed(ANALYSERS, name)
     assert isinstance(analyser.notice, str)
     assert analyser.analyse(np.full((90, 120, 3), 128, np.uint8)) == []
+
+
+# ---- heads in three dimensions
+
+
+def made(registry, name: str, **context) -> Any:
+    """The entry, or None where it says in one sentence what it lacks."""
+    try:
+        return built(registry, name, **context)
+    except FgError as error:
+        told = str(error)
+    assert re.fullmatch(r"[^\n]*expected [^\n]*, found [^\n]*; [^\n]*[^.\n]", told), told
+    return None
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_heads(name):
+    head = made(HEADS, name)
+    if head is None:
+        return
+    assert isinstance(head, Head)
+    assert isinstance(head.notice, str)
+    assert head.name
+    v, none = len(head.template), torch.zeros(2, 0)
+    rng = torch.Generator().manual_seed(0)
+    shape, expression = (0.5 * torch.randn(2, SIZES[k], generator=rng) for k in ("shape", "expression"))
+    pose = 0.2 * torch.randn(2, 6, generator=rng)
+    np.testing.assert_allclose(head.vertices(none, none, torch.zeros(2, 6))[1], head.template, atol=1e-6)
+    vertices = head.vertices(shape, expression, pose)
+    assert (vertices.shape, vertices.dtype) == ((2, v, 3), torch.float32)
+    assert 0 <= head.faces.min() <= head.faces.max() < v
+    assert 0.2 < float(head.template[:, 1].max() - head.template[:, 1].min()) < 0.5  # metres
+    torch.testing.assert_close(head.normals(vertices).norm(dim=2), torch.ones(2, v), atol=1e-4, rtol=0)
+    assert set(head.regions) <= set(REGIONS)
+    assert all(ids.min() >= 0 and ids.max() < v for ids in head.regions.values())
+    if len(head.landmark_faces):
+        points = head.landmarks(vertices, pose)
+        assert points.shape == (2, 68, 3)
+        assert (points.amin(1) >= vertices.amin(1)).all()
+        assert (points.amax(1) <= vertices.amax(1)).all()
+        assert points[:, 8, 1].max() < points[:, 27, 1].min()  # the chin is below the nose
+        assert points[:, 36, 0].max() < points[:, 45, 0].min()  # iBUG's first eye is the subject's right one
+    if len(head.uv):
+        assert head.uv_faces.shape == head.faces.shape
+        albedo = head.albedo(torch.randn(2, SIZES["texture"], generator=rng))
+        assert albedo.shape == (2, *head.albedo_mean.shape)
+        assert 0 <= albedo.min() <= albedo.max() <= 1
+    again = made(HEADS, name)
+    assert torch.equal(again.vertices(shape, expression, pose), vertices)
+    kept = Head.from_arrays(head.arrays(), head.meta())
+    assert torch.equal(kept.vertices(shape, expression, pose), vertices)
+
+
+@pytest.mark.parametrize("name", EXTRACTORS)
+def test_extractors(name, head, regressor, rendered):
+    extractor = made(EXTRACTORS, name, head=head, regressor=regressor, framing=0.8)
+    if extractor is None:
+        return
+    images = torch.tensor(artifacts.rows(rendered["faces"], "images")[:3]).movedim(3, 1).float() / 255
+    marks = torch.from_numpy(artifacts.load(rendered["faces"], names=("landmarks",))["landmarks"][:3]) / 16 - 1
+    guess = extractor.guess(images, marks)
+    assert isinstance(guess, Parameters)
+    for key, size in SIZES.items():
+        assert getattr(guess, key).shape == ((3, 9, 3) if key == "light" else (3, size)), key
+        assert getattr(guess, key).isfinite().all(), key
+    assert (guess.camera[:, 0] > 0).all()
+    again = extractor.guess(images[1:2], marks[1:2])
+    torch.testing.assert_close(again.to_vector("gif"), guess.rows([1]).to_vector("gif"), atol=1e-4, rtol=1e-4)
+
+
+def test_extractors_without_their_files_say_so(head, tmp_path):
+    with pytest.raises(FgError, match=r"no.h5: expected an fg artifact, found no such file; run the stage"):
+        built(EXTRACTORS, "regress", head=head, regressor=tmp_path / "no.h5", framing=0.8)
+    with pytest.raises(FgError, match=r"flame.method: expected the head flame for deca, found procedural; set"):
+        built(EXTRACTORS, "deca", head=head, regressor=tmp_path / "no.h5", framing=0.8)

@@ -18,7 +18,11 @@ from fgcli.cli import app
 from fgcli.datasets.orl import orl
 
 ROOT = Path(__file__).parents[1]
-OUTPUTS = ["faces", "generator", "latents", "density", "editor", "evaluation"]
+OUTPUTS = ["faces", "flame", "regressor", "generator", "latents", "density", "editor", "evaluation"]
+STAGES = [
+    *("preprocess", "data make procedural_heads", "regressor", "flame", "train"),
+    *("invert", "density", "editor", "evaluate", "report"),
+]
 SMALL = {
     "preprocess": {
         "datasets": [{"name": "image_folder", "path": "photos", "attributes": "attributes.csv"}],
@@ -27,6 +31,9 @@ SMALL = {
         "val": 0.2,
         "test": 0.2,
     },
+    "heads": {"n": 40, "size": 32, "head": {"name": "procedural", "detail": 0.72}, "val": 0.2, "processes": 1},
+    "regressor": {"width": 8, "steps": 10, "batch": 8, "validate_steps": 5, "threads": 1, "precision": "float32"},
+    "flame": {"head": {"name": "procedural", "detail": 0.72}, "max_failed": 0.5},
     "train": {
         "generator": {"name": "masked_vae", "codes": 8, "width": 0.1},
         "objective": {"name": "masked_elbo"},
@@ -102,6 +109,7 @@ def test_repro_writes_every_artifact_and_then_has_nothing_to_do(reproduced):
 def test_provenance_chains_the_files(reproduced):
     out = reproduced / "out"
     for name, inputs in {
+        "flame": ["faces", "regressor"],
         "generator": ["faces"],
         "latents": ["faces", "generator"],
         "density": ["latents"],
@@ -115,8 +123,8 @@ def test_the_same_by_plain_commands_is_equal_byte_for_byte(reproduced, monkeypat
     monkeypatch.chdir(reproduced)
     first = {path.name: path.read_bytes() for path in sorted((reproduced / "out").glob("*.*"))}
     shutil.move(reproduced / "out", reproduced / "out.first")
-    for stage in ["preprocess", "train", "invert", "density", "editor", "evaluate", "report"]:
-        done = CliRunner().invoke(app, [stage, "--debug"])
+    for stage in STAGES:
+        done = CliRunner().invoke(app, [*stage.split(), "--debug"])
         assert done.exit_code == 0, done.output
     for name, content in first.items():
         assert (reproduced / "out" / name).read_bytes() == content, name

@@ -46,10 +46,10 @@ def begin(output: Path, depends_on: Any, resume: bool) -> Path:
     return folder
 
 
-def save_part(file: Path, arrays: Mapping[str, np.ndarray]) -> None:
+def save_part(file: Path, arrays: Mapping[str, Any]) -> None:
     """Writes a part, whole or not at all."""
     with write_aside(file) as aside, open(aside, "wb") as stream:
-        np.savez(stream, **arrays)  # type: ignore[arg-type]
+        np.savez(stream, **arrays)
 
 
 def load_part(file: Path) -> dict[str, np.ndarray]:

@@ -63,7 +63,9 @@ FLAME = Schema(
         "shape": Field("float32", "n 100", "identity coefficients, standard deviations"),
         "expression": Field("float32", "n 50", "expression coefficients, standard deviations"),
         "pose": Field("float32", "n 6", "axis-angle of the head, then of the jaw, radians"),
-        "camera": Field("float32", "n 3", "s, tx, ty of the weak perspective: x = s (X + tx), y = -s (Y + ty) in [-1, 1]"),
+        "camera": Field(
+            "float32", "n 3", "s, tx, ty of the weak perspective: x = s (X + tx), y = -s (Y + ty) in [-1, 1]"
+        ),
         "texture": Field("float32", "n 50", "albedo coefficients, standard deviations"),
         "light": Field("float32", "n 9 3", "spherical harmonics of each colour channel"),
         "landmarks2d": Field("float32", "n 68 2", "the head's landmarks, crop px"),
@@ -111,6 +113,5 @@ EVALUATION = Schema("evaluation", 1, groups=("values",), meta=("protocols",))
 """values/: the number of each image, or the features, behind every number in metrics.json."""
 
 SCHEMAS = {
-    s.name: s
-    for s in (FACES, FLAME, REGRESSOR, HEAD_PART, GENERATOR, CHECKPOINT, LATENTS, DENSITY, EDITOR, EVALUATION)
+    s.name: s for s in (FACES, FLAME, REGRESSOR, HEAD_PART, GENERATOR, CHECKPOINT, LATENTS, DENSITY, EDITOR, EVALUATION)
 }

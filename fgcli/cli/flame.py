@@ -34,7 +34,9 @@ class Flame(TyperGroup):
 
 def _app() -> Flame:
     stage = command("flame")
-    return Flame(name="flame", params=stage.params, callback=stage.callback, invoke_without_command=True, help=stage.help)
+    return Flame(
+        name="flame", params=stage.params, callback=stage.callback, invoke_without_command=True, help=stage.help
+    )
 
 
 app = _app()

@@ -60,7 +60,9 @@ def render_command(
 
 def export_command(
     what: Heads,
-    output: Annotated[Path, typer.Option("--output", "-o", help="File to write: .obj, .ply or .npz.")] = Path("head.obj"),
+    output: Annotated[Path, typer.Option("--output", "-o", help="File to write: .obj, .ply or .npz.")] = Path(
+        "head.obj"
+    ),
     skin: SkinOption = Skin.photo,
     neutral: Annotated[bool, typer.Option(help="Without expression and pose.")] = False,
     order: Annotated[
@@ -78,7 +80,11 @@ def export_command(
     from fgcli.stages import head_pictures as stage
 
     told = order.value if order else ""
-    report(debug, json, lambda: stage.export(what, output, flame=flame, faces=faces, skin=skin.value, neutral=neutral, order=told))
+    report(
+        debug,
+        json,
+        lambda: stage.export(what, output, flame=flame, faces=faces, skin=skin.value, neutral=neutral, order=told),
+    )
 
 
 render, export = command(render_command), command(export_command)

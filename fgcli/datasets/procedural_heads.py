@@ -23,6 +23,7 @@ from fgcli.geometry import HEADS
 from fgcli.geometry.camera import project, to_pixels
 from fgcli.geometry.extract import identity
 from fgcli.geometry.face_mask import face_mask
+from fgcli.geometry.glasses import Pair, draw_pair, put_on
 from fgcli.geometry.head import Head
 from fgcli.geometry.parameters import Parameters
 from fgcli.geometry.population import DEGREE, Population
@@ -33,8 +34,10 @@ ROWS = 64
 """Pictures in a part: what a kill can lose per process."""
 FINE = 2
 """Pictures are rendered so many times finer and averaged: no stairs at edges."""
-PERSON, MOMENT, PLACE = 1, 2, 3
+PERSON, MOMENT, PLACE, GLASSES = 1, 2, 3, 4
 """Streams of randomness."""
+BESPECTACLED = 0.15
+"""Share of the people who wear glasses, in all their pictures."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +60,8 @@ class Scenes:
 
     @property
     def attribute_names(self) -> list[str]:
-        """Attributes that this head's parameters tell."""
-        return ["smiling", "mouth_open", "eyes_closed", "dark_skin", "facial_hair", "looking_left"]
+        """What its parameters tell of a head, and whether it wears glasses."""
+        return ["smiling", "mouth_open", "eyes_closed", "dark_skin", "facial_hair", "looking_left", "eyeglasses"]
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -91,16 +94,24 @@ def render(tools: Scenes, chunk: Chunk) -> int:
     people = [tools.population.person(tools.head, np.random.default_rng([seed, PERSON, i // each])) for i in numbers]
     moments = [tools.population.moment(tools.head, np.random.default_rng([seed, MOMENT, i])) for i in numbers]
     parameters = tools.population.parameters(tools.head, people, moments)
-    pictures = [_pictures(tools, parameters.rows(slice(i, i + 16)), numbers[i : i + 16]) for i in range(0, chunk.count, 16)]
+    worn = [glasses(np.random.default_rng([seed, GLASSES, i // each])) for i in numbers]
+    some = [slice(i, i + 16) for i in range(0, chunk.count, 16)]
+    pictures = [_pictures(tools, parameters.rows(i), worn[i], numbers[i]) for i in some]
     arrays = {key: np.concatenate([part[key] for part in pictures]) for key in pictures[0]}
-    arrays["attributes"] = attributes(tools.head, parameters)
+    eyeglasses = np.array([[pair is not None] for pair in worn], np.int8)
+    arrays["attributes"] = np.concatenate([attributes(tools.head, parameters), eyeglasses], 1)
     arrays |= {name: value.numpy() for name, value in vars(parameters).items()}
     save_part(chunk.file, arrays)
     return chunk.count
 
 
+def glasses(rng: np.random.Generator) -> Pair | None:
+    """A person's glasses; None: wears none."""
+    return draw_pair(rng) if rng.random() < BESPECTACLED else None
+
+
 def attributes(head: Head, p: Parameters) -> np.ndarray:
-    """(n, 6) int8, as `Scenes.attribute_names`: 1 clearly so, 0 clearly not, -1 between the two or not known."""
+    """(n, 6) int8, the first of `Scenes.attribute_names`: 1 clearly so, 0 clearly not, -1 between them or not known."""
 
     def mode(values: Tensor, names: list[str], name: str, yes: float, no: float) -> np.ndarray:
         if name not in names:
@@ -122,14 +133,15 @@ def _judge(values: Tensor, yes: float, no: float) -> np.ndarray:
     return np.where(values > yes, 1, np.where(values < no, 0, -1))
 
 
-def _pictures(tools: Scenes, p: Parameters, numbers: range) -> dict[str, np.ndarray]:
+def _pictures(tools: Scenes, p: Parameters, worn: list[Pair | None], numbers: range) -> dict[str, np.ndarray]:
     """images, masks and landmarks of some rows."""
     head, size, seed = tools.head, tools.settings["size"], tools.settings["seed"]
     vertices = head.vertices(p.shape, p.expression, p.pose)
     drawn = draw(head, vertices, p.camera, size * FINE, head.albedo(p.texture), p.light)
     behind = [background(tools.photos, size, np.random.default_rng([seed, PLACE, i])) for i in numbers]
-    cover = F.avg_pool2d(drawn.mask, FINE)
-    front = F.avg_pool2d(drawn.image.clamp(0, 1) * drawn.mask, FINE)
+    image, mask = put_on(head, p, worn, drawn)
+    cover = F.avg_pool2d(mask, FINE)
+    front = F.avg_pool2d(image.clamp(0, 1) * mask, FINE)
     images = front + (1 - cover) * torch.from_numpy(np.stack(behind)).movedim(3, 1)
     face = F.avg_pool2d(face_mask(head, drawn), FINE)
     ndc = project(head.landmarks(vertices, p.pose), p.camera)
@@ -146,13 +158,13 @@ def background(photos: list[np.ndarray], size: int, rng: np.random.Generator) ->
         tone = rng.uniform(0.1, 0.9) + rng.normal(0, 0.08, (1, 3, 1, 1))
         coarse = tone + rng.normal(0, 0.2, (1, 1, 5, 5)) + rng.normal(0, 0.07, (1, 3, 5, 5))
         fine = rng.normal(0, 0.05, (1, 1, 12, 12)) + rng.normal(0, 0.02, (1, 3, 12, 12))
-        clouds = sum(F.interpolate(torch.from_numpy(x), (size, size), mode="bicubic") for x in (coarse, fine))
-        return clouds[0].movedim(0, 2).clamp(0, 1).float().numpy()
+        layers = [F.interpolate(torch.from_numpy(x), (size, size), mode="bicubic") for x in (coarse, fine)]
+        return (layers[0] + layers[1])[0].movedim(0, 2).clamp(0, 1).float().numpy()
     photo = photos[rng.integers(len(photos))]
     side = int(rng.uniform(0.3, 1) * min(photo.shape[:2]))
     top, left = (int(rng.integers(0, s - side + 1)) for s in photo.shape[:2])
-    piece = torch.tensor(photo[top : top + side, left : left + side]).movedim(2, 0)[None].float() / 255
-    piece = F.interpolate(piece, (size, size), mode="bilinear", antialias=True)[0].movedim(0, 2).numpy()
+    part = torch.tensor(photo[top : top + side, left : left + side]).movedim(2, 0)[None].float() / 255
+    piece = F.interpolate(part, (size, size), mode="bilinear", antialias=True)[0].movedim(0, 2).numpy()
     return piece[:, ::-1].copy() if rng.random() < 0.5 else piece
 
 

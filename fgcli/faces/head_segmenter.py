@@ -31,6 +31,7 @@ class HeadSegmenter:
     """
 
     def __init__(self, head: str = "procedural", colour: bool = True) -> None:
+        torch.set_num_threads(1)  # photos are cut over processes; and bytes must not depend on the number of threads
         self.head = build(HEADS, {"name": head}, "preprocess.segmenter.head")
         self.fit, self.colour = LandmarkFit(), colour
 

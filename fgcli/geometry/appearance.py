@@ -1,7 +1,7 @@
 """Light and albedo from a photo when the geometry is known: two linear problems, solved in turn.
 
-The picture is (A + sum_k t_k B_k) * sum_j c_j Y_j(n) l_j: linear in the light l for fixed albedo coefficients t, and the
-other way round. Both are ridge regressions: t has the prior N(0, 1), l is drawn to the light that leaves colours as
+The picture is (A + sum_k t_k B_k) * sum_j c_j Y_j(n) l_j: linear in the light l for a fixed albedo, that is for fixed t,
+and the other way round. Both are ridge regressions: t has the prior N(0, 1), l is drawn to the light that leaves colours as
 they are.
 """
 
@@ -26,7 +26,9 @@ GREY = 4 / 255
 """A photo whose channels differ less than this on the face is grey."""
 
 
-def solve(head: Head, images: Tensor, drawn: Render, face: Tensor, parameters: Parameters, rounds: int = 3) -> Parameters:
+def solve(
+    head: Head, images: Tensor, drawn: Render, face: Tensor, parameters: Parameters, rounds: int = 3
+) -> Parameters:
     """Parameters with texture and light as the photos show them; the geometry stays.
 
     Args:

@@ -94,7 +94,9 @@ class Deca:
         from fgcli.geometry.deca import Encoder
 
         if head.name != "flame":
-            raise FgError(f"flame.method: expected the head flame for deca, found {head.name}; set flame.head.name=flame")
+            raise FgError(
+                f"flame.method: expected the head flame for deca, found {head.name}; set flame.head.name=flame"
+            )
         self.network = Encoder.load()
 
     def guess(self, images: Tensor, landmarks: Tensor) -> Parameters:

@@ -6,6 +6,7 @@ p_i the head's projected landmarks and q_i those found, both in [-1, 1].
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -79,12 +80,15 @@ def frontal(head: Head, landmarks: Tensor) -> Parameters:
 
 
 def residual(head: Head, parameters: Parameters, landmarks: Tensor) -> tuple[Tensor, Tensor]:
-    """The head's landmarks (n, 68, 2) in [-1, 1], and their mean distance (n,) to those found in outer eye distances."""
+    """The head's landmarks (n, 68, 2) in [-1, 1], and the mean distance (n,) of the inner 51 to those found.
+
+    The distance is in outer eye distances; where the jaw's points lie is a matter of taste.
+    """
     p = parameters
     points = head.landmark_points(p.shape, p.expression, p.pose, head.contour_rows(p.pose))
     own = project(points, p.camera)[..., :2]
     eyes = (landmarks[:, 36] - landmarks[:, 45]).norm(dim=1)
-    inner = (own - landmarks.to(own)).norm(dim=2)[:, JAW_POINTS:]  # where the jaw's points lie is a matter of taste
+    inner = (own - landmarks.to(own)).norm(dim=2)[:, JAW_POINTS:]
     return own, inner.mean(1) / eyes.clamp_min(1e-6)
 
 
@@ -97,10 +101,17 @@ def _prior(prior: Parameters, k: int, e: int) -> tuple[Tensor, Tensor]:
     return centre.double(), spread.double().expand(n, -1)
 
 
-def _minimise(theta, rows_of, residuals, found, centre, spread, steps):  # noqa: ANN001, ANN202
+def _minimise(
+    theta: Tensor,
+    rows_of: Callable[[Tensor], Tensor],
+    residuals: Callable[[Tensor, Tensor, Tensor], Tensor],
+    found: Tensor,
+    centre: Tensor,
+    spread: Tensor,
+    steps: int,
+) -> Tensor:
     """Levenberg-Marquardt with a damping of its own for every face; a step that makes it worse is not taken."""
-    n, unknowns = theta.shape
-    damping = theta.new_full((n,), 1e-2)
+    damping = theta.new_full((len(theta),), 1e-2)
     slope = vmap(jacfwd(residuals), in_dims=(0, 0, 0))
     value = vmap(residuals, in_dims=(0, 0, 0))
     for _ in range(steps):

@@ -17,7 +17,7 @@ from fgcli.geometry.camera import project
 from fgcli.geometry.head import Head
 from fgcli.geometry.landmark_fit import POSE_SPREAD
 from fgcli.geometry.parameters import Parameters
-from fgcli.geometry.rasteriser import rasterise, refresh
+from fgcli.geometry.rasteriser import Fragments, rasterise, refresh
 from fgcli.geometry.render import sample, shading, unit
 
 SIDE = 64
@@ -93,7 +93,7 @@ class PhotometricFit:
         rest = {k: getattr(start, k) + u[k] for k in UNITS if k != "camera"}
         return start.replace(camera=camera, **rest)
 
-    def _loss(self, drawn: Tensor, fragments, goal: Tensor, face: Tensor, p: Parameters) -> Tensor:  # noqa: ANN001
+    def _loss(self, drawn: Tensor, fragments: Fragments, goal: Tensor, face: Tensor, p: Parameters) -> Tensor:
         """Loss (n,) of colours (3, k) at the covered pixels, and of the coefficients."""
         pixel = fragments.pixel
         counted = face.flatten().index_select(0, pixel)
@@ -119,7 +119,7 @@ def _surface(head: Head, modes: int, size: int) -> tuple[Tensor, Tensor]:
     return F.avg_pool2d(head.albedo_mean, step), F.avg_pool2d(head.albedo_basis[:modes], step)
 
 
-def _drawn(head: Head, fragments, vertices: Tensor, surface: tuple[Tensor, Tensor], p: Parameters) -> Tensor:  # noqa: ANN001
+def _drawn(head: Head, fragments: Fragments, vertices: Tensor, surface: tuple[Tensor, Tensor], p: Parameters) -> Tensor:
     """Colours (3, k) at the covered pixels."""
     mean, modes = surface
     albedo = mean + (p.texture[:, : len(modes)] @ modes.flatten(1)).unflatten(1, mean.shape)

@@ -72,11 +72,12 @@ class Population:
 
 
 def expression(head: Head, rng: np.random.Generator) -> np.ndarray:
-    """Coefficients (e,): mostly mild, sometimes strong; eyes are closed in one picture of ten."""
-    drawn = _gaussian(rng, head.expression_basis.shape[2]) * (0.4 if rng.random() < 0.4 else 1.0)
+    """Coefficients (e,): most modes mild, a few strong, as in faces; eyes are closed in one picture of ten."""
+    drawn = _gaussian(rng, head.expression_basis.shape[2])
+    drawn *= np.where(rng.random(len(drawn)) < 0.3, 1.2, 0.4)
     if "blink" in head.expression_names:
         i = head.expression_names.index("blink")
-        drawn[i] = rng.uniform(1.8, 2.2) if rng.random() < 0.1 else np.clip(drawn[i], -1, 1) * 0.5
+        drawn[i] = rng.uniform(1.8, 2.2) if rng.random() < 0.1 else 0.4 * np.clip(drawn[i], -1, 1)
     return drawn[: SIZES["expression"]]
 
 
@@ -86,8 +87,8 @@ def _light(rng: np.random.Generator) -> np.ndarray:
     lamps = 1 + (rng.random() < 0.5)
     for _ in range(lamps):
         towards = rng.uniform(-1, 1), rng.uniform(-0.3, 0.9), rng.uniform(0.4, 1.2)
-        lamp = directional(towards, rng.uniform(0.25, 0.7) / lamps, rng.uniform(0.35, 0.7) / lamps)
-        total += lamp.numpy() * np.exp(rng.normal(0, 0.06, 3))
+        lamp = directional(towards, rng.uniform(0.2, 0.6) / lamps, rng.uniform(0.5, 0.8) / lamps)
+        total += lamp.numpy() * np.exp(rng.normal(0, 0.04, 3))
     return total * np.exp(rng.normal(0, 0.12))
 
 

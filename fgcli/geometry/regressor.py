@@ -7,6 +7,7 @@ starts.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -37,7 +38,7 @@ class Regressor(nn.Module):
         self.sizes = dict(sizes)
         channels = [3, width, 2 * width, 3 * width, 4 * width, 6 * width]
         stages: list[nn.Module] = []
-        for a, b in zip(channels, channels[1:], strict=False):
+        for a, b in pairwise(channels):
             stages += [nn.Conv2d(a, b, 3, 2, 1, bias=False), nn.BatchNorm2d(b), nn.ReLU()]
             stages += [nn.Conv2d(b, b, 3, 1, 1, bias=False), nn.BatchNorm2d(b), nn.ReLU()]
         count, flat = sum(sizes.values()), channels[-1] * (SIDE // 32) ** 2

@@ -36,7 +36,9 @@ def photo_texture(head: Head, images: Tensor, masks: Tensor, p: Parameters, size
     return torch.where(is_grey(images, masks)[:, None, None, None], whole.mean(1, keepdim=True), whole)
 
 
-def turned(head: Head, p: Parameters, yaws: Tensor, texture: Tensor | None, size: int, framing: float = FRAMING) -> Render:
+def turned(
+    head: Head, p: Parameters, yaws: Tensor, texture: Tensor | None, size: int, framing: float = FRAMING
+) -> Render:
     """One head (a single row) at angles `yaws` (m,) about its vertical axis, from where it looks, in STUDIO light.
 
     texture: (1, 3, h, w); None: clay. A light that was fitted to one side of a head is not known on the others.

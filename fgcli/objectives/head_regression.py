@@ -12,7 +12,7 @@ from fgcli.geometry.parameters import Parameters
 from fgcli.geometry.regressor import Regressor
 from fgcli.training.phase import Batch, Phase, Terms
 
-WEIGHTS = {"coefficients": 1.0, "surface": 1.0, "landmarks": 10.0}
+WEIGHTS = {"coefficients": 1.0, "surface": 2.0, "landmarks": 20.0}
 
 
 class HeadRegression(nn.Module):
@@ -81,7 +81,7 @@ def spoil(images: Tensor, masks: Tensor, rng: torch.Generator) -> Tensor:
     clouds = F.interpolate(normal(n, 3, 6, 6), (h, w), mode="bicubic") * 0.5
     elsewhere = torch.where(chance(0.5), clouds, images.roll(1, 0))
     images = torch.where((masks < 0.5) & chance(0.4), elsewhere, images)
-    images = torch.where(chance(0.35), images.mean(1, keepdim=True), images)
+    images = torch.where(chance(0.25), images.mean(1, keepdim=True), images)
     small = F.interpolate(F.interpolate(images, scale_factor=0.5, mode="area"), (h, w), mode="bilinear")
     images = torch.where(chance(0.25), small, images)
     at = torch.rand(n, 4, generator=rng, device=rng.device).to(images.device)

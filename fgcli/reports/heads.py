@@ -83,7 +83,7 @@ def tiles(
     Args:
         images: (N, h, w, 3) uint8. landmarks: (N, 68, 2), px. arrays: those of flame.h5.
     """  # fmt: skip
-    found = []
+    found: list[list[np.ndarray]] = []
     for first in range(0, len(rows), GROUP):
         some = np.asarray(rows[first : first + GROUP])
         p = Parameters.from_arrays({k: v[some] for k, v in arrays.items() if k in vars(Parameters.zeros(1))})
@@ -94,7 +94,10 @@ def tiles(
             clay = render(head, vertices, p.camera, side, None, directional((0.3, 0.6, 1.0)))
         cover = clay.mask.movedim(1, 3).numpy()
         meshes = u8(clay.image)
-        over = [(p * (1 - 0.6 * c) + 0.6 * c * m).round().astype(np.uint8) for p, c, m in zip(photos, cover, meshes, strict=True)]
+        over = [
+            (p * (1 - 0.6 * c) + 0.6 * c * m).round().astype(np.uint8)
+            for p, c, m in zip(photos, cover, meshes, strict=True)
+        ]
         zoom = side / images.shape[1]
         marked = [
             dots(dots(photo, landmarks[i] * zoom, FOUND), arrays["landmarks2d"][i] * zoom, FITTED)

@@ -32,8 +32,8 @@ class Params(Section):
 
     head: Spec
     """Name in HEADS, then its arguments."""
-    method: Literal["auto", "deca", "regress", "fit"]
-    """Where the first guess comes from; auto: the best that is here, and it says which."""
+    method: str
+    """Where the first guess comes from: name in EXTRACTORS; auto: the best that is here, and it says which."""
     refine: Literal["auto", "none", "landmarks", "photometric"]
     """What moves the geometry then; auto: landmarks for photos, landmarks and pixels for renders, none for deca."""
     shape_modes: Annotated[int, Field(ge=0, le=100)]
@@ -220,7 +220,9 @@ def _sheet(path: Path, head: Head, images: np.ndarray, stored: Artifact, arrays:
     failed = np.flatnonzero(arrays["status"] != "ok")
     well = np.flatnonzero(arrays["status"] == "ok")
     most = max(SHEET_FACES - len(failed), 0)
-    shown = well[np.unique(np.linspace(0, len(well) - 1, min(len(well), most)).round().astype(int))] if len(well) else well
+    shown = (
+        well[np.unique(np.linspace(0, len(well) - 1, min(len(well), most)).round().astype(int))] if len(well) else well
+    )
     rows = [*failed[:SHEET_FACES], *shown]
     drawn = tiles(head, images, stored["landmarks"], arrays, rows, TILE_PX)
     lines = [[t for face in drawn[i : i + SHEET_COLUMNS] for t in face] for i in range(0, len(drawn), SHEET_COLUMNS)]

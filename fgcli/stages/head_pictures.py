@@ -92,7 +92,11 @@ def export(
     mesh = Mesh(vertices[0].numpy(), head.faces.numpy())
     if skins is not None:
         mesh = Mesh(mesh.vertices, mesh.faces, head.uv.numpy(), head.uv_faces.numpy(), skins[0].numpy())
-    written = write_obj(output, mesh) if output.suffix == ".obj" else write_ply(output, coloured(mesh) if skins is not None else mesh)
+    written = (
+        write_obj(output, mesh)
+        if output.suffix == ".obj"
+        else write_ply(output, coloured(mesh) if skins is not None else mesh)
+    )
     return {"output": [str(path) for path in written], "vertices": len(mesh.vertices), "faces": len(mesh.faces)}
 
 
@@ -144,8 +148,8 @@ def _skins(head: Head, p: Parameters, what: list[str], faces: Path, skin: Skin) 
         raise FgError(f"head {head.name}: expected a texture space, found none; import one or use --skin clay")
     if skin == "model":
         return head.albedo(p.texture)
-    rows = [_number(item) for item in what]
-    if None in rows:
+    rows = [row for item in what if (row := _number(item)) is not None]
+    if len(rows) < len(what):
         raise UsageError("--skin photo: expected rows, whose photos are in faces.h5, found an .npz; use --skin model")
     images, masks = (torch.from_numpy(artifacts.rows(faces, name)[rows]).float() / 255 for name in ("images", "masks"))
     return photo_texture(head, images.movedim(3, 1), masks[:, None], p)

@@ -124,9 +124,7 @@ def _assemble(output: Path, flame: Path, todo: list[Chunk], own: Scenes, params:
     return {"output": str(output), "flame": str(flame), "rows": n, "people": int(people[-1]) + 1, "attributes": counts}
 
 
-def _write_flame(
-    flame: Path, faces: Path, todo: list[Chunk], split: np.ndarray, own: Scenes, params: Params
-) -> None:
+def _write_flame(flame: Path, faces: Path, todo: list[Chunk], split: np.ndarray, own: Scenes, params: Params) -> None:
     import numpy as np
 
     from fgcli import artifacts

@@ -81,7 +81,11 @@ def run(
     arrays = {f"weights/{k}": v.cpu().numpy() for k, v in ema.items()}
     arrays |= {f"history/{k}": v for k, v in history.items()}
     training = kept | {"rows": int((known["split"] == 0).sum()), "framing": known.params["framing"]}
-    meta = {"build": {"sizes": regressor.sizes, "width": params.width}, "head": known.meta["head"], "training": training}
+    meta = {
+        "build": {"sizes": regressor.sizes, "width": params.width},
+        "head": known.meta["head"],
+        "training": training,
+    }
     inputs = {"faces": faces, "flame": flame}
     artifacts.save(output, artifacts.REGRESSOR, arrays, params=params.model_dump(), inputs=inputs, meta=meta)
     return {"output": str(output), **training, "parameters": sum(p.numel() for p in regressor.parameters())}
@@ -139,7 +143,9 @@ def _draw(head: Any) -> Any:
             p = regressor.parameters_of(regressor(x))
             regressor.train()
             size = x.shape[-1]
-            drawn = render(head, head.vertices(p.shape, p.expression, p.pose), p.camera, size, head.albedo(p.texture), p.light)
+            drawn = render(
+                head, head.vertices(p.shape, p.expression, p.pose), p.camera, size, head.albedo(p.texture), p.light
+            )
         rows = {"render": list(images), "guess": pictures(drawn.image * 2 - 1)}
         grid.save_png(path, grid.sheet(list(rows.values()), list(rows), scale=2 if size < 128 else 1))
 

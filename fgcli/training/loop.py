@@ -111,7 +111,8 @@ class Loop:
             if not math.isfinite(value):
                 raise NonFinite(
                     f"training step {self.step + 1}: expected finite losses, found {phase.name}/{term} = {value}; "
-                    f"lower {self.section}.learning_rate (now {self.learning_rate:g}) or set {self.section}.precision=float32"
+                    f"lower {self.section}.learning_rate (now {self.learning_rate:g}) or set "
+                    f"{self.section}.precision=float32"
                 )
         if self.clip:
             clip_each(gradients, self.clip)
