@@ -40,7 +40,8 @@ BEGIN, END = "<!-- table: benchmarks/head_fits.py -->\n", "<!-- end of table -->
 
 def renders(folder: Path, size: int, count: int, framing: float = FRAMING) -> tuple[Any, np.ndarray, np.ndarray]:
     """Truth, images and masks of fresh heads of one size."""
-    values = config.defaults()["heads"] | {"n": count, "size": size, "seed": SEED + size, "per_person": 1, "framing": framing}
+    fresh = {"n": count, "size": size, "seed": SEED + size, "per_person": 1, "framing": framing}
+    values = config.defaults()["heads"] | fresh
     params = config.section({"heads": values}, "heads", heads.Params)
     faces, known = folder / f"faces{size}.h5", folder / f"flame{size}.h5"
     heads.run(faces, known, folder / f"sheet{size}.png", params=params)

@@ -134,10 +134,11 @@ def test_attributes_say_what_parameters_do(head, rendered):
     glasses = columns["eyeglasses"]
     np.testing.assert_array_equal(glasses[::2], glasses[1::2])  # worn in all pictures
     assert set(glasses) == {0, 1}
-    smile = p.expression[:, head.expression_names.index("smile")].numpy()
-    assert set(columns["smiling"]) == {-1, 0, 1}
-    assert smile[columns["smiling"] == 1].min() > smile[columns["smiling"] == -1].min()
-    assert smile[columns["smiling"] == -1].max() > smile[columns["smiling"] == 0].max()
+    many = Parameters.zeros(41)
+    many.expression[:, head.expression_names.index("smile")] = torch.linspace(-2, 2, 41)
+    smiling = procedural_heads.attributes(head, many)[:, 0]
+    changes = np.flatnonzero(np.diff(smiling))
+    assert smiling[[0, *(changes + 1)]].tolist() == [0, -1, 1]  # no, unclear, yes
 
 
 def open_by(marks: torch.Tensor) -> torch.Tensor:
@@ -180,11 +181,11 @@ def test_bytes_depend_on_the_seed_only(rendered, tmp_path, monkeypatch):
     want = [rendered[name].read_bytes() for name in ("faces", "flame", "sheet")]
     assert make(tmp_path / "two", processes=2) == want
     assert not parts.work_folder(tmp_path / "two" / "faces.h5").exists()
-    other = make(tmp_path / "other", seed=1, n=8)
-    fewer = make(tmp_path / "fewer", n=8)
-    assert other != fewer
+    make(tmp_path / "other", seed=1, n=8)
+    make(tmp_path / "fewer", n=8)
     first = artifacts.load(tmp_path / "fewer" / "faces.h5")["images"]
     np.testing.assert_array_equal(first, artifacts.rows(rendered["faces"], "images")[:8])  # more only adds
+    assert not (artifacts.load(tmp_path / "other" / "faces.h5")["images"] == first).all((1, 2, 3)).any()
 
 
 def test_an_interrupted_run_goes_on_to_the_same_bytes(rendered, tmp_path, monkeypatch):
@@ -222,22 +223,27 @@ def test_photos_of_a_folder_stand_behind(tmp_path):
 # ---- masks from a fitted head
 
 
-@pytest.mark.parametrize(("colour", "bar"), [(False, 0.9), (True, 0.9)])
-def test_the_head_segmenter_finds_the_masks_of_renders(rendered, colour, bar):
-    faces, segmenter = artifacts.load(rendered["faces"]), HeadSegmenter(colour=colour)
-    overlaps = []
+@pytest.fixture(scope="module")
+def segmenter():
+    return HeadSegmenter()
+
+
+@pytest.mark.parametrize(("colour", "bar"), [(False, 0.95), (True, 0.88)])
+def test_the_head_segmenter_finds_the_masks_of_renders(rendered, segmenter, monkeypatch, colour, bar):
+    monkeypatch.setattr(segmenter, "colour", colour)
+    faces, overlaps = artifacts.load(rendered["faces"]), []
     for i in range(0, N, 4):
         view = View(faces["images"][i], faces["landmarks"][i], np.eye(2, 3), SIZE)
         found, true = segmenter.segment(view) > 0, faces["masks"][i] > 0
         overlaps.append((found & true).sum() / (found | true).sum())
     assert np.mean(overlaps) > bar
-    assert min(overlaps) > bar - 0.1
+    assert min(overlaps) > bar - 0.03
 
 
-def test_the_head_segmenter_says_when_no_head_fits():
+def test_the_head_segmenter_says_when_no_head_fits(segmenter):
     view = View(np.zeros((32, 32, 3), np.uint8), np.full((68, 2), 7.5), np.eye(2, 3), 32)
     with pytest.raises(FgError, match="no head fits the landmarks of this face"):
-        HeadSegmenter().segment(view)
+        segmenter.segment(view)
 
 
 # ---- the regressor
@@ -290,7 +296,8 @@ def test_fitted_heads_are_near_the_truth(head, rendered, fitted):
     marks = head.landmarks(head.vertices(p.shape, p.expression, p.pose), p.pose)
     np.testing.assert_allclose(found["landmarks2d"], to_pixels(project(marks, p.camera), SIZE), atol=1e-2)
     assert (p.pose[:, :3] - true.pose[:, :3]).norm(dim=1).median() < 0.05
-    for name, mode in (("expression", head.expression_names.index("smile")), ("texture", head.texture_names.index("beard"))):
+    smile, beard = head.expression_names.index("smile"), head.texture_names.index("beard")
+    for name, mode in (("expression", smile), ("texture", beard)):
         pair = torch.stack([getattr(q, name)[:, mode] for q in (p, true)])
         assert torch.corrcoef(pair)[0, 1] > 0.7, name
     assert Image.open(fitted["sheet"]).size[0] > 5 * flame.TILE_PX
@@ -357,7 +364,7 @@ def test_too_many_failures_fail_the_stage(rendered, tmp_path):
     with pytest.raises(
         FgError, match=r"expected at most 10% of 24 fits to fail, found 6 \(see flame.max_failed\): 6 x no landmarks"
     ) as error:
-        flame.run(faces, tmp_path / "none.h5", **paths, params=flame_params(max_failed=0.1))
+        flame.run(faces, tmp_path / "none.h5", **paths, params=flame_params(refine="landmarks", max_failed=0.1))
     assert "\n" not in str(error.value)
     assert not paths["output"].exists()
 
@@ -423,6 +430,28 @@ def test_the_three_stages_run_as_commands(rendered, tmp_path, monkeypatch):
     assert "flame/1" in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["--method", "deka"], 2, r"flame.method.*: expected one of .*deca, regress, fit, found 'deka'"),
+        (["--method", "deca"], 1, r"flame.method: expected the head flame for deca, found procedural; set"),
+        (["--method", "regress"], 1, r"none.h5: expected an fg artifact, found no such file; run the stage"),
+        (["--refine", "pixels"], 2, r"flame.refine: .*found 'pixels'"),
+        (["--faces", "no.h5"], 1, r"no.h5: expected an fg artifact, found no such file; run the stage"),
+    ],
+)
+def test_fits_that_cannot_be_made_are_refused_in_one_sentence(
+    rendered, tmp_path, monkeypatch, arguments, code, message
+):
+    monkeypatch.chdir(tmp_path)
+    given = ["--faces", rendered["faces"], "--regressor", "none.h5", "--set", "flame.head.detail=0.5", *arguments]
+    done = call("flame", *given, code=code)
+    lines = done.stderr.splitlines()
+    assert len(lines) == 1, lines
+    assert re.search(message, lines[0]), lines
+    assert not list(tmp_path.iterdir())
+
+
 def test_help_names_the_verbs():
     for arguments, words in (
         (["data", "make", "--help"], ["procedural_heads"]),
@@ -448,9 +477,10 @@ def test_render_writes_a_strip(flags, tmp_path, skin, rows, frames):
     assert picture.shape[0] < 80
     grey = np.ptp(picture.astype(int), axis=2)
     assert (grey.max() <= 2) == (skin == "clay")
-    first = output.read_bytes()
-    call(*arguments)
-    assert output.read_bytes() == first
+    if skin == "photo":
+        first = output.read_bytes()
+        call(*arguments)
+        assert output.read_bytes() == first
 
 
 def test_walking_from_a_head_to_itself_stands_still(flags, tmp_path):
@@ -557,6 +587,11 @@ def test_photos_of_other_faces_are_refused(fitted, tmp_path):
         assert "expected" in done.stderr
         assert "found" in done.stderr
         assert "defect" not in done.stderr
+
+
+def test_the_stage_runs_after_one_of_its_verbs(flags, tmp_path):
+    call("flame", "export", 1, "-o", tmp_path / "one.npz", *flags)
+    assert "no.h5: expected" in call("flame", "--faces", "no.h5", code=1).stderr
 
 
 def test_the_new_stages_import_nothing_heavy():

@@ -8,6 +8,7 @@ from base64 import b64decode
 
 import numpy as np
 import pytest
+from conftest import HEAD
 from PIL import Image
 
 from fgcli import artifacts, config, generators
@@ -193,6 +194,52 @@ def test_optional_parts_are_left_out_by_name(paths, tmp_path):
     assert 'id="edits"' not in text
     assert "smiling removed" not in text
     assert "no density.h5 was given" in text
+
+
+def write_flame(path, faces, head):
+    """A flame.h5 of 36 mean heads that look in different directions."""
+    import torch
+
+    from fgcli.geometry.centring import centred
+    from fgcli.geometry.extract import identity
+    from fgcli.geometry.light import WHITE
+    from fgcli.geometry.parameters import Parameters
+
+    p = Parameters.zeros(36)
+    p.pose[:, 1] = torch.linspace(-0.3, 0.3, 36)
+    p = p.replace(camera=centred(head, p.shape, p.expression, p.pose, 0.8), light=WHITE.expand(36, 9, 3))
+    arrays = p.to_arrays() | {
+        "landmarks2d": np.full((36, 68, 2), 8, np.float32),
+        "residuals": np.linspace(0.01, 0.05, 36, dtype=np.float32),
+        "colour_error": np.full(36, 0.1, np.float32),
+        "status": np.array(["ok"] * 34 + ["no landmarks to fit to"] * 2),
+        "split": artifacts.load(faces)["split"],
+    }
+    meta = {"head": identity(head, HEAD), "method": {"name": "fit", "refine": "landmarks"}}
+    artifacts.save(path, artifacts.FLAME, arrays, params={}, inputs={"faces": faces}, meta=meta)
+
+
+def test_heads_have_their_section(paths, page, head, tmp_path):
+    assert 'id="heads"' not in page
+    write_flame(tmp_path / "flame.h5", paths["faces"], head)
+    some = paths | {"flame": tmp_path / "flame.h5"}
+    texts = []
+    for name in ("r.html", "again.html"):
+        result = report.run(**some, output=tmp_path / name, params=params(report, samples=4, people=3))
+        texts.append((tmp_path / name).read_text(encoding="utf-8"))
+    assert texts[0] == texts[1]
+    assert "flame" not in result["left_out"]
+    section = texts[0][texts[0].index('id="heads"') :]
+    assert "no landmarks to fit to" in section
+    assert "fit, refined by landmarks, head procedural" in section
+    assert len(Reader(texts[0]).images) >= len(Reader(page).images) + 3 * 7
+
+
+def test_heads_of_other_faces_are_refused(paths, head, tmp_path):
+    write_faces(tmp_path / "faces.h5", size=18)
+    write_flame(tmp_path / "flame.h5", tmp_path / "faces.h5", head)
+    with pytest.raises(FgError, match=r"flame.h5: .* found one made from"):
+        report.run(**paths | {"flame": tmp_path / "flame.h5"}, output=tmp_path / "r.html", params=params(report))
 
 
 def test_generator_without_mask_decoder_or_history(tmp_path):

@@ -1,8 +1,7 @@
 """Light and albedo from a photo when the geometry is known: two linear problems, solved in turn.
 
-The picture is (A + sum_k t_k B_k) * sum_j c_j Y_j(n) l_j: linear in the light l for a fixed albedo, that is for fixed t,
-and the other way round. Both are ridge regressions: t has the prior N(0, 1), l is drawn to the light that leaves colours as
-they are.
+The picture is (A + sum_k t_k B_k) * sum_j c_j Y_j(n) l_j: linear in the light l while t is held, and in t while l is.
+Both are ridge regressions: t has the prior N(0, 1), l is drawn to the light that leaves colours as they are.
 """
 
 from __future__ import annotations

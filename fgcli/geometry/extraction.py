@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fgcli.geometry.appearance import solve
+from fgcli.geometry.appearance import is_grey, solve
 from fgcli.geometry.camera import to_ndc, to_pixels
 from fgcli.geometry.extract import status
 from fgcli.geometry.face_mask import face_mask
@@ -87,7 +87,9 @@ class Extraction:
         with torch.no_grad():
             drawn = drawing(self.head, p, images.shape[-1])
             seen = face * face_mask(self.head, drawn)
-            error = (drawn.image.clamp(0, 1) - images).square().mean(1, keepdim=True) * seen
+            shown = drawn.image.clamp(0, 1)
+            shown = torch.where(_like(is_grey(images, face), shown), shown.mean(1, keepdim=True), shown)
+            error = (shown - images).square().mean(1, keepdim=True) * seen
             return p, (error.sum((1, 2, 3)) / seen.sum((1, 2, 3)).clamp_min(1)).sqrt()
 
     def _lit(self, p: Parameters, images: Tensor, face: Tensor) -> Parameters:

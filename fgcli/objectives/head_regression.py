@@ -18,8 +18,9 @@ WEIGHTS = {"coefficients": 1.0, "surface": 2.0, "landmarks": 20.0}
 class HeadRegression(nn.Module):
     """Three errors of a guess, in one phase.
 
-    coefficients: mean squared error in standard deviations. surface: root mean squared distance of the face's
-    vertices in the neutral pose, % of the head's height; it is a quadratic form of the coefficients' error.
+    coefficients: mean squared error in standard deviations, each parameter weighing the same.
+    surface: root mean squared distance of the face's vertices in the neutral pose, % of the head's height; it is a
+    quadratic form of the coefficients' error.
     landmarks: mean distance of the 68 projected landmarks in [-1, 1].
 
     Args:
@@ -46,9 +47,10 @@ class HeadRegression(nn.Module):
             off = torch.cat([(guess.shape - truth.shape)[:, : self.sizes[0]],
                              (guess.expression - truth.expression)[:, : self.sizes[1]]], 1)  # fmt: skip
             surface = torch.einsum("ni,ij,nj->n", off, self.metric, off)
+            parts = (answer - self.regressor.answer_of(truth)).split(list(self.regressor.sizes.values()), 1)
             apart = (self.points(guess) - self.points(truth)).norm(dim=2)
             return {
-                "coefficients": (answer - self.regressor.answer_of(truth)).square().mean(),
+                "coefficients": torch.stack([part.square().mean() for part in parts]).mean(),
                 "surface": surface.clamp_min(1e-8).sqrt().mean(),
                 "landmarks": apart.mean(),
             }

@@ -100,6 +100,17 @@ def run(
     return {"output": str(output), "method": method["name"], "refine": method["refine"], **summary}
 
 
+def plan(
+    faces: Path = Path("out/faces.h5"), regressor: Path = Path("out/regressor.h5"), *, params: Params, **_: Any
+) -> dict[str, Any]:
+    """What `run` would do: how many faces, and by which method; it fails where `run` would at once."""
+    from fgcli import artifacts
+
+    stored = artifacts.load(faces, artifacts.FACES, ("split",))
+    head, _extraction, told = _prepare(params, stored, regressor)
+    return {"faces": len(stored["split"]), "head": head.name, **told["method"]}
+
+
 def _prepare(params: Params, stored: Artifact, regressor: Path) -> tuple[Head, Extraction, dict[str, Any]]:
     """The head, what fits it, and what is told of both.
 

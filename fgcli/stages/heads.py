@@ -63,7 +63,7 @@ def run(
     from fgcli.datasets.procedural_heads import chunks, render, scenes
     from fgcli.workers import cores, each
 
-    verify_free_space(output, 2 * params.n * (4 * params.size**2 + 4096))
+    verify_free_space(output, round(plan(params=params)["disk_mb"] * 1e6))
     settings = params.model_dump(exclude={"processes", "val", "test"})
     folder = begin(output, settings, resume)
     todo = chunks(params.n, params.seed, folder)
@@ -80,6 +80,15 @@ def run(
     _sheet(sheet, output)
     shutil.rmtree(work_folder(output), ignore_errors=True)
     return summary
+
+
+def plan(*, params: Params, **_: Any) -> dict[str, Any]:
+    """What `run` would do."""
+    from fgcli.workers import cores
+
+    people = -(-params.n // params.per_person)
+    disk = 2 * params.n * (4 * params.size**2 + 4096)  # with the parts
+    return {"pictures": params.n, "people": people, "processes": params.processes or cores(), "disk_mb": disk / 1e6}
 
 
 def _assemble(output: Path, flame: Path, todo: list[Chunk], own: Scenes, params: Params) -> dict[str, Any]:
