@@ -70,7 +70,9 @@ FLAME = Schema(
         "light": Field("float32", "n 9 3", "spherical harmonics of each colour channel"),
         "landmarks2d": Field("float32", "n 68 2", "the head's landmarks, crop px"),
         "residuals": Field("float32", "n", "mean distance of the head's landmarks to those found, outer eye distances"),
-        "colour_error": Field("float32", "n", "root mean squared error of the render on the face, in [0, 1]"),
+        "colour_error": Field(
+            "float32", "n", "root mean squared error of the render on the face, in [0, 1]; NaN: no texture"
+        ),
         "status": Field("str", "n", "ok, or what is wrong with the row"),
         "split": Field("uint8", "n", "copied from faces.h5"),
     },

@@ -63,8 +63,9 @@ class Extraction:
             own, off = residual(self.head, p, marks)
         told = status(p, off, torch.where(known[:, None, None], raw, torch.nan))
         arrays = {name: value.float().numpy() for name, value in vars(p).items()}
-        arrays |= {"landmarks2d": to_pixels(own, size).numpy(), "residuals": off.numpy(), "colour_error": error.numpy()}
-        return {k: np.nan_to_num(v) for k, v in arrays.items()} | {"status": np.array(told)}
+        arrays |= {"landmarks2d": to_pixels(own, size).numpy(), "residuals": off.numpy()}
+        bare = {"colour_error": error.numpy()}  # NaN: the head has no texture
+        return {k: np.nan_to_num(v) for k, v in arrays.items()} | bare | {"status": np.array(told)}
 
     def _appearance(self, p: Parameters, images: Tensor, face: Tensor, marks: Tensor) -> tuple[Parameters, Tensor]:
         """Light and albedo, refined geometry if wanted, and the colour error (n,) on the face."""

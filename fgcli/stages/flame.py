@@ -213,6 +213,8 @@ def _judge(arrays: dict[str, np.ndarray], stored: Artifact, params: Params, face
             f"(see flame.max_failed): {reasons}"
         )
     well = status == "ok"
+    if not well.any():
+        return {"rows": len(status), "failed": len(failed)}
     return {
         "rows": len(status),
         "failed": len(failed),
