@@ -39,4 +39,8 @@ def _app() -> Flame:
     )
 
 
-app = _app()
+def __getattr__(name: str) -> Any:
+    """The group, made anew for each call: a verb turns its callback off."""
+    if name != "app":
+        raise AttributeError(name)
+    return _app()

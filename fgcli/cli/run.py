@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -70,5 +71,6 @@ def flat(results: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
 
 
 def quiet_libraries() -> None:
-    """Settings that must stand before libraries load: no telemetry."""
+    """Settings that must stand before libraries load: no telemetry, no words of torch about its own plans."""
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", FutureWarning)

@@ -16,6 +16,8 @@ from sklearn.mixture import GaussianMixture
 
 GAMMA = 30.0
 """Weight of an edge between equal colours, against log likelihoods."""
+HOLD = 2.0
+"""Surprise, at the band's edges, of finding the mask's edge there: colours that tell nothing leave it where it is."""
 COLOURS = 4
 """Gaussians per side."""
 PER_UNIT = 100
@@ -33,9 +35,11 @@ def refine(image: np.ndarray, mask: np.ndarray, band: float, rounds: int = 2) ->
         return mask
     near = ndimage.distance_transform_edt(~mask) < 4 * band  # the far background says nothing about the edge
     colours = image.astype(np.float64)
+    depth = ndimage.distance_transform_edt(~mask) - ndimage.distance_transform_edt(mask)
+    held = HOLD * depth / band
     for _ in range(rounds):
         cost = [_surprise(colours, side) for side in (mask, ~mask & near)]
-        mask = _cut(colours, cost[0] - cost[1], inner, outer)
+        mask = _cut(colours, cost[0] - cost[1] + held, inner, outer)
         if not inner.any() or mask.all():
             break
     return ndimage.binary_fill_holes(_largest(mask))

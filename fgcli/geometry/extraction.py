@@ -22,6 +22,8 @@ from fgcli.geometry.render import Render, render
 
 SIDE = 64
 """Light and albedo are fitted to pictures of this side at most, px."""
+MOST = 1e4
+"""No parameter of a face is larger."""
 GROUP = 16
 """Faces rendered together: what the cache holds."""
 
@@ -51,21 +53,25 @@ class Extraction:
         pictures = torch.from_numpy(np.array(images)).movedim(3, 1).float() / 255
         face = torch.from_numpy(np.array(masks))[:, None].float() / 255
         raw = torch.from_numpy(np.array(landmarks))
-        known = raw.isfinite().flatten(1).all(1)
+        known = raw.isfinite().flatten(1).all(1) & ((raw[:, 36] - raw[:, 45]).norm(dim=1) > 1e-3 * size)
         marks = to_ndc(torch.where(known[:, None, None], raw, _anywhere(size)), size)
         marks = unbiased(marks, torch.from_numpy(self.bias).float())
         with torch.no_grad():
+            plain = frontal(self.head, marks)
             p = self.extractor.guess(pictures, marks)
+            sane = finite(p)
+            p = where(sane, p, plain)
             if self.landmarks is not None:
-                p = self.landmarks(self.head, marks, sensible(self.head, p, marks))
+                p = self.landmarks(self.head, marks, sensible(self.head, p, plain, marks))
+                sane &= finite(p)
+                p = where(sane, p, plain)  # one bad row must not stop the others
         p, error = self._appearance(p, pictures, face, marks)
         with torch.no_grad():
             own, off = residual(self.head, p, marks)
-        told = status(p, off, torch.where(known[:, None, None], raw, torch.nan))
-        arrays = {name: value.float().numpy() for name, value in vars(p).items()}
-        arrays |= {"landmarks2d": to_pixels(own, size).numpy(), "residuals": off.numpy()}
-        bare = {"colour_error": error.numpy()}  # NaN: the head has no texture
-        return {k: np.nan_to_num(v) for k, v in arrays.items()} | bare | {"status": np.array(told)}
+        failed = where(sane, p, Parameters.zeros(len(p)).replace(camera=torch.full((len(p), 3), torch.nan)))
+        told = status(failed, off, torch.where(known[:, None, None], raw, torch.nan))
+        arrays = p.to_arrays() | {"landmarks2d": to_pixels(own, size).numpy(), "residuals": off.numpy()}
+        return arrays | {"colour_error": error.numpy(), "status": np.array(told)}
 
     def _appearance(self, p: Parameters, images: Tensor, face: Tensor, marks: Tensor) -> tuple[Parameters, Tensor]:
         """Light and albedo, refined geometry if wanted, and the colour error (n,) on the face."""
@@ -91,7 +97,7 @@ class Extraction:
             shown = drawn.image.clamp(0, 1)
             shown = torch.where(_like(is_grey(images, face), shown), shown.mean(1, keepdim=True), shown)
             error = (shown - images).square().mean(1, keepdim=True) * seen
-            return p, (error.sum((1, 2, 3)) / seen.sum((1, 2, 3)).clamp_min(1)).sqrt()
+            return p, (error.sum((1, 2, 3)) / seen.sum((1, 2, 3))).sqrt()  # NaN: none of the face is in the picture
 
     def _lit(self, p: Parameters, images: Tensor, face: Tensor) -> Parameters:
         drawn = drawing(self.head, p, images.shape[-1])
@@ -104,11 +110,19 @@ def drawing(head: Head, p: Parameters, size: int, lit: bool = True) -> Render:
     return render(head, head.vertices(p.shape, p.expression, p.pose), p.camera, size, texture, p.light if lit else None)
 
 
-def sensible(head: Head, p: Parameters, marks: Tensor) -> Parameters:
-    """The guess, but the mean head where the guess lies further from the landmarks than that."""
-    plain = frontal(head, marks)
-    better = residual(head, plain, marks)[1] < residual(head, p, marks)[1]
-    return Parameters(**{k: torch.where(_like(better, v), getattr(plain, k), v) for k, v in vars(p).items()})
+def sensible(head: Head, p: Parameters, plain: Parameters, marks: Tensor) -> Parameters:
+    """The guess, but the plain start where the guess lies further from the landmarks than that."""
+    return where(residual(head, p, marks)[1] <= residual(head, plain, marks)[1], p, plain)
+
+
+def where(rows: Tensor, one: Parameters, other: Parameters) -> Parameters:
+    """Rows (n,) of one, else of the other."""
+    return Parameters(**{k: torch.where(_like(rows, v), v, getattr(other, k)) for k, v in vars(one).items()})
+
+
+def finite(p: Parameters) -> Tensor:
+    """Which rows (n,) are numbers throughout, of a size that a picture can have."""
+    return torch.stack([(v.flatten(1).abs() < MOST).all(1) for v in vars(p).values()]).all(0)
 
 
 def unbiased(marks: Tensor, bias: Tensor) -> Tensor:

@@ -72,7 +72,7 @@ class Regressor(nn.Module):
         self.spread.fill_(1.0)
         values = self.answer_of(parameters)
         self.mean.copy_(values.mean(0))
-        self.spread.copy_(values.std(0).clamp_min(1e-4))
+        self.spread.copy_(values.std(0, correction=0).clamp_min(1e-4))
 
 
 def leading(head: Head) -> dict[str, int]:

@@ -121,6 +121,6 @@ def dots(image: np.ndarray, points: np.ndarray, colour: tuple[int, int, int]) ->
     """The picture with a dot at every point (m, 2)."""
     page = Image.fromarray(image)
     draw = ImageDraw.Draw(page)
-    for x, y in points.round().astype(int).tolist():
+    for x, y in points[np.isfinite(points).all(1)].round().astype(int).tolist():
         draw.rectangle((x, y, x + 1, y + 1), colour)
     return np.asarray(page)

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from fgcli.config import Section, Spec
 from fgcli.console import progress, say
-from fgcli.errors import FgError
+from fgcli.errors import FgError, UsageError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -76,7 +76,7 @@ def run(
     inputs = {"faces": faces} | ({"regressor": regressor} if method["name"] == "regress" else {})
     told["inputs"] = {k: artifacts.sha256(p) for k, p in inputs.items()}
     settings = params.model_dump(exclude={"max_failed"})
-    folder = begin(output, [settings, told["inputs"], method], resume)
+    folder = begin(output, [settings, told], resume)
     images, masks = artifacts.rows(faces, "images"), artifacts.rows(faces, "masks")
     n = len(images)
     files = [folder / f"{first:09d}.npz" for first in range(0, n, ROWS)]
@@ -92,7 +92,7 @@ def run(
             advance(len(images[part]))
     parts = [load_part(file) for file in files]
     arrays = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} | {"split": stored["split"]}
-    summary = _judge(arrays, stored, params, faces)
+    summary = _judge(arrays, head, stored, params, faces)
     meta = {"head": told["head"], "method": method}
     artifacts.save(output, artifacts.FLAME, arrays, params=params.model_dump(), inputs=inputs, meta=meta)
     _sheet(sheet, head, images, stored, arrays)
@@ -126,6 +126,8 @@ def _prepare(params: Params, stored: Artifact, regressor: Path) -> tuple[Head, E
 
     head = build(HEADS, params.head, "flame.head")
     name, why = _method(params, head, regressor)
+    if name not in EXTRACTORS:
+        raise UsageError(f"flame.method: expected one of auto, {', '.join(EXTRACTORS)}, found {name!r}")
     context = {"head": head, "regressor": regressor, "framing": stored.params.get("framing", 1.0)}
     extractor = build(EXTRACTORS, {"name": name}, "flame.method", **context)
     rendered = stored.meta["analyser"].get("name") == "exact"
@@ -198,7 +200,7 @@ def _bias(head: Head, analyser: dict[str, Any]) -> np.ndarray:
     return bias_of(np.array(found), np.array(true))
 
 
-def _judge(arrays: dict[str, np.ndarray], stored: Artifact, params: Params, faces: Path) -> dict[str, Any]:
+def _judge(arrays: dict[str, np.ndarray], head: Head, stored: Artifact, params: Params, faces: Path) -> dict[str, Any]:
     """Says which rows failed; fails itself when they are too many."""
     import numpy as np
 
@@ -219,7 +221,9 @@ def _judge(arrays: dict[str, np.ndarray], stored: Artifact, params: Params, face
         "rows": len(status),
         "failed": len(failed),
         "landmarks off, % of the outer eye distance": round(100 * float(np.median(arrays["residuals"][well])), 2),
-        "colour error on the face": round(float(np.median(arrays["colour_error"][well])), 4),
+        "colour error on the face": round(float(np.nanmedian(arrays["colour_error"][well])), 4)
+        if len(head.uv)
+        else None,
     }
 
 

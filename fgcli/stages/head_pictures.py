@@ -47,7 +47,7 @@ def render(
     known = _all_parameters(what, flame)
     with torch.no_grad():
         head = _head(flame)
-        skins = _skins(head, known, what, faces, skin)
+        skins = _skins(head, known, what, flame, faces, skin)
         shares = torch.linspace(0, 1, frames)
         if len(known) == 1:
             drawn = turned(head, known, (2 * shares - 1) * yaw * torch.pi / 180, skins, size)
@@ -86,7 +86,7 @@ def export(
         raise UsageError(f"{output}: expected one head for a mesh, found {len(known)}; export them one by one")
     with torch.no_grad():
         head = _head(flame)
-        skins = _skins(head, known, what, faces, skin)
+        skins = _skins(head, known, what, flame, faces, skin)
         pose = torch.zeros_like(known.pose) if neutral else known.pose
         vertices = head.vertices(known.shape, torch.zeros_like(known.expression) if neutral else known.expression, pose)
     mesh = Mesh(vertices[0].numpy(), head.faces.numpy())
@@ -135,7 +135,7 @@ def _number(item: str) -> int | None:
     return int(item) if item.isdecimal() else None
 
 
-def _skins(head: Head, p: Parameters, what: list[str], faces: Path, skin: Skin) -> Tensor | None:
+def _skins(head: Head, p: Parameters, what: list[str], flame: Path, faces: Path, skin: Skin) -> Tensor | None:
     """Textures (n, 3, h, w) of the heads: from their photos, or the fitted albedo; None for clay and normals."""
     import torch
 
@@ -151,5 +151,9 @@ def _skins(head: Head, p: Parameters, what: list[str], faces: Path, skin: Skin) 
     rows = [row for item in what if (row := _number(item)) is not None]
     if len(rows) < len(what):
         raise UsageError("--skin photo: expected rows, whose photos are in faces.h5, found an .npz; use --skin model")
+    if artifacts.load(flame, artifacts.FLAME, ()).inputs["faces"] != artifacts.sha256(faces):
+        raise FgError(
+            f"{faces}: expected the faces of {flame}, found others; give the right --faces or use --skin model"
+        )
     images, masks = (torch.from_numpy(artifacts.rows(faces, name)[rows]).float() / 255 for name in ("images", "masks"))
     return photo_texture(head, images.movedim(3, 1), masks[:, None], p)

@@ -65,14 +65,14 @@ def run(
 
     verify_free_space(output, round(plan(params=params)["disk_mb"] * 1e6))
     settings = params.model_dump(exclude={"processes", "val", "test"})
-    folder = begin(output, settings, resume)
+    build = partial(scenes, settings)
+    own = build()
+    folder = begin(output, [settings, own.identity, [int(photo.sum()) for photo in own.photos]], resume)
     todo = chunks(params.n, params.seed, folder)
     left = [chunk for chunk in todo if not chunk.file.exists()]
     done = params.n - sum(chunk.count for chunk in left)
     if done:
         say(f"heads: going on after {done} of {params.n} pictures")
-    build = partial(scenes, settings)
-    own = build()
     with progress("heads", params.n, done, "pictures") as advance:
         for count in each(render, left, build, params.processes or cores(), "heads", own):
             advance(count)
