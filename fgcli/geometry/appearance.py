@@ -1,7 +1,7 @@
-"""Light and albedo from a photo when the geometry is known: two linear problems, solved in turn.
+"""Light and albedo from a photo when the geometry is known: a small least squares problem per face.
 
 The picture is (A + sum_k t_k B_k) * sum_j c_j Y_j(n) l_j: linear in the light l while t is held, and in t while l is.
-Both are ridge regressions: t has the prior N(0, 1), l is drawn to the light that leaves colours as they are.
+Gauss-Newton moves both at once: they share the tone of the skin, which only the priors divide among them.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fgcli.geometry.head import Head
-from fgcli.geometry.light import WHITE, basis
+from fgcli.geometry.light import basis, directional
 from fgcli.geometry.parameters import SIZES, Parameters
 from fgcli.geometry.render import Render
 
 NOISE = 0.08
 """Expected error of a pixel that the model explains, [0, 1]."""
-LIGHT_SPREAD = (1.5, *[0.4] * 3, *[0.15] * 5)
-"""Standard deviations of the coefficients of light: lower frequencies vary more."""
+LIGHT, LIGHT_SPREAD = directional((0.0, 0.3, 1.0), 0.4, 0.65), (0.6, *[0.2] * 3, *[0.15] * 5)
+"""The light expected, and the standard deviations of its coefficients: lower frequencies vary more."""
 SAMPLES = 400
 """How many independent pixels a face is worth: neighbours err together."""
 GREY = 4 / 255
@@ -26,7 +26,7 @@ GREY = 4 / 255
 
 
 def solve(
-    head: Head, images: Tensor, drawn: Render, face: Tensor, parameters: Parameters, rounds: int = 3
+    head: Head, images: Tensor, drawn: Render, face: Tensor, parameters: Parameters, steps: int = 4
 ) -> Parameters:
     """Parameters with texture and light as the photos show them; the geometry stays.
 
@@ -35,30 +35,53 @@ def solve(
         images: (n, 3, h, w) in [0, 1].
         drawn: the head's render at the photos' size, for its normals and texture coordinates.
         face: (n, 1, h, w), 1 where the pixels are to be explained.
-        parameters: n rows; where texture starts.
-        rounds: alternations.
+        parameters: n rows, of which the geometry is taken.
+        steps: of Gauss-Newton.
 
     A grey photo says nothing about hues: its modes of hue stay at 0, and its light is the same in every channel.
     """
-    k = min(len(head.albedo_basis), SIZES["texture"])
-    mean, modes = _surface(head, drawn, k)
-    harmonics = basis(drawn.normals.movedim(1, -1)).flatten(1, 2)  # (n, p, 9)
-    colours, weight = images.flatten(2), face.flatten(1)  # (n, 3, p), (n, p)
-    weight = weight * (SAMPLES / weight.sum(1, keepdim=True).clamp_min(1)) / NOISE**2
+    k, n = min(len(head.albedo_basis), SIZES["texture"]), len(images)
     grey = is_grey(images, face)
-    mean, modes, colours = (torch.where(_like(grey, x), x.mean(-2, keepdim=True), x) for x in (mean, modes, colours))
-    texture, light = parameters.texture[:, :k].clone(), parameters.light
-    allowed = torch.where(grey[:, None], ~hues(head)[:k], True).to(texture)
-    for _ in range(rounds):
-        trusted = weight
-        for _ in range(2):
-            albedo = mean + torch.einsum("nk,nkcp->ncp", texture, modes)
-            light = _light(harmonics, albedo, colours, trusted)
-            shading = torch.einsum("npj,njc->ncp", harmonics, light)
-            texture = _texture(modes * shading[:, None], colours - mean * shading, trusted) * allowed
-            error = (colours - shading * (mean + torch.einsum("nk,nkcp->ncp", texture, modes))).square().mean(1)
-            trusted = weight / (1 + error / (2 * NOISE) ** 2)  # hair, glasses and shadows are not explained
-    return parameters.replace(texture=F.pad(texture, (0, SIZES["texture"] - k)), light=light)
+    mean, modes = _surface(head, drawn, k)
+    mean, modes, colours = (
+        torch.where(_like(grey, x), x.mean(-2, keepdim=True), x) for x in (mean, modes, images.flatten(2))
+    )
+    modes = modes * torch.where(grey[:, None], ~hues(head)[:k], True)[:, :, None, None]
+    harmonics = basis(drawn.normals.movedim(1, -1)).flatten(1, 2).mT  # (n, 9, p)
+    weight = face.flatten(1)
+    weight = weight * (SAMPLES / weight.sum(1, keepdim=True).clamp_min(1)) / NOISE**2
+    expected = LIGHT.to(images).T.expand(n, -1, -1)  # (n, 3, 9)
+    texture, light = images.new_zeros(n, k), expected
+    for _ in range(steps):
+        albedo, shading = mean + torch.einsum("nk,nkcp->ncp", texture, modes), light @ harmonics
+        rest = colours - albedo * shading
+        trusted = weight / (1 + rest.square().mean(1) / (2 * NOISE) ** 2)  # hair, glasses, shadows are not explained
+        pull = torch.cat([-texture, (expected - light).flatten(1)], 1)
+        change = _step(modes * shading[:, None], albedo[:, :, None] * harmonics[:, None], rest, trusted, pull)
+        texture, light = texture + change[:, :k], light + change[:, k:].unflatten(1, (3, 9))
+    return parameters.replace(texture=F.pad(texture, (0, SIZES["texture"] - k)), light=light.mT.contiguous())
+
+
+def _step(of_texture: Tensor, of_light: Tensor, rest: Tensor, weight: Tensor, pull: Tensor) -> Tensor:
+    """The step (n, k + 27) that explains `rest` (n, 3, p) best.
+
+    of_texture (n, k, 3, p), of_light (n, 3, 9, p): the picture's derivatives; a channel's light moves that channel.
+    weight: (n, p). pull: (n, k + 27), from where the coefficients are to where the priors have them.
+    """
+    k, spread = of_texture.shape[1], rest.new_tensor(LIGHT_SPREAD).repeat(3)
+    prior = torch.cat([rest.new_ones(k), 1 / spread**2])
+    weighted = of_texture * weight[:, None, None]
+    left = torch.diag_embed(prior.expand(len(rest), -1)).contiguous()
+    left[:, :k, :k] += weighted.flatten(2) @ of_texture.flatten(2).mT
+    right = [(weighted.flatten(2) @ rest.flatten(1)[..., None])[..., 0]]
+    for c in range(3):
+        own, lit = slice(k + 9 * c, k + 9 * c + 9), of_light[:, c]
+        both = weighted[:, :, c] @ lit.mT
+        left[:, :k, own] += both
+        left[:, own, :k] += both.mT
+        left[:, own, own] += (lit * weight[:, None]) @ lit.mT
+        right.append((lit @ (weight * rest[:, c])[..., None])[..., 0])
+    return torch.linalg.solve(left, torch.cat(right, 1) + prior * pull)
 
 
 def is_grey(images: Tensor, face: Tensor) -> Tensor:
@@ -82,25 +105,6 @@ def _surface(head: Head, drawn: Render, k: int) -> tuple[Tensor, Tensor]:
     seen = F.grid_sample(planes[None].expand(n, -1, -1, -1), grid, padding_mode="border", align_corners=False)
     seen = seen.flatten(2).unflatten(1, (k + 1, 3))
     return seen[:, 0], seen[:, 1:]
-
-
-def _light(harmonics: Tensor, albedo: Tensor, colours: Tensor, weight: Tensor) -> Tensor:
-    """Light (n, 9, 3): a ridge regression per channel, drawn to WHITE."""
-    white = WHITE.to(albedo)
-    spread = albedo.new_tensor(LIGHT_SPREAD)
-    x = harmonics[:, None] * albedo[..., None]  # (n, c, p, 9)
-    weighted = x.mT * weight[:, None, None]
-    left = weighted @ x + torch.diag(1 / spread**2)
-    right = (weighted @ colours[..., None])[..., 0] + (white / spread[:, None] ** 2).T
-    return torch.linalg.solve(left, right).mT
-
-
-def _texture(modes: Tensor, rest: Tensor, weight: Tensor) -> Tensor:
-    """Coefficients (n, k) of shaded modes (n, k, c, p) that explain `rest` (n, c, p)."""
-    x = modes.flatten(2)
-    weighted = x * weight.repeat(1, modes.shape[2])[:, None]
-    left = weighted @ x.mT + torch.eye(x.shape[1], device=x.device)
-    return torch.linalg.solve(left, (weighted @ rest.flatten(1)[..., None])[..., 0])
 
 
 def _like(flags: Tensor, values: Tensor) -> Tensor:
