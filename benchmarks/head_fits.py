@@ -125,7 +125,7 @@ def main() -> None:
         marks = {"dlib": found(images), "true": truth["landmarks2d"]}
         kept = np.isfinite(marks["dlib"]).all((1, 2))
         missed += int((~kept).sum())
-        for name, (whose, extraction) in fits(head, asked.regressor, bias, values["framing"]).items():
+        for name, (whose, extraction) in fits(head, asked.regressor, bias, FRAMING).items():
             start = time.perf_counter()
             arrays = extraction.fit(images[kept], masks[kept], marks[whose][kept].astype(np.float32))
             took = (time.perf_counter() - start) / kept.sum()

@@ -18,6 +18,8 @@ from fgcli.geometry.render import render
 
 COLOUR_PX = 192
 """Colours are looked at in crops of this side at most, px."""
+GREY = 3.0
+"""Mean difference of the largest and smallest channel, of 255, below which a photo is grey."""
 BAND = 0.05
 """How far colours may move the edge, fraction of the side."""
 
@@ -27,7 +29,7 @@ class HeadSegmenter:
 
     Args:
         head: name in HEADS: procedural, or flame with your own files.
-        colour: move the edge by colour; false: the head's own region.
+        colour: move the edge by colour, where the photo has any; false: the head's own region.
     """
 
     def __init__(self, head: str = "procedural", colour: bool = True) -> None:
@@ -48,7 +50,7 @@ class HeadSegmenter:
                 raise FgError("no head fits the landmarks of this face")
             drawn = render(self.head, self.head.vertices(p.shape, p.expression, p.pose), p.camera, view.size)
             mask = face_mask(self.head, drawn)[0, 0].numpy() > 0.5
-        if self.colour and mask.any():
+        if self.colour and mask.any() and coloured(view.crop()):
             mask = self._refined(view, mask)
         return np.where(mask, 255, 0).astype(np.uint8)
 
@@ -60,3 +62,8 @@ class HeadSegmenter:
             return cut
         values = Image.fromarray(cut.astype(np.float32)).resize((view.size, view.size), Image.Resampling.BICUBIC)
         return np.asarray(values) > 0.5
+
+
+def coloured(image: np.ndarray) -> bool:
+    """Whether an image uint8 (h, w, 3) has colours: greys alone tell hair from skin too badly."""
+    return float((image.max(2).astype(np.int16) - image.min(2)).mean()) > GREY

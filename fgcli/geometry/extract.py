@@ -64,19 +64,19 @@ class Regress:
             )
         self.network = Regressor(**stored.meta["build"])
         self.network.load_state_dict({k: torch.from_numpy(v) for k, v in stored.group("weights").items()})
-        self.network.eval().requires_grad_(False)
+        self.network.to(head.template.device).eval().requires_grad_(False)
         self.zoom = framing / stored.meta["training"]["framing"]
 
     def guess(self, images: Tensor, landmarks: Tensor) -> Parameters:
         """Parameters of images (n, 3, h, w) in [0, 1]; landmarks are not looked at."""
         images = 2 * images - 1
         if abs(self.zoom - 1) > 1e-3:  # as tight as the pictures that the network knows
-            maps = torch.eye(2, 3).mul(1 / self.zoom).expand(len(images), -1, -1)
+            maps = torch.eye(2, 3).to(images).mul(1 / self.zoom).expand(len(images), -1, -1)
             grid = F.affine_grid(maps, list(images.shape), align_corners=False)
             images = F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
         with torch.no_grad():
             p = self.network.parameters_of(self.network(images))
-        return p.replace(camera=p.camera * torch.tensor([1 / self.zoom, 1.0, 1.0]))
+        return p.replace(camera=p.camera * p.camera.new_tensor([1 / self.zoom, 1.0, 1.0]))
 
 
 class Deca:
@@ -98,6 +98,7 @@ class Deca:
                 f"flame.method: expected the head flame for deca, found {head.name}; set flame.head.name=flame"
             )
         self.network = Encoder.load()
+        self.network.network.to(head.template.device)
 
     def guess(self, images: Tensor, landmarks: Tensor) -> Parameters:
         """Parameters of images (n, 3, h, w) in [0, 1] with landmarks (n, 68, 2) in [-1, 1]."""

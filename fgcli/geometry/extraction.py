@@ -49,13 +49,13 @@ class Extraction:
 
     def fit(self, images: np.ndarray, masks: np.ndarray, landmarks: np.ndarray) -> dict[str, np.ndarray]:
         """Arrays of flame.h5 for uint8 images (n, h, w, 3), masks (n, h, w) and landmarks (n, 68, 2), px."""
-        size = images.shape[1]
-        pictures = torch.from_numpy(np.array(images)).movedim(3, 1).float() / 255
-        face = torch.from_numpy(np.array(masks))[:, None].float() / 255
-        raw = torch.from_numpy(np.array(landmarks))
+        size, device = images.shape[1], self.head.template.device
+        pictures = torch.tensor(images, device=device).movedim(3, 1).float() / 255
+        face = torch.tensor(masks, device=device)[:, None].float() / 255
+        raw = torch.tensor(landmarks, device=device)
         known = raw.isfinite().flatten(1).all(1) & ((raw[:, 36] - raw[:, 45]).norm(dim=1) > 1e-3 * size)
-        marks = to_ndc(torch.where(known[:, None, None], raw, _anywhere(size)), size)
-        marks = unbiased(marks, torch.from_numpy(self.bias).float())
+        marks = to_ndc(torch.where(known[:, None, None], raw, _anywhere(size).to(raw)), size)
+        marks = unbiased(marks, torch.tensor(self.bias).to(marks))
         with torch.no_grad():
             plain = frontal(self.head, marks)
             p = self.extractor.guess(pictures, marks)
@@ -68,15 +68,15 @@ class Extraction:
         p, error = self._appearance(p, pictures, face, marks)
         with torch.no_grad():
             own, off = residual(self.head, p, marks)
-        failed = where(sane, p, Parameters.zeros(len(p)).replace(camera=torch.full((len(p), 3), torch.nan)))
+        failed = where(sane, p, Parameters.zeros(len(p), device).replace(camera=torch.full_like(p.camera, torch.nan)))
         told = status(failed, off, torch.where(known[:, None, None], raw, torch.nan))
-        arrays = p.to_arrays() | {"landmarks2d": to_pixels(own, size).numpy(), "residuals": off.numpy()}
-        return arrays | {"colour_error": error.numpy(), "status": np.array(told)}
+        arrays = p.to_arrays() | {"landmarks2d": to_pixels(own, size).cpu().numpy(), "residuals": off.cpu().numpy()}
+        return arrays | {"colour_error": error.cpu().numpy(), "status": np.array(told)}
 
     def _appearance(self, p: Parameters, images: Tensor, face: Tensor, marks: Tensor) -> tuple[Parameters, Tensor]:
         """Light and albedo, refined geometry if wanted, and the colour error (n,) on the face."""
         if not len(self.head.uv):
-            return p, torch.full((len(images),), torch.nan)
+            return p, images.new_full((len(images),), torch.nan)
         parts = [
             self._group(p.rows(part), images[part], face[part], marks[part])
             for part in torch.arange(len(images)).split(GROUP)

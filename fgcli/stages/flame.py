@@ -44,6 +44,8 @@ class Params(Section):
     """Steps of photometric refinement."""
     max_failed: Annotated[float, Field(ge=0, le=1)]
     """Share of rows whose status is not ok above which the run fails."""
+    device: Literal["auto", "cpu", "cuda"]
+    """Where to compute."""
     threads: Annotated[int, Field(ge=0)]
     """CPU threads of PyTorch; 0 for its default. Equal bytes need an equal number."""
 
@@ -95,7 +97,7 @@ def run(
     summary = _judge(arrays, head, stored, params, faces)
     meta = {"head": told["head"], "method": method}
     artifacts.save(output, artifacts.FLAME, arrays, params=params.model_dump(), inputs=inputs, meta=meta)
-    _sheet(sheet, head, images, stored, arrays)
+    _sheet(sheet, head.to("cpu"), images, stored, arrays)
     shutil.rmtree(work_folder(output), ignore_errors=True)
     return {"output": str(output), "method": method["name"], "refine": method["refine"], **summary}
 
@@ -117,17 +119,23 @@ def _prepare(params: Params, stored: Artifact, regressor: Path) -> tuple[Head, E
     Raises:
         FgError: the method that was asked for cannot work here.
     """
+    import torch
+
     from fgcli.config import build
     from fgcli.geometry import EXTRACTORS, HEADS
     from fgcli.geometry.extract import identity
     from fgcli.geometry.extraction import Extraction
     from fgcli.geometry.landmark_fit import LandmarkFit
     from fgcli.geometry.photometric_fit import PhotometricFit
+    from fgcli.training.devices import Compute
 
     head = build(HEADS, params.head, "flame.head")
     name, why = _method(params, head, regressor)
     if name not in EXTRACTORS:
         raise UsageError(f"flame.method: expected one of auto, {', '.join(EXTRACTORS)}, found {name!r}")
+    bias, who = _bias(head, stored.meta["analyser"]), identity(head, params.head)
+    auto = "cuda" if torch.cuda.is_available() else "cpu"  # fits need float64, which mps has not
+    head = head.to(Compute.resolve(auto if params.device == "auto" else params.device, "float32").device)
     context = {"head": head, "regressor": regressor, "framing": stored.params.get("framing", 1.0)}
     extractor = build(EXTRACTORS, {"name": name}, "flame.method", **context)
     rendered = stored.meta["analyser"].get("name") == "exact"
@@ -136,8 +144,7 @@ def _prepare(params: Params, stored: Artifact, regressor: Path) -> tuple[Head, E
     modes = {"shape": params.shape_modes, "expression": params.expression_modes}
     landmarks = LandmarkFit(**modes) if refine != "none" else None
     photometric = PhotometricFit(**modes, steps=params.photometric_steps) if refine == "photometric" else None
-    bias = _bias(head, stored.meta["analyser"])
-    told = {"head": identity(head, params.head), "method": {"name": name, "refine": refine}}
+    told = {"head": who, "method": {"name": name, "refine": refine}}
     return head, Extraction(head, extractor, landmarks, photometric, bias), told
 
 

@@ -34,7 +34,7 @@ class Compute:
 
         state = PartialState(cpu=device == "cpu")
         if device not in ("auto", state.device.type):
-            raise FgError(f"train.device: expected {device}, found only {state.device.type}; choose auto or cpu")
+            raise FgError(f"device: expected {device}, found only {state.device.type}; choose auto or cpu")
         if precision == "auto":
             precision = "bf16" if has_fast_bf16(state.device) else "float32"
         return cls(state.device, state.process_index, state.num_processes, precision)
