@@ -3,9 +3,11 @@
     dvc repro pipelines/heads/dvc.yaml                                    # data, training and table
     python benchmarks/head_fits.py --regressor out/regressor.h5           # the table of another regressor
 
-Face-vertex error: neutral pose, after similarity alignment, % of the head's height, median over faces. Landmarks:
-mean distance of the head's 51 inner points to the true ones, px of a 256 px picture, median. Rotation: degrees, median.
-Landmarks are dlib's unless said otherwise, less its bias on renders of the mean head (see fg flame). One thread.
+As photos are: dlib finds the landmarks in a picture of the whole head, the face is cut out by them as fg preprocess
+cuts it, and the crop (64, 128 or 224 px) is what is fitted. Landmarks are dlib's unless said otherwise, less its bias
+on renders of the mean head (see fg flame). Face-vertex error: neutral pose, after similarity alignment, % of the head's
+height, median over faces. Landmarks: mean distance of the head's 51 inner points to the true ones, px of a crop of 256
+px, median. Rotation: degrees, median. One thread.
 """
 
 from __future__ import annotations
@@ -21,26 +23,28 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from fgcli import artifacts, config
-from fgcli.geometry.camera import project
+from fgcli.faces.align import apply, crop_transform, warp, warp_mask
 from fgcli.geometry.extract import Fit, Regress
 from fgcli.geometry.extraction import Extraction
 from fgcli.geometry.head import Head, rotation_matrices
 from fgcli.geometry.landmark_fit import LandmarkFit
 from fgcli.geometry.parameters import Parameters
 from fgcli.geometry.photometric_fit import PhotometricFit
+from fgcli.geometry.views import axis_angle
 from fgcli.stages import flame, heads
 
-FRESH, SEED, SIZES, FRAMING = 200, 987654, (64, 128, 224), 1.25
+FRESH, SEED, SIZES = 200, 987654, (64, 128, 224)
+WIDE, TIGHT = 1.25, 0.8
+"""Framing of the picture, with the whole head in it, and of the crop."""
 PAGE = Path(__file__).parents[1] / "docs" / "heads.md"
 BEGIN, END = "<!-- table: benchmarks/head_fits.py -->\n", "<!-- end of table -->\n"
 
 
-def renders(folder: Path, size: int, count: int, framing: float = FRAMING) -> tuple[Any, np.ndarray, np.ndarray]:
+def renders(folder: Path, size: int, count: int) -> tuple[Any, np.ndarray, np.ndarray]:
     """Truth, images and masks of fresh heads of one size."""
-    fresh = {"n": count, "size": size, "seed": SEED + size, "per_person": 1, "framing": framing}
+    fresh = {"n": count, "size": size, "seed": SEED + size, "per_person": 1, "framing": WIDE}
     values = config.defaults()["heads"] | fresh
     params = config.section({"heads": values}, "heads", heads.Params)
     faces, known = folder / f"faces{size}.h5", folder / f"flame{size}.h5"
@@ -58,6 +62,21 @@ def found(images: np.ndarray) -> np.ndarray:
         if len(faces) == 1:
             marks[i] = faces[0].landmarks
     return marks
+
+
+def cut(images: np.ndarray, masks: np.ndarray, marks: np.ndarray, size: int) -> tuple[np.ndarray, ...]:
+    """Crops and masks, as fg preprocess cuts them, and the maps (n, 2, 3) from picture to crop px."""
+    maps = np.stack([crop_transform(points, size, TIGHT) for points in marks])
+    crops = np.stack([warp(image, m, size) for image, m in zip(images, maps, strict=True)])
+    return crops, np.stack([warp_mask(mask > 127, m, size) for mask, m in zip(masks, maps, strict=True)]), maps
+
+
+def turned(p: Parameters, maps: np.ndarray) -> Parameters:
+    """The truth with the heads tilted as their crops are; the camera is left."""
+    tilt = torch.zeros(len(p), 3)
+    tilt[:, 2] = torch.from_numpy(-np.arctan2(maps[:, 1, 0], maps[:, 0, 0]))
+    axis = axis_angle(rotation_matrices(tilt) @ rotation_matrices(p.pose[:, :3]))
+    return p.replace(pose=torch.cat([axis, p.pose[:, 3:]], 1))
 
 
 def surface_error(head: Head, p: Parameters, truth: Parameters) -> np.ndarray:
@@ -82,18 +101,9 @@ def rotation_error(p: Parameters, truth: Parameters) -> np.ndarray:
     return cosine.clamp(-1, 1).acos().rad2deg().numpy()
 
 
-def landmark_error(head: Head, p: Parameters, truth: Parameters) -> np.ndarray:
-    """(n,) mean distance of the inner landmarks, px of 256."""
-
-    def points(q: Parameters) -> Tensor:
-        return project(head.landmark_points(q.shape, q.expression, q.pose), q.camera)[:, 17:, :2]
-
-    return ((points(p) - points(truth)).norm(dim=2).mean(1) * 128).numpy()
-
-
-def fits(head: Head, regressor: Path, bias: np.ndarray, framing: float) -> dict[str, tuple[str, Extraction]]:
+def fits(head: Head, regressor: Path, bias: np.ndarray) -> dict[str, tuple[str, Extraction]]:
     """Every method: whose landmarks it is given, and the extraction."""
-    by_hand, seen = Fit(head, regressor, framing), Regress(head, regressor, framing)
+    by_hand, seen = Fit(head, regressor, TIGHT), Regress(head, regressor, TIGHT)
     marks, exact, pixels, none = LandmarkFit(), LandmarkFit(sigma=0.004), PhotometricFit(), np.zeros((68, 2))
     return {
         "mean head": ("dlib", Extraction(head, by_hand, None, None, bias)),
@@ -120,17 +130,23 @@ def main() -> None:
     errors: dict[str, list[np.ndarray]] = {}
     missed = 0
     for i, size in enumerate(SIZES):
-        truth, images, masks = renders(folder, size, FRESH // 3 + (i < FRESH % 3))
-        known = Parameters.from_arrays(truth.arrays)
-        marks = {"dlib": found(images), "true": truth["landmarks2d"]}
-        kept = np.isfinite(marks["dlib"]).all((1, 2))
-        missed += int((~kept).sum())
-        for name, (whose, extraction) in fits(head, asked.regressor, bias, FRAMING).items():
+        truth, images, masks = renders(folder, round(size * WIDE / TIGHT), FRESH // 3 + (i < FRESH % 3))
+        marks = found(images)
+        kept = np.flatnonzero(np.isfinite(marks).all((1, 2)))
+        missed += len(images) - len(kept)
+        crops, faces, maps = cut(images[kept], masks[kept], marks[kept], size)
+        q = turned(Parameters.from_arrays(truth.arrays).rows(kept), maps)
+        true, seen = (
+            np.stack([apply(m, points) for m, points in zip(maps, given[kept], strict=True)]).astype(np.float32)
+            for given in (truth["landmarks2d"], marks)
+        )
+        for name, (whose, extraction) in fits(head, asked.regressor, bias).items():
             start = time.perf_counter()
-            arrays = extraction.fit(images[kept], masks[kept], marks[whose][kept].astype(np.float32))
-            took = (time.perf_counter() - start) / kept.sum()
-            p, q = Parameters.from_arrays(arrays), known.rows(torch.from_numpy(np.flatnonzero(kept)))
-            row = [surface_error(head, p, q), landmark_error(head, p, q), rotation_error(p, q), np.full(len(p), took)]
+            arrays = extraction.fit(crops, faces, true if whose == "true" else seen)
+            took = (time.perf_counter() - start) / len(kept)
+            off = np.linalg.norm(arrays["landmarks2d"] - true, axis=2)[:, 17:].mean(1) * 256 / size
+            p = Parameters.from_arrays(arrays)
+            row = [surface_error(head, p, q), off, rotation_error(p, q), np.full(len(p), took)]
             errors.setdefault(name, []).append(np.stack(row))
     lines = [
         "| method | face vertices, % | landmarks, px of 256 | rotation, degrees | s a face |",

@@ -1,8 +1,9 @@
 """Geometry, albedo and light from pixels: gradient descent through the renderer.
 
-Minimises, for each face, the mean over its pixels of log(1 + d^2 / 4 s^2), d the colour's error and s NOISE, plus the
-landmarks' squared distances, plus |theta|^2 of coefficients in standard deviations. For renders, and for photos that
-look like them: hair, beards and glasses, which the head does not have, pull the geometry away (landmarks alone do not).
+Minimises, for each face, the mean over its pixels of log(1 + d^2 / 4 s^2), d the colour's error and s NOISE, plus a
+little of the landmarks' distances, taken likewise, plus |theta|^2 of coefficients in standard deviations. For renders,
+and for photos that look like them: hair, beards and glasses, which the head does not have, pull the geometry away
+(landmarks alone do not).
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ from fgcli.geometry.render import sample, shading, unit
 
 SIDE = 64
 """Pictures are compared at this side at most, px."""
-NOISE = 0.03
+NOISE = 0.012
+SIGMA = 0.02
+"""Expected error of a landmark, in [-1, 1]; further off they count less."""
 AGAIN = 4
 """Steps between rasterisations: in between the faces behind the pixels stay."""
 UNITS = {"camera": 0.05, "pose": 0.1, "shape": 1.0, "expression": 1.0, "texture": 1.0, "light": 0.15}
@@ -43,8 +46,8 @@ class PhotometricFit:
     expression: int = 10
     texture: int = 20
     steps: int = 60
-    rate: float = 0.1
-    landmarks: float = 0.1
+    rate: float = 0.15
+    landmarks: float = 0.01
     prior: float = 0.0005
 
     def __call__(
@@ -73,7 +76,8 @@ class PhotometricFit:
             loss = self._loss(drawn, fragments, goal, face, p)
             if landmarks is not None:
                 points = project(head.landmarks(vertices, p.pose.detach()), p.camera)[..., :2]
-                loss = loss + self.landmarks * ((points - landmarks) / 0.02).square().mean((1, 2))
+                apart = (points - landmarks).square().sum(2) / SIGMA**2
+                loss = loss + self.landmarks * (1 + apart).log().mean(1)
             for group in optimizer.param_groups:
                 group["lr"] = self.rate * (1 - 0.9 * step / self.steps)
             optimizer.zero_grad()
