@@ -26,6 +26,7 @@ import torch
 
 from fgcli import artifacts, config
 from fgcli.faces.align import apply, crop_transform, warp, warp_mask
+from fgcli.faces.landmark_bias import measure
 from fgcli.geometry.extract import Fit, Regress
 from fgcli.geometry.extraction import Extraction
 from fgcli.geometry.head import Head, rotation_matrices
@@ -33,7 +34,7 @@ from fgcli.geometry.landmark_fit import LandmarkFit
 from fgcli.geometry.parameters import Parameters
 from fgcli.geometry.photometric_fit import PhotometricFit
 from fgcli.geometry.views import axis_angle
-from fgcli.stages import flame, heads
+from fgcli.stages import heads
 
 FRESH, SEED, SIZES = 200, 987654, (64, 128, 224)
 WIDE, TIGHT = 1.25, 0.8
@@ -126,7 +127,7 @@ def main() -> None:
     folder = asked.folder
     values = config.defaults()["heads"]
     head = config.build({"procedural": "fgcli.geometry.procedural:procedural_head"}, values["head"], "head")
-    bias = flame._bias(head, {"name": "dlib"})
+    bias = measure(head, {"name": "dlib"})
     errors: dict[str, list[np.ndarray]] = {}
     missed = 0
     for i, size in enumerate(SIZES):

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 ROWS = 64
 """Faces at a time, and what a kill can lose."""
-BIAS_PX = 256
-"""Side of the renders on which the analyser's bias is measured."""
 SHEET_FACES, SHEET_COLUMNS, TILE_PX = 200, 4, 96
 
 
@@ -122,6 +120,7 @@ def _prepare(params: Params, stored: Artifact, regressor: Path) -> tuple[Head, E
     import torch
 
     from fgcli.config import build
+    from fgcli.faces.landmark_bias import measure
     from fgcli.geometry import EXTRACTORS, HEADS
     from fgcli.geometry.extract import identity
     from fgcli.geometry.extraction import Extraction
@@ -133,7 +132,7 @@ def _prepare(params: Params, stored: Artifact, regressor: Path) -> tuple[Head, E
     name, why = _method(params, head, regressor)
     if name not in EXTRACTORS:
         raise UsageError(f"flame.method: expected one of auto, {', '.join(EXTRACTORS)}, found {name!r}")
-    bias, who = _bias(head, stored.meta["analyser"]), identity(head, params.head)
+    bias, who = measure(head, stored.meta["analyser"]), identity(head, params.head)
     auto = "cuda" if torch.cuda.is_available() else "cpu"  # fits need float64, which mps has not
     head = head.to(Compute.resolve(auto if params.device == "auto" else params.device, "float32").device)
     context = {"head": head, "regressor": regressor, "framing": stored.params.get("framing", 1.0)}
@@ -165,46 +164,6 @@ def _refinement(method: str, rendered: bool) -> str:
     if method == "deca":
         return "none"
     return "photometric" if rendered else "landmarks"
-
-
-def _bias(head: Head, analyser: dict[str, Any]) -> np.ndarray:
-    """Where the analyser sees the head's own landmarks: measured on renders of the mean head, (68, 2).
-
-    0 where landmarks are exact, the analyser is not one of fg's, or finds no face in the renders.
-    """
-    import numpy as np
-    import torch
-
-    from fgcli.config import build
-    from fgcli.faces import ANALYSERS
-    from fgcli.geometry.camera import project, to_pixels
-    from fgcli.geometry.centring import centred
-    from fgcli.geometry.extraction import bias_of, drawing
-    from fgcli.geometry.light import directional
-    from fgcli.geometry.parameters import Parameters
-
-    if analyser.get("name") not in ANALYSERS or not len(head.uv):
-        return np.zeros((68, 2))
-    finder = build(ANALYSERS, {k: v for k, v in analyser.items() if k != "notice"}, "preprocess.analyser")
-    views = [(nod, turn) for nod in (-0.1, 0.0, 0.1) for turn in (-0.2, -0.1, 0.0, 0.1, 0.2)]
-    p = Parameters.zeros(len(views))
-    p.pose[:, :2] = torch.tensor(views)
-    p = p.replace(
-        camera=centred(head, p.shape, p.expression, p.pose, 1.3),
-        light=directional((0.2, 0.4, 1.0)).expand(len(views), -1, -1),
-    )
-    drawn, found, true = drawing(head, p, BIAS_PX), [], []
-    pictures = torch.where(drawn.mask > 0.5, drawn.image.clamp(0, 1), torch.tensor(0.6)).movedim(1, 3)
-    ndc = project(head.landmarks(head.vertices(p.shape, p.expression, p.pose), p.pose), p.camera)
-    for picture, marks in zip((pictures * 255).byte().numpy(), to_pixels(ndc, BIAS_PX).numpy(), strict=True):
-        faces = finder.analyse(np.ascontiguousarray(picture))
-        if len(faces) == 1:
-            found.append(faces[0].landmarks)
-            true.append(marks)
-    if len(found) < len(views) // 2:
-        say(f"flame: the analyser finds {len(found)} of {len(views)} renders of the head; its bias is not corrected")
-        return np.zeros((68, 2))
-    return bias_of(np.array(found), np.array(true))
 
 
 def _judge(arrays: dict[str, np.ndarray], head: Head, stored: Artifact, params: Params, faces: Path) -> dict[str, Any]:
