@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -49,15 +49,17 @@ class Lazy(TyperCommand):
 
 
 class Group(TyperGroup):
-    """The commands of COMMANDS, in that order."""
+    """The commands of a table, in its order."""
+
+    table: ClassVar = COMMANDS
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """Names, in pipeline order."""
-        return list(COMMANDS)
+        """Names."""
+        return list(self.table)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """A stand-in that imports nothing yet."""
-        return Lazy(cmd_name, *COMMANDS[cmd_name]) if cmd_name in COMMANDS else None
+        return Lazy(cmd_name, *self.table[cmd_name]) if cmd_name in self.table else None
 
 
 app = typer.Typer(cls=Group, no_args_is_help=True, pretty_exceptions_enable=False)

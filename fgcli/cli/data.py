@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 import importlib
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from typer.core import TyperGroup
 
-from fgcli.cli import Lazy
+from fgcli.cli import Group
 from fgcli.cli.run import guarded, show
 
 MADE = {"procedural_heads": ("fgcli.cli.stage:heads", "Rendered heads with exact masks, landmarks and parameters.")}
 """Data sets that fg makes: command and help."""
 
 
-class Made(TyperGroup):
+class Made(Group):
     """A command per data set of MADE."""
 
-    def list_commands(self, ctx: Any) -> list[str]:
-        """Names."""
-        return list(MADE)
-
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """The stage that makes it."""
-        return Lazy(cmd_name, *MADE[cmd_name]) if cmd_name in MADE else None
+    table = MADE
 
 
 data = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)

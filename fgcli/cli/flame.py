@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from typer.core import TyperGroup
-
-from fgcli.cli import Lazy
+from fgcli.cli import Group
 from fgcli.cli.stage import command
 
 VERBS = {
@@ -15,16 +13,10 @@ VERBS = {
 }
 
 
-class Flame(TyperGroup):
+class Flame(Group):
     """The stage when called alone, else one of VERBS."""
 
-    def list_commands(self, ctx: Any) -> list[str]:
-        """Names."""
-        return list(VERBS)
-
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """A stand-in that imports nothing yet."""
-        return Lazy(cmd_name, *VERBS[cmd_name]) if cmd_name in VERBS else None
+    table = VERBS
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Called when there is a verb: the stage then does not run."""
