@@ -209,6 +209,7 @@ def test_create_names_unknown_metrics_and_arguments():
 
 def test_every_asset_is_needed_by_labels_that_exist():
     labels = {*METRICS, "lpips_alex", "lpips_vgg", "preprocess"} - {"lpips"}
+    labels |= {"flame.head.name=flame", "flame.head.texture=flame", "flame.head.texture=bfm", "flame.method=deca"}
     assert {who for a in assets.ASSETS.values() for who in a.needed_by} <= labels
 
 
