@@ -40,15 +40,19 @@ FRESH, SEED, SIZES = 200, 987654, (64, 128, 224)
 WIDE, TIGHT = 1.25, 0.8
 """Framing of the picture, with the whole head in it, and of the crop."""
 PAGE = Path(__file__).parents[1] / "docs" / "heads.md"
+FEWER = 10
+"""The other table's identity modes: about four fifths of the variance."""
+HEADER = "| method | face vertices, % | landmarks, px of 256 | rotation, degrees | s a face |\n|---|---|---|---|---|"
+KEYS = ("face_vertices_percent", "landmarks_px256", "rotation_degrees", "seconds")
 BEGIN, END = "<!-- table: benchmarks/head_fits.py -->\n", "<!-- end of table -->\n"
 
 
-def renders(folder: Path, size: int, count: int) -> tuple[Any, np.ndarray, np.ndarray]:
+def renders(folder: Path, size: int, count: int, modes: int) -> tuple[Any, np.ndarray, np.ndarray]:
     """Truth, images and masks of fresh heads of one size."""
-    fresh = {"n": count, "size": size, "seed": SEED + size, "per_person": 1, "framing": WIDE}
+    fresh = {"n": count, "size": size, "seed": SEED + size, "per_person": 1, "framing": WIDE, "shape_modes": modes}
     values = config.defaults()["heads"] | fresh
     params = config.section({"heads": values}, "heads", heads.Params)
-    faces, known = folder / f"faces{size}.h5", folder / f"flame{size}.h5"
+    faces, known = folder / f"faces{modes}-{size}.h5", folder / f"flame{modes}-{size}.h5"
     heads.run(faces, known, folder / f"sheet{size}.png", params=params)
     return artifacts.load(known), np.array(artifacts.rows(faces, "images")), np.array(artifacts.rows(faces, "masks"))
 
@@ -102,10 +106,11 @@ def rotation_error(p: Parameters, truth: Parameters) -> np.ndarray:
     return cosine.clamp(-1, 1).acos().rad2deg().numpy()
 
 
-def fits(head: Head, regressor: Path, bias: np.ndarray) -> dict[str, tuple[str, Extraction]]:
+def fits(head: Head, regressor: Path, bias: np.ndarray, modes: int) -> dict[str, tuple[str, Extraction]]:
     """Every method: whose landmarks it is given, and the extraction."""
     by_hand, seen = Fit(head, regressor, TIGHT), Regress(head, regressor, TIGHT)
-    marks, exact, pixels, none = LandmarkFit(), LandmarkFit(sigma=0.004), PhotometricFit(), np.zeros((68, 2))
+    marks, exact = LandmarkFit(shape=modes), LandmarkFit(shape=modes, sigma=0.004)
+    pixels, none = PhotometricFit(shape=modes), np.zeros((3, 68, 2))
     return {
         "mean head": ("dlib", Extraction(head, by_hand, None, None, bias)),
         "landmarks": ("dlib", Extraction(head, by_hand, marks, None, bias)),
@@ -118,6 +123,30 @@ def fits(head: Head, regressor: Path, bias: np.ndarray) -> dict[str, tuple[str, 
     }
 
 
+def table(head: Head, regressor: Path, bias: np.ndarray, folder: Path, modes: int) -> dict[str, np.ndarray]:
+    """Medians of the four columns by method, on fresh renders whose leading identity modes vary."""
+    errors: dict[str, list[np.ndarray]] = {}
+    for i, size in enumerate(SIZES):
+        truth, images, masks = renders(folder, round(size * WIDE / TIGHT), FRESH // 3 + (i < FRESH % 3), modes)
+        marks = found(images)
+        kept = np.flatnonzero(np.isfinite(marks).all((1, 2)))
+        crops, faces, maps = cut(images[kept], masks[kept], marks[kept], size)
+        q = turned(Parameters.from_arrays(truth.arrays).rows(kept), maps)
+        true, seen = (
+            np.stack([apply(m, points) for m, points in zip(maps, given[kept], strict=True)]).astype(np.float32)
+            for given in (truth["landmarks2d"], marks)
+        )
+        for name, (whose, extraction) in fits(head, regressor, bias, modes).items():
+            start = time.perf_counter()
+            arrays = extraction.fit(crops, faces, true if whose == "true" else seen)
+            took = (time.perf_counter() - start) / len(kept)
+            off = np.linalg.norm(arrays["landmarks2d"] - true, axis=2)[:, 17:].mean(1) * 256 / size
+            p = Parameters.from_arrays(arrays)
+            row = [surface_error(head, p, q), off, rotation_error(p, q), np.full(len(p), took)]
+            errors.setdefault(name, []).append(np.stack(row))
+    return {name: np.median(np.concatenate(parts, 1), 1) for name, parts in errors.items()}
+
+
 def main() -> None:
     torch.set_num_threads(1)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -128,43 +157,20 @@ def main() -> None:
     values = config.defaults()["heads"]
     head = config.build({"procedural": "fgcli.geometry.procedural:procedural_head"}, values["head"], "head")
     bias = measure(head, {"name": "dlib"})
-    errors: dict[str, list[np.ndarray]] = {}
-    missed = 0
-    for i, size in enumerate(SIZES):
-        truth, images, masks = renders(folder, round(size * WIDE / TIGHT), FRESH // 3 + (i < FRESH % 3))
-        marks = found(images)
-        kept = np.flatnonzero(np.isfinite(marks).all((1, 2)))
-        missed += len(images) - len(kept)
-        crops, faces, maps = cut(images[kept], masks[kept], marks[kept], size)
-        q = turned(Parameters.from_arrays(truth.arrays).rows(kept), maps)
-        true, seen = (
-            np.stack([apply(m, points) for m, points in zip(maps, given[kept], strict=True)]).astype(np.float32)
-            for given in (truth["landmarks2d"], marks)
+    sizes, told, text = ", ".join(map(str, SIZES)), {}, ""
+    for modes in (head.shape_basis.shape[2], FEWER):
+        rows = table(head, asked.regressor, bias, folder, modes)
+        told[f"{modes} identity modes"] = {
+            n: dict(zip(KEYS, np.round(r, 4).tolist(), strict=True)) for n, r in rows.items()
+        }
+        text += f"{FRESH} renders of {sizes} px, {modes} identity modes vary and are fitted:\n\n{HEADER}\n"
+        text += (
+            "".join(f"| {n} | {r[0]:.2f} | {r[1]:.2f} | {r[2]:.1f} | {r[3]:.3f} |\n" for n, r in rows.items()) + "\n"
         )
-        for name, (whose, extraction) in fits(head, asked.regressor, bias).items():
-            start = time.perf_counter()
-            arrays = extraction.fit(crops, faces, true if whose == "true" else seen)
-            took = (time.perf_counter() - start) / len(kept)
-            off = np.linalg.norm(arrays["landmarks2d"] - true, axis=2)[:, 17:].mean(1) * 256 / size
-            p = Parameters.from_arrays(arrays)
-            row = [surface_error(head, p, q), off, rotation_error(p, q), np.full(len(p), took)]
-            errors.setdefault(name, []).append(np.stack(row))
-    lines = [
-        "| method | face vertices, % | landmarks, px of 256 | rotation, degrees | s a face |",
-        "|---|---|---|---|---|",
-    ]
-    table = {name: np.median(np.concatenate(parts, 1), 1) for name, parts in errors.items()}
-    for name, medians in table.items():
-        lines.append(f"| {name} | {medians[0]:.2f} | {medians[1]:.2f} | {medians[2]:.1f} | {medians[3]:.3f} |")
-    sizes = ", ".join(map(str, SIZES))
-    lines.append(f"\n{FRESH} renders of {sizes} px; dlib found no face in {missed} of them, which are left out.")
-    text = "\n".join(lines) + "\n"
     print(text)
-    keys = ("face_vertices_percent", "landmarks_px256", "rotation_degrees", "seconds")
-    told = {name: dict(zip(keys, np.round(row, 4).tolist(), strict=True)) for name, row in table.items()}
     (folder.parent / "fits.json").write_text(json.dumps(told, indent=2))
     if PAGE.exists() and BEGIN in (page := PAGE.read_text()):
-        PAGE.write_text(page[: page.index(BEGIN)] + BEGIN + text + page[page.index(END) :])
+        PAGE.write_text(page[: page.index(BEGIN)] + BEGIN + "\n" + text + page[page.index(END) :])
 
 
 if __name__ == "__main__":

@@ -214,28 +214,28 @@ def test_residuals_are_distances_of_inner_landmarks_in_outer_eye_distances(head,
 # ---- an analyser's bias
 
 
-def biased(true: np.ndarray, bias: np.ndarray) -> np.ndarray:
-    across = true[:, 45] - true[:, 36]
-    down = np.stack([-across[:, 1], across[:, 0]], 1)
-    return true + bias[None, :, :1] * across[:, None] + bias[None, :, 1:] * down[:, None]
-
-
 def test_bias_is_measured_and_taken_off_at_any_angle_and_scale():
-    rng = np.random.default_rng(0)
-    face, bias = rng.uniform(-1, 1, (68, 2)), rng.normal(0, 0.05, (68, 2))
-    face[36], face[45] = (-0.4, -0.2), (0.4, -0.2)
-    bias[45] = bias[36]
-    angles, scales = rng.uniform(-1, 1, 9), rng.uniform(0.2, 3, 9)
-    turns = np.stack([[np.cos(angles), -np.sin(angles)], [np.sin(angles), np.cos(angles)]]).transpose(2, 0, 1)
-    true = scales[:, None, None] * (face @ turns.transpose(0, 2, 1)) + rng.normal(0, 1, (9, 1, 2))
-    found = biased(true, bias)
-    upright = bias * [0.8, 0.8]
-    np.testing.assert_allclose(biased(face[None], bias)[0] - face, upright, atol=1e-12)  # along the eyes, and down
-    np.testing.assert_allclose(bias_of(found, true), bias, atol=1e-9)
-    back = unbiased(torch.from_numpy(found), torch.from_numpy(bias)).numpy()
-    np.testing.assert_allclose(back, true, atol=1e-9)
-    found[4] += 9  # one picture in which the analyser erred
-    assert np.abs(bias_of(found, true) - bias).max() < 1e-9
+    rng = torch.Generator().manual_seed(0)
+    face = torch.rand(68, 2, generator=rng, dtype=torch.float64)
+    found = face + 0.1 * torch.randn(40, 68, 2, generator=rng, dtype=torch.float64)
+    bias = 0.05 * torch.randn(3, 68, 2, generator=rng, dtype=torch.float64)
+    true = unbiased(found, bias)
+    assert (true - found).abs().mean() > 0.005
+    torch.testing.assert_close(bias_of(found, true), bias)
+    c, s = 1.7 * np.cos(0.4), 1.7 * np.sin(0.4)
+    turn = torch.tensor([[c, -s], [s, c]], dtype=torch.float64)
+    torch.testing.assert_close(unbiased(found @ turn.T + 3, bias), true @ turn.T + 3)
+
+
+def test_bias_lies_along_the_eyes_and_down():
+    marks = torch.zeros(1, 68, 2)
+    marks[0, 36], marks[0, 45], marks[0, 0], marks[0, 16] = (
+        torch.tensor(x) for x in ([1.0, 1], [3.0, 1], [0.0, 2], [4.0, 2])
+    )
+    marks[0, 27] = torch.tensor([2.0, 1])
+    bias = torch.zeros(3, 68, 2)
+    bias[0, 33] = torch.tensor([0.1, 0.2])
+    torch.testing.assert_close((marks - unbiased(marks, bias))[0, 33], torch.tensor([0.2, 0.4]))
 
 
 # ---- light and albedo
@@ -583,7 +583,7 @@ def uint8(known: SimpleNamespace) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def extraction(head: Head, extractor=None, photometric=None) -> Extraction:
     fit = extractor or extract.Fit(head, None, 1.0)
-    return Extraction(head, fit, LandmarkFit(), photometric, np.zeros((68, 2)))
+    return Extraction(head, fit, LandmarkFit(), photometric, np.zeros((3, 68, 2)))
 
 
 def test_rows_of_an_extraction_are_ok_and_match_the_schema(head, known):

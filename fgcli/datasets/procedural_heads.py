@@ -73,7 +73,12 @@ def scenes(settings: Mapping[str, Any]) -> Scenes:
     """The tools of one process; one thread each, so that bytes do not depend on their number."""
     torch.set_num_threads(1)
     head = build(HEADS, settings["head"], "heads.head")
-    return Scenes(head, Population(framing=settings["framing"]), settings, _backgrounds(settings["backgrounds"]))
+    return Scenes(
+        head,
+        Population(framing=settings["framing"], modes=settings["shape_modes"]),
+        settings,
+        _backgrounds(settings["backgrounds"]),
+    )
 
 
 def chunks(n: int, seed: int, folder: Path) -> list[Chunk]:

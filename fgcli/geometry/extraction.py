@@ -37,8 +37,7 @@ class Extraction:
         extractor: makes the first guess, see EXTRACTORS.
         landmarks: moves the geometry onto landmarks; None: it stays as guessed.
         photometric: then moves it by pixels; None: it does not.
-        bias: (68, 2): where the analyser's landmarks lie from the head's, in outer eye distances along the eyes and
-            down; 0 for exact ones.
+        bias: (3, 68, 2): where the analyser's landmarks lie from the head's, see `unbiased`; 0 for exact ones.
     """
 
     head: Head
@@ -126,20 +125,30 @@ def finite(p: Parameters) -> Tensor:
 
 
 def unbiased(marks: Tensor, bias: Tensor) -> Tensor:
-    """Landmarks (n, 68, 2) less the analyser's bias (68, 2), turned and scaled by the line between the outer eyes."""
+    """Landmarks (n, 68, 2) less the analyser's bias (3, 68, 2): 1, t and t^2 times it, t the turn of the head.
+
+    The bias is in outer eye distances, along the line between the outer eyes and down.
+    """
     across = marks[:, 45] - marks[:, 36]
     down = torch.stack([-across[:, 1], across[:, 0]], 1)
-    return marks - bias[None, :, :1] * across[:, None] - bias[None, :, 1:] * down[:, None]
+    off = torch.einsum("nk,kij->nij", _powers(marks), bias)
+    return marks - off[..., :1] * across[:, None] - off[..., 1:] * down[:, None]
 
 
-def bias_of(found: np.ndarray, true: np.ndarray) -> np.ndarray:
-    """The bias (68, 2), as `unbiased` takes it, of landmarks found (n, 68, 2) on pictures whose true ones are known."""
-    across = true[:, 45] - true[:, 36]
-    down = np.stack([-across[:, 1], across[:, 0]], 1)
-    off, length = found - true, (across**2).sum(1)[:, None]
-    along = np.einsum("nij,nj->ni", off, across) / length
-    below = np.einsum("nij,nj->ni", off, down) / length
-    return np.stack([np.median(along, 0), np.median(below, 0)], 1)
+def bias_of(found: Tensor, true: Tensor) -> Tensor:
+    """The bias (3, 68, 2) of landmarks found (n, 68, 2) on pictures whose true ones are known: least squares."""
+    across = found[:, 45] - found[:, 36]
+    down = torch.stack([-across[:, 1], across[:, 0]], 1)
+    axes = torch.stack([across, down], 1) / across.square().sum(1)[:, None, None]
+    off = (found - true) @ axes.mT
+    return torch.linalg.lstsq(_powers(found), off.flatten(1)).solution.unflatten(1, (-1, 2))
+
+
+def _powers(marks: Tensor) -> Tensor:
+    """1, t, t^2 (n, 3) of the turn t: 0 frontal, towards 1 or -1 as the nose's bridge nears the face's outline."""
+    one, two = ((marks[:, i] - marks[:, 27]).norm(dim=1) for i in (0, 16))
+    turn = (one - two) / (one + two).clamp_min(1e-9)
+    return torch.stack([torch.ones_like(turn), turn, turn**2], 1)
 
 
 def reduced(pictures: Tensor) -> Tensor:

@@ -33,6 +33,7 @@ class Population:
         roll: standard deviation of what tilt an alignment leaves, radians.
         framing: side of the frame against FFHQ's, as preprocess has it.
         off: standard deviation of the alignment's errors: relative for the scale, fraction of the side for the place.
+        modes: identity modes that vary, the leading ones.
     """
 
     yaw: float = 30 * DEGREE
@@ -40,10 +41,12 @@ class Population:
     roll: float = 3 * DEGREE
     framing: float = 0.8
     off: float = 0.03
+    modes: int = SIZES["shape"]
 
     def person(self, head: Head, rng: np.random.Generator) -> dict[str, np.ndarray]:
         """Shape and texture of one person: unit Gaussians, as many as the head has, and now and then a beard."""
         shape = _gaussian(rng, min(head.shape_basis.shape[2], SIZES["shape"]))
+        shape[self.modes :] = 0
         texture = _gaussian(rng, min(len(head.albedo_basis), SIZES["texture"]))
         if "beard" in head.texture_names and rng.random() < BEARDED:
             texture[head.texture_names.index("beard")] = rng.uniform(2.5, 5)

@@ -33,6 +33,8 @@ class Params(Section):
     """Name in HEADS, then its arguments."""
     per_person: Annotated[int, Field(ge=1)]
     """Pictures of each person."""
+    shape_modes: Annotated[int, Field(ge=0, le=100)]
+    """Identity modes that vary, the leading ones."""
     framing: Annotated[float, Field(gt=0.2, le=2)]
     """Side of the frame against FFHQ's, as in preprocess."""
     backgrounds: str
