@@ -15,8 +15,8 @@ from fgcli.geometry.render import Render, render
 from fgcli.geometry.texture import Stolen, at_texels, complete, delight, steal, texel_shading, texels
 
 TEXTURE_PX = 256
-STUDIO = directional((0.2, 0.4, 1.0), 0.45, 0.55)
-FRAMING = 1.15
+STUDIO = directional((0.2, 0.4, 1.0), 0.5, 0.7)
+FRAMING = 1.05
 """Side of the frame of views against FFHQ's: the whole head is in it."""
 
 
