@@ -101,7 +101,15 @@ def test_nothing_is_drawn_where_the_head_is_nearer_nor_on_rows_without(head: Hea
 
 def test_the_attribute_follows_the_person_and_bytes_are_equal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     named = {"name": "procedural", "detail": 0.72, "texture_size": 32}
-    settings = {"size": 32, "seed": 5, "head": named, "per_person": 2, "framing": 0.8, "backgrounds": ""}
+    settings = {
+        "size": 32,
+        "seed": 5,
+        "head": named,
+        "per_person": 2,
+        "framing": 0.8,
+        "shape_modes": 100,
+        "backgrounds": "",
+    }
     tools = procedural_heads.scenes(settings)
 
     def made(name: str, share: float) -> dict[str, np.ndarray]:
