@@ -18,13 +18,6 @@ def project(points: Tensor, camera: Tensor) -> Tensor:
     return _stack(s * (x + tx), -s * (y + ty), s * z)
 
 
-def unproject(ndc: Tensor, camera: Tensor) -> Tensor:
-    """The inverse of `project`."""
-    s, tx, ty = camera[:, None].unbind(-1)
-    x, y, depth = ndc.unbind(-1)
-    return _stack(x / s - tx, -y / s - ty, depth / s)
-
-
 def to_pixels(ndc: Tensor, size: int) -> Tensor:
     """Pixel x, y (..., 2) of NDC (..., 2 or more) in a picture of `size` x `size`."""
     return (ndc[..., :2] + 1) * (size / 2) - 0.5

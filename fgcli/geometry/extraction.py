@@ -103,10 +103,10 @@ class Extraction:
         return solve(self.head, images, drawn, face * face_mask(self.head, drawn), p)
 
 
-def drawing(head: Head, p: Parameters, size: int, lit: bool = True) -> Render:
-    """The head of each row, textured; under its light, or as its albedo is."""
+def drawing(head: Head, p: Parameters, size: int) -> Render:
+    """The head of each row, textured, under its light."""
     texture = head.albedo(p.texture) if len(head.uv) else None
-    return render(head, head.vertices(p.shape, p.expression, p.pose), p.camera, size, texture, p.light if lit else None)
+    return render(head, head.vertices(p.shape, p.expression, p.pose), p.camera, size, texture, p.light)
 
 
 def sensible(head: Head, p: Parameters, plain: Parameters, marks: Tensor) -> Parameters:
