@@ -44,7 +44,7 @@ def solve(
     grey = is_grey(images, face)
     mean, modes = _surface(head, drawn, k)
     mean, modes, colours = (
-        torch.where(_like(grey, x), x.mean(-2, keepdim=True), x) for x in (mean, modes, images.flatten(2))
+        torch.where(per_row(grey, x), x.mean(-2, keepdim=True), x) for x in (mean, modes, images.flatten(2))
     )
     modes = modes * torch.where(grey[:, None], ~hues(head)[:k], True)[:, :, None, None]
     harmonics = basis(drawn.normals.movedim(1, -1)).flatten(1, 2).mT  # (n, 9, p)
@@ -107,5 +107,6 @@ def _surface(head: Head, drawn: Render, k: int) -> tuple[Tensor, Tensor]:
     return seen[:, 0], seen[:, 1:]
 
 
-def _like(flags: Tensor, values: Tensor) -> Tensor:
+def per_row(flags: Tensor, values: Tensor) -> Tensor:
+    """Flags (n,), shaped to choose whole rows of values (n, ...)."""
     return flags.reshape(-1, *[1] * (values.dim() - 1))

@@ -7,21 +7,18 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from fgcli.geometry.appearance import is_grey, solve
+from fgcli.geometry.appearance import is_grey, per_row, solve
 from fgcli.geometry.camera import to_ndc, to_pixels
 from fgcli.geometry.extract import status
 from fgcli.geometry.face_mask import face_mask
 from fgcli.geometry.head import Head
 from fgcli.geometry.landmark_fit import LandmarkFit, frontal, residual
 from fgcli.geometry.parameters import Parameters
-from fgcli.geometry.photometric_fit import PhotometricFit
+from fgcli.geometry.photometric_fit import PhotometricFit, reduced
 from fgcli.geometry.render import Render, render
 
-SIDE = 64
-"""Light and albedo are fitted to pictures of this side at most, px."""
 MOST = 1e4
 """No parameter of a face is larger."""
 GROUP = 16
@@ -94,7 +91,7 @@ class Extraction:
             drawn = drawing(self.head, p, images.shape[-1])
             seen = face * face_mask(self.head, drawn)
             shown = drawn.image.clamp(0, 1)
-            shown = torch.where(_like(is_grey(images, face), shown), shown.mean(1, keepdim=True), shown)
+            shown = torch.where(per_row(is_grey(images, face), shown), shown.mean(1, keepdim=True), shown)
             error = (shown - images).square().mean(1, keepdim=True) * seen
             return p, (error.sum((1, 2, 3)) / seen.sum((1, 2, 3))).sqrt()  # NaN: none of the face is in the picture
 
@@ -116,7 +113,7 @@ def sensible(head: Head, p: Parameters, plain: Parameters, marks: Tensor) -> Par
 
 def where(rows: Tensor, one: Parameters, other: Parameters) -> Parameters:
     """Rows (n,) of one, else of the other."""
-    return Parameters(**{k: torch.where(_like(rows, v), v, getattr(other, k)) for k, v in vars(one).items()})
+    return Parameters(**{k: torch.where(per_row(rows, v), v, getattr(other, k)) for k, v in vars(one).items()})
 
 
 def finite(p: Parameters) -> Tensor:
@@ -151,17 +148,6 @@ def _powers(marks: Tensor) -> Tensor:
     return torch.stack([torch.ones_like(turn), turn, turn**2], 1)
 
 
-def reduced(pictures: Tensor) -> Tensor:
-    """Pictures (n, c, h, w) at SIDE at most."""
-    if pictures.shape[-1] <= SIDE:
-        return pictures
-    return F.interpolate(pictures, (SIDE, SIDE), mode="bilinear", antialias=True)
-
-
 def _anywhere(size: int) -> Tensor:
     """Landmarks that are finite and apart: a stand-in for rows that have none."""
     return torch.rand(68, 2, generator=torch.Generator().manual_seed(0)) * size
-
-
-def _like(flags: Tensor, values: Tensor) -> Tensor:
-    return flags.reshape(-1, *[1] * (values.dim() - 1))

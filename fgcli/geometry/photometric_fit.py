@@ -62,7 +62,7 @@ class PhotometricFit:
             landmarks: (n, 68, 2) in [-1, 1]; None: pixels alone.
             start: where to begin, light included.
         """
-        goal, face = _reduced(images), _reduced(face)
+        goal, face = reduced(images), reduced(face)
         unknown = {k: torch.zeros_like(getattr(start, k), requires_grad=True) for k in UNITS}
         optimizer = torch.optim.Adam(unknown.values(), self.rate, (0.9, 0.99))
         surface, fragments = _surface(head, self.texture, goal.shape[-1]), None
@@ -111,7 +111,8 @@ class PhotometricFit:
         return total / pixels.clamp_min(1) + self.prior * (size + pose)
 
 
-def _reduced(pictures: Tensor) -> Tensor:
+def reduced(pictures: Tensor) -> Tensor:
+    """Pictures (n, c, h, w) at SIDE at most."""
     if pictures.shape[-1] <= SIDE:
         return pictures
     return F.interpolate(pictures, (SIDE, SIDE), mode="bilinear", antialias=True)
