@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from fgcli.config import Section, Spec, build
+from fgcli.config import Section, Spec, build, lookup
 from fgcli.errors import FgError, UsageError
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from fgcli.artifacts import Artifact
     from fgcli.training import Loop
     from fgcli.training.devices import Compute
     from fgcli.training.session import Session
@@ -56,8 +58,10 @@ class Params(Section):
     """Adam's decay rates."""
     warmup: Annotated[int, Field(ge=0)]
     """Steps of linear rise of the step size."""
-    schedule: Literal["constant", "cosine"]
-    """Course of the step size after the warm-up."""
+    schedule: Literal["constant", "cosine", "plateau"]
+    """Course of the step size after the warm-up; plateau: halved when the validation loss stops to fall."""
+    patience: Annotated[int, Field(ge=1)]
+    """Validations without a lower loss before plateau halves the step size."""
     clip: Annotated[float, Field(ge=0)]
     """Norm to which each tensor's gradient is clipped, one by one; 0 for none."""
     ema_half_life: Annotated[float, Field(ge=0)]
@@ -125,7 +129,7 @@ def run(
     from fgcli.training.session import RunFolder
 
     images, masks = artifacts.rows(faces, "images"), artifacts.rows(faces, "masks")
-    about = artifacts.load(faces, artifacts.FACES, ("split",))
+    about = artifacts.load(faces, artifacts.FACES, ("split", "identity"))
     splits = about["split"]
     if not (splits == 0).any():
         raise FgError(f"{faces}: expected rows of the train split, found none; lower preprocess.val and .test")
@@ -147,7 +151,7 @@ def run(
     else:
         if hasattr(generator, "start"):
             generator.start(images[some])
-        session = make_session(params, generator, compute, images, masks, splits)
+        session = make_session(params, generator, compute, images, masks, about)
         ema, history, kept = session.train(RunFolder(folder, fingerprint(params, faces)), resume)
         training |= kept
     if compute.rank == 0:
@@ -173,10 +177,11 @@ def make_generator(params: Params, shape: tuple[int, ...]) -> Any:
 
 
 def make_session(
-    params: Params, generator: Any, compute: Compute, images: np.ndarray, masks: np.ndarray, splits: np.ndarray
+    params: Params, generator: Any, compute: Compute, images: np.ndarray, masks: np.ndarray, about: Artifact
 ) -> Session:
-    """The run that params describe, at step 0."""
+    """The run that params describe, at step 0, on the faces that `about` tells split and identity of."""
     import numpy as np
+    import torch
 
     from fgcli.objectives import OBJECTIVES
     from fgcli.training import Loop
@@ -184,12 +189,15 @@ def make_session(
     from fgcli.training.batches import Batches
     from fgcli.training.session import Session
 
-    objective = build(OBJECTIVES, params.objective, "train.objective", generator=generator)
+    known = {"generator": generator, "labels": torch.from_numpy(about["identity"]).long()}
+    wanted = inspect.signature(lookup(OBJECTIVES, params.objective["name"], "train.objective.name")).parameters
+    context = {name: value for name, value in known.items() if name in wanted}
+    objective = build(OBJECTIVES, params.objective, "train.objective", **context)
     settings = params.model_dump(
-        include={"steps", "learning_rate", "betas", "warmup", "schedule", "clip", "ema_half_life", "seed"}
+        include={"steps", "learning_rate", "betas", "warmup", "schedule", "patience", "clip", "ema_half_life", "seed"}
     )
     loop = Loop(compute.place(objective), generator, compute, **settings)
-    train, val = np.flatnonzero(splits == 0), np.flatnonzero(splits == 1)
+    train, val = np.flatnonzero(about["split"] == 0), np.flatnonzero(about["split"] == 1)
     augment = Augment(**params.augment.model_dump())
     batches = Batches(images, masks, train, params.batch, params.seed, augment)
     every = params.model_dump(include={"validate_steps", "checkpoint_steps", "checkpoint_seconds", "tensorboard"})

@@ -61,6 +61,14 @@ class Compute:
         if self.ranks > 1:
             torch.distributed.barrier()
 
+    def mean(self, value: float) -> float:
+        """The mean of a number over the ranks."""
+        if self.ranks == 1:
+            return value
+        tensor = torch.tensor([value], dtype=torch.float64, device=self.device)
+        self.average([tensor])
+        return float(tensor)
+
     def average(self, tensors: list[Tensor]) -> None:
         """Replaces each tensor by its mean over the ranks, in one message."""
         if self.ranks == 1 or not tensors:

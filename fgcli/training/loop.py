@@ -30,6 +30,21 @@ class NonFinite(FgError):
 
 
 @dataclass
+class Plateau:
+    """What the step size is multiplied by, halved after `patience` validations in a row without a new lowest loss."""
+
+    factor: float = 1.0
+    lowest: float = math.inf
+    waited: int = 0
+
+    def see(self, loss: float, patience: int) -> None:
+        """Takes note of one validation."""
+        self.lowest, self.waited = (loss, 0) if loss < self.lowest else (self.lowest, self.waited + 1)
+        if self.waited > patience:
+            self.factor, self.waited = self.factor / 2, 0
+
+
+@dataclass
 class Loop:
     """Training state and its steps.
 
@@ -40,7 +55,8 @@ class Loop:
         learning_rate: Adam's step size at its highest.
         betas: Adam's.
         warmup: steps of linear rise.
-        schedule: "constant", or "cosine" down to a hundredth.
+        schedule: "constant", "cosine" down to a hundredth, or "plateau": halved when validation stops to improve.
+        patience: validations without a better loss before it is halved.
         clip: norm to which each tensor's gradient is clipped (per tensor, not over all); 0 for none.
         ema_half_life: steps.
         seed: of all randomness; step t draws from (seed, t) alone.
@@ -58,8 +74,10 @@ class Loop:
     clip: float
     ema_half_life: float
     seed: int
+    patience: int = 5
     section: str = "train"
     step: int = 0
+    plateau: Plateau = field(default_factory=lambda: Plateau())
     optimizers: list[torch.optim.Optimizer] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -78,7 +96,7 @@ class Loop:
         """Learning rate at a step (from 0): linear warm-up, then the schedule."""
         rise = min(1.0, (step + 1) / self.warmup) if self.warmup else 1.0
         fall = 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * step / self.steps)) if self.schedule == "cosine" else 1.0
-        return self.learning_rate * rise * fall
+        return self.learning_rate * rise * fall * self.plateau.factor
 
     def run(self, batches: Batches) -> Iterator[Tick]:
         """Takes the remaining steps, one per iteration.
@@ -122,11 +140,13 @@ class Loop:
             group["lr"] = self.rate(self.step)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
+        if phase.after:
+            phase.after(named)
         return {f"{phase.name}/{term}": value for term, value in named.items()}
 
     @torch.no_grad()
     def validate(self, batches: Iterable[Batch]) -> float:
-        """The first phase's weighted loss over whole batches, by the moving average, in eval mode."""
+        """The first phase's weighted loss over whole batches, by the moving average, in eval mode; on every rank."""
         phase, total, count = self.phases[0], 0.0, 0
         with self.ema.applied(self.generator), self.compute.autocast():
             self.objective.eval()
@@ -135,7 +155,10 @@ class Loop:
                 total += float(phase.total(phase.loss(batch, rng))) * len(batch["images"])
                 count += len(batch["images"])
         self.objective.train()
-        return total / count
+        loss = self.compute.mean(total / count)  # batch norm's statistics may differ among ranks; step sizes may not
+        if self.schedule == "plateau":
+            self.plateau.see(loss, self.patience)
+        return loss
 
     def state(self) -> dict[str, Any]:
         """Everything that `restore` needs."""
@@ -143,6 +166,7 @@ class Loop:
             "objective": self.objective.state_dict(),
             "ema": self.ema.state,
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "plateau": vars(self.plateau),
             "step": self.step,
         }
 
@@ -156,6 +180,7 @@ class Loop:
                 for name, value in moments.items():
                     if value.shape == parameter.shape:  # a fused step pairs them by their place in memory
                         moments[name] = torch.empty_like(parameter).copy_(value)
+        self.plateau = Plateau(**state["plateau"])
         self.step = state["step"]
 
 

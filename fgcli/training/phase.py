@@ -23,8 +23,9 @@ class Phase:
         name: names the phase in logs.
         parameters: the only tensors that the phase's optimiser moves.
         loss: (batch, rng) -> {term: scalar}, unweighted.
-        weights: a weight for each term.
+        weights: a weight for each term; a term of weight 0 is only watched.
         interval: the phase runs at steps divisible by it.
+        after: called with the terms' values once the step is taken: where a controller acts.
     """
 
     name: str
@@ -32,10 +33,11 @@ class Phase:
     loss: Callable[[Batch, torch.Generator], Terms]
     weights: dict[str, float]
     interval: int = 1
+    after: Callable[[dict[str, float]], None] | None = None
 
     def total(self, terms: Terms) -> Tensor:
         """The weighted sum that is minimised."""
-        return torch.stack([self.weights[name] * value for name, value in terms.items()]).sum()
+        return torch.stack([self.weights[name] * value for name, value in terms.items() if self.weights[name]]).sum()
 
 
 class Objective(Protocol):

@@ -136,11 +136,11 @@ class Session:
                 for tick in self.loop.run(self.batches):
                     self.collect(tick)
                     advance(note=" ".join(f"{k.split('/')[1]} {v:.3g}" for k, v in tick.terms.items()))
-                    if not self.writes:
-                        continue
                     end = tick.step == self.loop.steps
                     if end or tick.step % self.validate_steps == 0:
                         self.report(folder, write)
+                    if not self.writes:
+                        continue
                     late = time.monotonic() - saved > self.checkpoint_seconds
                     if end or late or stop.is_set() or tick.step % self.checkpoint_steps == 0:
                         self.save(folder.last, folder.fingerprint)
@@ -168,8 +168,10 @@ class Session:
         """A line of stats, a sample sheet, and the best checkpoint when this is it."""
         step, loss = self.loop.step, self.loop.validate(self.validation())
         means = {name: value / self.count for name, value in sorted(self.sums.items())}
-        write({"step": step, "learning_rate": self.loop.rate(step - 1), **means, "validation": loss})
         self.sums, self.count = {}, 0
+        if not self.writes:
+            return
+        write({"step": step, "learning_rate": self.loop.rate(step - 1), **means, "validation": loss})
         self.draw(folder.sheet(step), self.loop, self.batches.images[self.held_out[:: self.stride()]])
         if math.isfinite(loss) and (self.best["best_loss"] is None or loss < self.best["best_loss"]):
             self.best = {"best_step": step, "best_loss": loss}
