@@ -35,7 +35,7 @@ class MaskedELBO(nn.Module):
             what its KL assumes.
 
     Raises:
-        ValueError: a negative weight, no reconstruction term, or a mask decoder that would not learn.
+        ValueError: a negative weight, no reconstruction term, no posterior, or a mask decoder that would not learn.
     """
 
     def __init__(
@@ -50,6 +50,8 @@ class MaskedELBO(nn.Module):
         legacy_sampling: bool = False,
     ) -> None:
         super().__init__()
+        if not hasattr(generator, "posterior"):
+            raise ValueError("masked_elbo expects a generator with a posterior, such as masked_vae or unmasked_vae")
         self.mask = hasattr(generator, "mask_logits")
         weights = {"ssim": ssim, "l1": l1, "l2": l2, "kl": kl} | ({"bce": bce, "dice": dice} if self.mask else {})
         if min(weights.values()) < 0 or not (ssim or l1 or l2):

@@ -1,0 +1,55 @@
+"""How strongly a decoder answers to its code: ||J||_F^2 = sum_ij (dD_i / dz_j)^2, exactly or by unbiased estimates.
+
+Neither pythae nor the code released with the thesis computes it. pythae's RAE-GP takes the gradient with respect to the
+input image of the summed output; the released code takes the gradient with respect to z of the summed squared output.
+Both change when the sign of an output pixel is flipped, which ||J||_F^2 does not.
+
+All functions take decode: codes (n, l, d) -> images, codes, images = decode(codes) and rng; they give one value per
+row, (n,).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+Decode = Callable[[Tensor], Tensor]
+STEP = 1e-2
+"""Of the finite difference: its rounding noise is about 1e-7 / STEP."""
+
+
+def hutchinson(decode: Decode, codes: Tensor, images: Tensor, rng: torch.Generator) -> Tensor:
+    """|J^T v|^2 with v of random signs: E v v^T = I, so its mean is ||J||_F^2 (Hutchinson 1990); one backward pass."""
+    (pulled,) = torch.autograd.grad(images, codes, signs(images, rng), create_graph=True)
+    return pulled.square().sum((1, 2))
+
+
+def finite_difference(decode: Decode, codes: Tensor, images: Tensor, rng: torch.Generator) -> Tensor:
+    """|(D(z + h u) - D(z)) / h|^2 with u of random signs: its mean is ||J||_F^2 + O(h^2); one forward pass."""
+    ahead = decode(codes + STEP * signs(codes, rng))
+    return ((ahead - images) / STEP).square().sum((1, 2, 3))
+
+
+def exact(decode: Decode, codes: Tensor, images: Tensor, rng: torch.Generator) -> Tensor:
+    """||J||_F^2, a forward-mode derivative per dimension of the code."""
+    total = codes.new_zeros(len(codes))
+    for direction in torch.eye(codes[0].numel()).to(codes).unflatten(1, codes.shape[1:]):
+        _, column = torch.func.jvp(decode, (codes,), (direction.expand_as(codes).contiguous(),))
+        total = total + column.square().sum((1, 2, 3))
+    return total
+
+
+def reference(decode: Decode, codes: Tensor, images: Tensor, rng: torch.Generator) -> Tensor:
+    """The released code's term: |d/dz sum_i D_i(z)^2|^2, mean over the code's dimensions."""
+    (gradient,) = torch.autograd.grad(images.square().sum(), codes, create_graph=True)
+    return gradient.square().mean((1, 2))
+
+
+def signs(like: Tensor, rng: torch.Generator) -> Tensor:
+    """-1 or 1, of the same shape."""
+    return torch.randint(0, 2, like.shape, generator=rng, device=rng.device).to(like) * 2 - 1
+
+
+MODES = {"hutchinson": hutchinson, "finite_difference": finite_difference, "exact": exact, "reference": reference}

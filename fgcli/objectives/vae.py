@@ -1,0 +1,76 @@
+"""Variational autoencoders of *Reining in the Deep Generative Models* (Ghosh, sections 3.2 and 3.4): the VAE with k
+Monte-Carlo samples, and the constant-variance VAE, whose posterior has the same width for every image."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fgcli.training.phase import Batch, Phase, Terms
+
+
+class VAE(nn.Module):
+    """Squared error in expectation over q(z | x) = N(mu, sigma^2), and KL(q || N(0, I)) (Eq. 3.5 to 3.10).
+
+    Images compare in [0, 1]. As in the released code the error is summed over pixels and averaged over channels, the
+    KL divergence summed over the code's dimensions, with all its constants.
+
+    Args:
+        generator: has `posterior` for the VAE; for the CV-VAE a deterministic autoencoder.
+        kl: weight of the KL divergence.
+        samples: k, draws of the posterior per image whose errors are averaged.
+        std: 0 for the VAE; else sigma of the constant-variance VAE, 0.7 in the released code.
+
+    Raises:
+        ValueError: an argument out of range, or a generator without what it needs.
+    """
+
+    def __init__(self, generator: Any, kl: float = 0.024, samples: int = 1, std: float = 0.0) -> None:
+        super().__init__()
+        if kl < 0 or samples < 1 or std < 0:
+            raise ValueError(f"vae expects kl >= 0, samples >= 1 and std >= 0, found {kl}, {samples} and {std}")
+        if hasattr(generator, "mask_logits") or hasattr(generator, "posterior") == bool(std):
+            kind = "a deterministic autoencoder such as conv_autoencoder" if std else "a posterior, as conv_vae has,"
+            raise ValueError(f"vae expects a generator with {kind} and no mask decoder when std is {std:g}")
+        self.generator: Any = generator
+        self.samples, self.std = samples, std
+        self.phases = [Phase("vae", list(generator.parameters()), self.loss, {"reconstruction": 1.0, "kl": kl})]
+
+    def loss(self, batch: Batch, rng: torch.Generator) -> Terms:
+        """The terms of one batch, unweighted; in eval mode at the posterior's mean."""
+        x = batch["images"]
+        mu, log_std = self.posterior(x)
+        if self.training:
+            x, z = x.repeat(self.samples, 1, 1, 1), self.draws(mu, log_std, rng)
+        else:
+            z = mu
+        return {
+            "reconstruction": squared_error(x, self.generator.decode(z[:, None])),
+            "kl": kl_divergence(mu, log_std),
+        }
+
+    def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log standard deviation (n, d)."""
+        if not self.std:
+            mu, log_std = self.generator.posterior(x)
+            return mu.float(), log_std.float()
+        mu = self.generator.encode(x)[:, 0].float()
+        return mu, torch.full_like(mu, math.log(self.std))
+
+    def draws(self, mu: Tensor, log_std: Tensor, rng: torch.Generator) -> Tensor:
+        """z = mu + sigma eps, (k n, d): all rows once, then again."""
+        noise = torch.randn(self.samples, *mu.shape, generator=rng, device=rng.device).to(mu)
+        return (mu + log_std.exp() * noise).flatten(0, 1)
+
+
+def squared_error(x: Tensor, y: Tensor) -> Tensor:
+    """Of images in [-1, 1], measured in [0, 1]: mean over channels, sum over pixels, mean over the batch."""
+    return ((x.float() - y.float()) / 2).square().mean(1).sum((1, 2)).mean()
+
+
+def kl_divergence(mu: Tensor, log_std: Tensor) -> Tensor:
+    """KL(N(mu, sigma^2) || N(0, I)) = sum_j (mu^2 + sigma^2 - 1) / 2 - log sigma, mean over the batch."""
+    return (0.5 * (mu.square() + (2 * log_std).exp() - 1) - log_std).sum(1).mean()
