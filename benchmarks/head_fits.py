@@ -4,8 +4,8 @@
     python benchmarks/head_fits.py --regressor out/regressor.h5           # the table of another regressor
 
 As photos are: dlib finds the landmarks in a picture of the whole head, the face is cut out by them as fg preprocess
-cuts it, and the crop (64, 128 or 224 px) is what is fitted. Landmarks are dlib's unless said otherwise, less its bias
-on renders of the mean head (see fg flame). Face-vertex error: neutral pose, after similarity alignment, % of the head's
+cuts it, and the crop (64, 128 or 224 px) is what is fitted. Landmarks are dlib's unless said otherwise; what it errs
+on renders of other random people is taken into account, as fg flame does. Face-vertex error: neutral pose, after similarity alignment, % of the head's
 height, median over faces. Landmarks: mean distance of the head's 51 inner points to the true ones, px of a crop of 256
 px, median. Rotation: degrees, median. One thread.
 """
@@ -26,10 +26,11 @@ import torch
 
 from fgcli import artifacts, config
 from fgcli.faces.align import apply, crop_transform, warp, warp_mask
-from fgcli.faces.landmark_bias import measure
+from fgcli.faces.landmark_errors import measure
 from fgcli.geometry.extract import Fit, Regress
 from fgcli.geometry.extraction import Extraction
 from fgcli.geometry.head import Head, rotation_matrices
+from fgcli.geometry.landmark_errors import LandmarkErrors
 from fgcli.geometry.landmark_fit import LandmarkFit
 from fgcli.geometry.parameters import Parameters
 from fgcli.geometry.photometric_fit import PhotometricFit
@@ -106,24 +107,26 @@ def rotation_error(p: Parameters, truth: Parameters) -> np.ndarray:
     return cosine.clamp(-1, 1).acos().rad2deg().numpy()
 
 
-def fits(head: Head, regressor: Path, bias: np.ndarray, modes: int) -> dict[str, tuple[str, Extraction]]:
+def fits(head: Head, regressor: Path, errors: LandmarkErrors, modes: int) -> dict[str, tuple[str, Extraction]]:
     """Every method: whose landmarks it is given, and the extraction."""
     by_hand, seen = Fit(head, regressor, TIGHT), Regress(head, regressor, TIGHT)
     marks, exact = LandmarkFit(shape=modes), LandmarkFit(shape=modes, sigma=0.004)
-    pixels, none = PhotometricFit(shape=modes), np.zeros((3, 68, 2))
+    pixels, none = PhotometricFit(shape=modes), LandmarkErrors.none()
     return {
-        "mean head": ("dlib", Extraction(head, by_hand, None, None, bias)),
-        "landmarks": ("dlib", Extraction(head, by_hand, marks, None, bias)),
-        "landmarks, not de-biased": ("dlib", Extraction(head, by_hand, marks, None, none)),
+        "mean head": ("dlib", Extraction(head, by_hand, None, None, errors)),
+        "landmarks": ("dlib", Extraction(head, by_hand, marks, None, errors)),
+        "landmarks, dlib's errors not measured": ("dlib", Extraction(head, by_hand, marks, None, none)),
         "true landmarks": ("true", Extraction(head, by_hand, exact, None, none)),
-        "regress": ("dlib", Extraction(head, seen, None, None, bias)),
-        "regress, landmarks": ("dlib", Extraction(head, seen, marks, None, bias)),
-        "landmarks, 60 photometric steps": ("dlib", Extraction(head, by_hand, marks, pixels, bias)),
-        "regress, 60 photometric steps": ("dlib", Extraction(head, seen, None, pixels, bias)),
+        "regress": ("dlib", Extraction(head, seen, None, None, errors)),
+        "regress, landmarks": ("dlib", Extraction(head, seen, marks, None, errors)),
+        "landmarks, 60 photometric steps": ("dlib", Extraction(head, by_hand, marks, pixels, errors)),
+        "regress, 60 photometric steps": ("dlib", Extraction(head, seen, None, pixels, errors)),
     }
 
 
-def table(head: Head, regressor: Path, bias: np.ndarray, folder: Path, modes: int) -> dict[str, np.ndarray]:
+def table(
+    head: Head, regressor: Path, expected: LandmarkErrors, folder: Path, modes: int
+) -> dict[str, np.ndarray]:
     """Medians of the four columns by method, on fresh renders whose leading identity modes vary."""
     errors: dict[str, list[np.ndarray]] = {}
     for i, size in enumerate(SIZES):
@@ -136,7 +139,7 @@ def table(head: Head, regressor: Path, bias: np.ndarray, folder: Path, modes: in
             np.stack([apply(m, points) for m, points in zip(maps, given[kept], strict=True)]).astype(np.float32)
             for given in (truth["landmarks2d"], marks)
         )
-        for name, (whose, extraction) in fits(head, regressor, bias, modes).items():
+        for name, (whose, extraction) in fits(head, regressor, expected, modes).items():
             start = time.perf_counter()
             arrays = extraction.fit(crops, faces, true if whose == "true" else seen)
             took = (time.perf_counter() - start) / len(kept)
@@ -156,10 +159,10 @@ def main() -> None:
     folder = asked.folder
     values = config.defaults()["heads"]
     head = config.build({"procedural": "fgcli.geometry.procedural:procedural_head"}, values["head"], "head")
-    bias = measure(head, {"name": "dlib"})
+    expected = measure(head, {"name": "dlib"})
     sizes, told, text = ", ".join(map(str, SIZES)), {}, ""
     for modes in (head.shape_basis.shape[2], FEWER):
-        rows = table(head, asked.regressor, bias, folder, modes)
+        rows = table(head, asked.regressor, expected, folder, modes)
         told[f"{modes} identity modes"] = {
             n: dict(zip(KEYS, np.round(r, 4).tolist(), strict=True)) for n, r in rows.items()
         }

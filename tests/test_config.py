@@ -12,8 +12,8 @@ from fgcli.errors import UsageError
 
 ROOT = Path(__file__).parents[1]
 STAGES = [
-    *("preprocess", "heads", "regressor", "flame"),
-    *("train", "invert", "density", "editor", "evaluate", "report"),
+    *("preprocess", "heads", "regressor", "flame", "classifier"),
+    *("train", "invert", "density", "editor", "classify", "attack", "evaluate", "report"),
 ]
 
 
@@ -26,7 +26,7 @@ class Params(config.Section):
 def test_every_section_of_params_yaml_fits_its_stage():
     import importlib
 
-    raw = config.read(ROOT / "params.yaml")
+    raw = config.read([str(ROOT / "params.yaml")])
     assert list(raw) == STAGES
     for name in STAGES:
         stage = importlib.import_module(f"fgcli.stages.{name}")
@@ -47,7 +47,7 @@ def test_every_key_of_params_yaml_is_explained():
 def test_params_overlay_defaults_and_sets_overlay_both(tmp_path):
     path = tmp_path / "p.yaml"
     path.write_text("train:\n  steps: 7\n  learning_rate: 1e-5\n")
-    raw = config.read(path, ["train.augment.flip=0.25", "train.generator={name: pca, codes: 4}"])
+    raw = config.read([str(path)], ["train.augment.flip=0.25", "train.generator={name: pca, codes: 4}"])
     assert (raw["train"]["steps"], raw["train"]["learning_rate"]) == (7, 1e-5)
     assert raw["train"]["batch"] == config.defaults()["train"]["batch"]
     assert raw["train"]["augment"]["flip"] == 0.25
@@ -57,7 +57,7 @@ def test_params_overlay_defaults_and_sets_overlay_both(tmp_path):
 def test_labelled_components_replace_the_defaults_but_can_be_reached_one_by_one(tmp_path):
     path = tmp_path / "p.yaml"
     path.write_text("density:\n  methods:\n    mine: {name: gaussian}\n")
-    raw = config.read(path, ["density.methods.mine.regularize=0.5"])
+    raw = config.read([str(path)], ["density.methods.mine.regularize=0.5"])
     assert raw["density"]["methods"] == {"mine": {"name": "gaussian", "regularize": 0.5}}
     assert raw["density"]["seed"] == config.defaults()["density"]["seed"]
 
@@ -92,14 +92,26 @@ def test_bad_files_are_refused(tmp_path, text, message):
     path = tmp_path / "p.yaml"
     path.write_text(text)
     with pytest.raises(UsageError, match=re.escape(message)) as error:
-        config.read(path)
+        config.read([str(path)])
     assert str(path) in str(error.value)
+
+
+def test_later_files_and_labels_overlay_earlier_ones(tmp_path):
+    first, second = tmp_path / "p.yaml", tmp_path / "variants.yaml"
+    first.write_text("train:\n  steps: 7\n  batch: 5\n")
+    second.write_text("A: {train: {steps: 8}}\nB: {train: {steps: 9}, invert: {batch: 3}}\n")
+    raw = config.read([str(first), f"{second}:B"])
+    assert (raw["train"]["steps"], raw["train"]["batch"], raw["invert"]["batch"]) == (9, 5, 3)
+    with pytest.raises(UsageError, match=r"variants.yaml: expected one of A, B, found 'C'"):
+        config.read([f"{second}:C"])
+    with pytest.raises(UsageError, match=r"none.yaml: expected a params file, found none"):
+        config.read([f"{tmp_path}/none.yaml:A"])
 
 
 @pytest.mark.parametrize("item", ["train.steps", "steps=1", "trian.steps=1"])
 def test_bad_sets_are_refused(item):
     with pytest.raises(UsageError, match="expected"):
-        config.read(ROOT / "params.yaml", [item])
+        config.read([str(ROOT / "params.yaml")], [item])
 
 
 REGISTRY = {"fraction": "fractions:Fraction", "path": "pathlib:PurePosixPath"}

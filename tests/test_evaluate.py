@@ -8,20 +8,25 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from test_metrics import LANDMARKS, blobs, disc, noisy
 
 from fgcli import artifacts, assets, config, generators
 from fgcli.backbones import lpips_network
+from fgcli.backbones.pixels import Pixels
 from fgcli.densities.gaussian import Gaussian
 from fgcli.errors import FgError, UsageError
 from fgcli.generators import GENERATORS
+from fgcli.inverters.paths import slerp
 from fgcli.metrics.frechet import frechet
 from fgcli.stages import evaluate
 
 SIZE, TRAIN, TEST = 48, 12, 7
 PIXELS = [{"name": n} for n in ("l1", "l2", "ssim", "ms_ssim", "vif")]
-FACES = [{"name": n} for n in ("identity", "identity_distance", "identity_same", "frechet_dlib_embedding")]
-LEFT = [{"name": "lpips", "net": "alex"}, {"name": "fid_inception"}]
+FACES = [{"name": n} for n in ("identity", "identity_distance", "identity_same")]
+FACES += [{"name": "frechet", "features": "dlib_embedding"}]
+LEFT = [{"name": "lpips", "net": "alex"}, {"name": "frechet", "features": "inception"}]
+LEFT += [{"name": "inception_score", "features": "classifier"}]
 
 
 @pytest.fixture(scope="module")
@@ -77,9 +82,11 @@ def write_codes(folder, generator, faces):
 
 
 def measure(folder, out, metrics, density="density.h5", **changed):
-    params = evaluate.Params(**{"split": "test", "samples": 5, "batch": 3, "seed": 0, "metrics": metrics, **changed})
-    files = {name: folder / f"{name}.h5" for name in ("faces", "generator", "latents")}
+    values = {"split": "test", "codes_split": "test", "baseline": "pca", "samples": 5, "batch": 3, "seed": 0}
+    params = evaluate.Params(**{**values, "metrics": metrics, "neighbours": "pixels", **changed})
+    files = {name: folder / f"{name}.h5" for name in ("faces", "generator", "latents", "classifier")}
     outputs = {"output": out / "evaluation.h5", "metrics": out / "metrics.json", "protocols": out / "protocols.json"}
+    outputs["sheet"] = out / "neighbours.png"
     return evaluate.run(**files, density=folder / density if density else None, **outputs, params=params)
 
 
@@ -134,8 +141,8 @@ def test_sets_and_distances(full):
         "generator": {**sets, "samples_one": 5},
         "pca": sets,
     }
-    stored = artifacts.load(out / "evaluation.h5", artifacts.EVALUATION).group("values/distribution")
-    features = {k.removeprefix("frechet_dlib_embedding/"): v for k, v in stored.items()}
+    stored = artifacts.load(out / "evaluation.h5", artifacts.EVALUATION).group("values/features")
+    features = {k.removeprefix("dlib_embedding/"): v for k, v in stored.items()}
     for model, distances in distribution["frechet_dlib_embedding"].items():
         assert set(distances) == set(distribution["images"][model]) - {"held_out"}
         for name, distance in distances.items():
@@ -158,7 +165,10 @@ def test_every_number_has_a_protocol(full):
         "mirrored": True,
         "background": "as photographed",
     }
-    assert set(protocols["left_out"]) == {"lpips_alex", "fid_inception", "predicted_mask"}
+    left = {"lpips_alex", "frechet_inception", "inception_score_classifier", "predicted_mask"}
+    assert set(protocols["left_out"]) == left
+    assert protocols["left_out"]["inception_score_classifier"].endswith("classifier.h5; run fg classifier")
+    assert set(protocols["distribution"]) == set(numbers["distribution"]) - {"images"}
     assert protocols["left_out"] == returned["left_out"]
     assert "expected the asset alexnet, found none; download https://" in protocols["left_out"]["lpips_alex"]
 
@@ -171,7 +181,7 @@ def test_every_number_has_a_protocol(full):
 def test_two_runs_are_equal_byte_for_byte(made, full, tmp_path, no_assets):
     first, _ = full
     measure(made, tmp_path, PIXELS + FACES + LEFT)
-    for name in ("evaluation.h5", "metrics.json", "protocols.json"):
+    for name in ("evaluation.h5", "metrics.json", "protocols.json", "neighbours.png"):
         assert (tmp_path / name).read_bytes() == (first / name).read_bytes()
 
 
@@ -232,6 +242,83 @@ def test_lpips_appears_with_its_weights(made, tmp_path, monkeypatch):
     assert result["reconstruction"]["generator"]["given_mask"]["lpips_alex"] > 0
 
 
+MANY = [{"name": n, "features": "pixels"} for n in ("frechet", "kid", "precision_recall")] + [{"name": "sharpness"}]
+
+
+def test_sets_of_codes_of_another_split_and_no_baseline(made, tmp_path):
+    one = measure(made, tmp_path, MANY, codes_split="train", baseline="none")
+    assert set(one["reconstruction"]) == {"generator"}
+    counts = one["distribution"]["images"]
+    assert counts["generator"] == {
+        "reconstructions": TRAIN,
+        "interpolations": TRAIN,
+        "samples_prior": 5,
+        "samples_one": 5,
+    }
+    assert counts["real"]["held_out"] == TEST
+    assert set(one["distribution"]["sharpness"]) == {"real", "generator"}
+    protocols = json.loads((tmp_path / "protocols.json").read_text())
+    assert protocols["sets"]["reconstructions"] == "of the faces of split train"
+    assert "pca" not in protocols["models"]
+    stored = artifacts.load(tmp_path / "evaluation.h5", artifacts.EVALUATION)
+    rows = stored.group("values/features")
+    wanted = {"frechet_pixels", "kid_pixels", "precision_recall_pixels_precision", "precision_recall_pixels_recall"}
+    assert wanted < set(one["distribution"])
+    made_of = one["distribution"]["sharpness"]["generator"]["interpolations"]
+    means = [rows[f"laplacian/{name}"].mean() for name in ("generator/interpolations", "real/held_out")]
+    assert made_of == pytest.approx(means[0] / means[1])
+    # Mid-points: the pictures of slerp between the codes of a pair, for every row.
+    model, codes = generators.load(made / "generator.h5"), artifacts.load(made / "latents.h5")["codes"]
+    faces = artifacts.load(made / "faces.h5")
+    order = np.random.default_rng(0).permutation(np.flatnonzero(faces["split"] == 0))
+    middle = np.stack([slerp(codes[a], codes[b], 0.5) for a, b in zip(order, np.roll(order, -1), strict=True)])
+    pictures = ((model.decode(torch.from_numpy(middle)) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
+    inside = 2 * (faces["masks"][faces["split"] == 0] > 127).sum(0) >= TRAIN
+    shown = np.where(inside[..., None], pictures, np.uint8(128))
+    assert rows["pixels/generator/interpolations"] == pytest.approx(Pixels((3, SIZE, SIZE))(shown), abs=1e-6)
+
+
+def test_pictures_that_are_no_faces(made, tmp_path):
+    folder = tmp_path / "in"
+    shutil.copytree(made, folder)
+    stored = artifacts.load(folder / "faces.h5")
+    whole = {"landmarks": np.zeros_like(stored["landmarks"]), "masks": np.full_like(stored["masks"], 255)}
+    save(folder / "faces.h5", artifacts.FACES, {**stored.arrays, **whole}, stored.meta)
+    result = measure(folder, tmp_path / "out", PIXELS[:1] + FACES + MANY)
+    names = {"identity", "identity_distance", "identity_same", "frechet_dlib_embedding", "predicted_mask"}
+    assert set(result["left_out"]) == names
+    told = "features dlib_embedding: expected faces with landmarks, found none; measure with what needs no faces"
+    assert result["left_out"]["frechet_dlib_embedding"] == told
+    images = artifacts.load(folder / "faces.h5")["images"][stored["split"] == 2]
+    found = artifacts.load(tmp_path / "out" / "evaluation.h5")["values/features/pixels/real/held_out"]
+    assert found == pytest.approx(Pixels((3, SIZE, SIZE))(images), abs=1e-6)  # nothing is greyed out
+
+
+def test_sets_too_small_are_left_out_by_name(made, tmp_path):
+    result = measure(made, tmp_path, [{"name": "prd", "features": "pixels"}], samples=2)
+    assert set(result["distribution"]) == {"images"}
+    where = "distribution/prd_pixels/generator/samples_prior"
+    assert result["left_out"][where] == "PRD: expected at least 10 images in each set, found 2 and 7; measure more"
+
+
+def test_the_sheet_shows_the_nearest_training_faces(made, full):
+    out, _ = full
+    page = np.asarray(Image.open(out / "neighbours.png"))
+    model, faces = generators.load(made / "generator.h5"), artifacts.load(made / "faces.h5")
+    train = faces["images"][faces["split"] == 0]
+    inside = 2 * (faces["masks"][faces["split"] == 0] > 127).sum(0)[..., None] >= TRAIN
+    drawn = model.decode(model.prior(10, torch.Generator().manual_seed(0)))
+    drawn = ((drawn.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
+    one, among = (Pixels((3, SIZE, SIZE))(np.where(inside, x, np.uint8(128))) for x in (drawn, train))
+    nearest = ((one[:, None] - among) ** 2).sum(2).argmin(1)
+    side, scale = SIZE, 2
+    left = page.shape[1] - 10 * (scale * side + 2) + 2
+    for column in (0, 9):
+        x, y = left + column * (scale * side + 2), scale * side + 2
+        tile = page[y : y + scale * side : scale, x : x + scale * side : scale]
+        np.testing.assert_array_equal(tile, train[nearest[column]])
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -260,14 +347,18 @@ def test_wrong_params_are_refused_before_the_work(made, tmp_path):
     with pytest.raises(UsageError, match=r"evaluate.metrics.1.name: .*did you mean 'vif'"):
         measure(made, tmp_path, [{"name": "l1"}, {"name": "viff"}])
     with pytest.raises(UsageError, match=r"evaluate.metrics.0.net: unknown key"):
-        measure(made, tmp_path, [{"name": "frechet_dlib_embedding", "net": 1}])
+        measure(made, tmp_path, [{"name": "frechet", "features": "dlib_embedding", "net": 1}])
+    with pytest.raises(UsageError, match=r"evaluate.metrics.0.features: .*did you mean 'pixels'"):
+        measure(made, tmp_path, [{"name": "kid", "features": "pixel"}])
+    with pytest.raises(UsageError, match=r"evaluate.neighbours: .*did you mean 'pixels'"):
+        measure(made, tmp_path, PIXELS[:1], neighbours="pixel")
     with pytest.raises(UsageError, match=r"evaluate.split: .*'train', 'val' or 'test', found 'tset'"):
-        config.section(config.read(None, ["evaluate.split=tset"]), "evaluate", evaluate.Params)
+        config.section(config.read([], ["evaluate.split=tset"]), "evaluate", evaluate.Params)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_the_plan_lists_missing_weights(made, tmp_path, no_assets):
-    params = config.section(config.read(None, ["evaluate.samples=9"]), "evaluate", evaluate.Params)
+    params = config.section(config.read([], ["evaluate.samples=9"]), "evaluate", evaluate.Params)
     plan = evaluate.plan(faces=made / "faces.h5", params=params)
     assert plan["held_out_faces"] == TEST
     assert plan["samples_per_set"] == 9

@@ -8,6 +8,7 @@ import json
 import re
 import socket
 import time
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -15,10 +16,13 @@ import pytest
 import torch
 from conftest import painted
 
-from fgcli import artifacts, config, generators, metrics
+from fgcli import artifacts, backbones, config, generators, metrics
+from fgcli.backbones import FEATURES
+from fgcli.backbones.classifier import Classifier
 from fgcli.backbones.dlib_embedding import DlibEmbedding
 from fgcli.datasets import DATASETS
 from fgcli.datasets.photoset import PhotoSet
+from fgcli.datasets.pictureset import PictureSet
 from fgcli.densities import DENSITIES
 from fgcli.editors import EDITORS
 from fgcli.editors.matching import Problem
@@ -32,14 +36,19 @@ from fgcli.geometry.parameters import SIZES, Parameters
 from fgcli.inverters import INVERTERS
 from fgcli.inverters.paths import PATHS
 from fgcli.metrics import METRICS
+from fgcli.metrics.distribution import Collection
 from fgcli.objectives import OBJECTIVES
+from fgcli.training import Loop, checkpoint
+from fgcli.training.augment import Augment
+from fgcli.training.batches import Batches
+from fgcli.training.devices import Compute
 
 IMAGE = (3, 16, 16)
-SMALL = {"codes": 6, "width": 0.1, "components": 2, "steps": 5, "batch": 32, "detail": 0.5, "texture_size": 64}
+SMALL = {"codes": 6, "classes": 3, "width": 0.1, "filters": 4, "components": 2, "steps": 5, "epochs": 3, "batch": 32, "detail": 0.5, "texture_size": 64}
 REGISTRIES = {
     "generators": GENERATORS, "objectives": OBJECTIVES, "inverters": INVERTERS, "densities": DENSITIES,
-    "editors": EDITORS, "metrics": METRICS, "datasets": DATASETS, "analysers": ANALYSERS, "segmenters": SEGMENTERS,
-    "heads": HEADS, "extractors": EXTRACTORS,
+    "editors": EDITORS, "metrics": METRICS, "features": FEATURES, "datasets": DATASETS,
+    "analysers": ANALYSERS, "segmenters": SEGMENTERS, "heads": HEADS, "extractors": EXTRACTORS,
 }  # fmt: skip
 
 
@@ -143,8 +152,10 @@ def test_generators_are_the_same_for_the_same_seed(name):
 
 def fitting(generator: Any, name: str) -> Any:
     """The objective in training mode, or None where it is not for this generator."""
+    known = {"generator": generator, "labels": torch.arange(24) % 3 - 1, "split": torch.zeros(24)}
+    wanted = inspect.signature(config.lookup(OBJECTIVES, name, "test")).parameters
     try:
-        return built(OBJECTIVES, name, generator=generator).train()
+        return built(OBJECTIVES, name, **{k: v for k, v in known.items() if k in wanted}).train()
     except (AttributeError, UsageError):
         return None
 
@@ -186,6 +197,37 @@ def test_objectives(name):
             assert all(torch.isfinite(g).all() for g in gradients)
             again = phase.loss(batch(), rng(3))
             assert {k: v.item() for k, v in again.items()} == {k: v.item() for k, v in terms.items()}
+
+
+def looped(name: str) -> Loop:
+    """A loop at step 0 over the first generator that the objective can train; the step size may halve."""
+    objective = next(o for o in (fitting(fitted(g), name) for g in TRAINED) if o)
+    settings = {"learning_rate": 1e-3, "betas": (0.5, 0.9), "warmup": 0, "schedule": "plateau", "patience": 1}
+    compute = Compute(torch.device("cpu"), 0, 1, "float32")
+    return Loop(objective, objective.generator, compute, 6, clip=0.0, ema_half_life=2, seed=0, **settings)
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_every_objective_goes_on_bit_for_bit(name, tmp_path):
+    """Six steps with a validation after each second one, and the same stopped after four, through a checkpoint."""
+    images, masks = painted(24)
+    batches = Batches(images, masks, np.arange(20), 4, 0, Augment(shift=0.1))
+    whole, first, second = looped(name), looped(name), looped(name)
+
+    def steps(loop, count):
+        for tick in islice(loop.run(batches), count):
+            if tick.step % 2 == 0:
+                loop.validate([batch()])
+        return tick.terms
+
+    terms = steps(whole, 6)
+    steps(first, 4)
+    checkpoint.save(tmp_path / "last.h5", first.state(), step=4, fingerprint="", extra={})
+    second.restore(checkpoint.load(tmp_path / "last.h5")[0])
+    assert steps(second, 2) == terms
+    for mine, other in ((whole.objective.state_dict(), second.objective.state_dict()), (whole.ema.state, second.ema.state)):
+        assert all(torch.equal(mine[k], other[k]) for k in mine)
+    assert whole.plateau == second.plateau
 
 
 # ---- inverters, densities, editors: codes
@@ -279,41 +321,114 @@ def embedder():
         yield found
 
 
-def metric(name, embedder):
-    """The metric with the defaults of its spec; skips where its weights are not here."""
+@pytest.fixture(scope="module")
+def context(embedder, tmp_path_factory):
+    """What metrics and extractors may ask for; the classifier knows nothing."""
+    torch.manual_seed(0)
+    path, build = tmp_path_factory.mktemp("features") / "classifier.h5", {"classes": 3, "side": 48, "width": 0.2}
+    weights = {f"weights/{k}": v.numpy() for k, v in Classifier(**build).state_dict().items()}
+    meta = {"build": build, "classes": [0, 1, 2], "identity_names": [], "training": {}}
+    history = {"history/step": np.zeros(0)}
+    artifacts.save(path, artifacts.CLASSIFIER, weights | history, params={}, inputs={}, meta=meta)
+    region = painted(5, 48)[1].max(0) > 0
+    return {"image_shape": (3, 48, 48), "embedder": embedder, "classifier": path, "region": region}
+
+
+def weighed(make):
+    """What `make` makes; skips where its weights are not here."""
     try:
-        return metrics.create({"name": name}, "test", image_shape=(3, 48, 48), embedder=embedder)
+        return make()
     except FgError as error:
         if "expected the asset" not in str(error):
             raise
-        pytest.skip(f"{name}: its weights are not imported")
+        pytest.skip(f"{error}")
 
 
-@pytest.mark.parametrize("name", METRICS)
-def test_metrics(name, embedder):
-    one, two = metric(name, embedder), metric(name, embedder)
+def of_kind(kind):
+    return [name for name in METRICS if config.lookup(METRICS, name, "test").kind == kind]
+
+
+@pytest.mark.parametrize("name", of_kind("paired"))
+def test_paired_metrics(name, context):
+    one, two = (weighed(lambda: metrics.create({"name": name}, "test", **context)) for _ in range(2))
     assert one.name.startswith(name)
     assert json.loads(json.dumps(one.protocol)) == one.protocol
     assert one.protocol["value"]
+    assert one.protocol["better"] in ("higher", "lower")
     faces, other = painted(5, 48)[0], painted(5, 48, seed=1)[0]
     mask = painted(5, 48)[1] > 0
-    if one.kind == "paired":
-        one.update(faces, other, mask)
-        for part in (slice(0, 2), slice(2, 5)):  # in parts it is the same
-            two.update(faces[part], other[part], mask[part])
-        assert one.values.shape == (5,)
-        assert one.compute() == pytest.approx(np.nanmean(one.values))
-    else:
-        for found in (one, two):
-            for label, images in (("real", faces), ("same", faces), ("other", other)):
-                found.update(label, images)
-        assert {v.ndim for v in one.values.values()} == {2}
-        assert one.compute("same", "real") == pytest.approx(0, abs=1e-4)
-        assert one.compute("other", "real") > one.compute("same", "real")
-    arguments = () if one.kind == "paired" else ("other", "real")
-    assert isinstance(one.compute(*arguments), float)
-    assert np.isfinite(one.compute(*arguments))
-    assert two.compute(*arguments) == pytest.approx(one.compute(*arguments), rel=1e-6)
+    one.update(faces, other, mask)
+    for part in (slice(0, 2), slice(2, 5)):  # in parts it is the same
+        two.update(faces[part], other[part], mask[part])
+    assert one.values.shape == (5,)
+    assert one.compute() == pytest.approx(np.nanmean(one.values))
+    assert isinstance(one.compute(), float)
+    assert np.isfinite(one.compute())
+    assert two.compute() == pytest.approx(one.compute(), rel=1e-6)
+
+
+@pytest.mark.parametrize("name", FEATURES)
+def test_features(name, context):
+    extractor = weighed(lambda: backbones.create(name, "test", **context))
+    assert extractor.name == name
+    assert json.loads(json.dumps(extractor.protocol)) == extractor.protocol
+    assert extractor.protocol["features"]
+    images = painted(5, 48)[0]
+    rows = extractor(images)
+    assert (rows.shape, rows.dtype) == ((5, extractor.size), np.float32)
+    assert rows.std(0).max() > 0
+    np.testing.assert_allclose(extractor(images[1:3]), rows[1:3], rtol=1e-4, atol=1e-5)  # rows are apart
+    again = weighed(lambda: backbones.create(name, "test", **context))
+    np.testing.assert_array_equal(again(images), rows)
+    if hasattr(extractor, "probabilities"):
+        shares = extractor.probabilities(images)
+        assert shares.dtype == np.float64
+        assert shares.min() >= 0
+        np.testing.assert_allclose(shares.sum(1), 1, atol=1e-6)
+        np.testing.assert_allclose(extractor.probabilities(images[1:3]), shares[1:3], atol=1e-5)
+
+
+FACES, OTHER = painted(24, 48)[0], painted(24, 48, seed=1)[0] // 2
+
+
+@pytest.mark.parametrize("features", FEATURES)
+@pytest.mark.parametrize("name", of_kind("distribution"))
+def test_distribution_metrics(name, features, context):
+    kind = config.lookup(METRICS, name, "test")
+    wanted = "features" in inspect.signature(kind).parameters
+    spec = {"name": name, **({"features": features} if wanted else {})}
+    if kind.classes and not hasattr(config.lookup(FEATURES, features, "test"), "probabilities"):
+        with pytest.raises(UsageError, match="expects features that know classes"):
+            metrics.create(spec, "test", **context)
+        return
+    metric = metrics.create(spec, "test", **context)
+    assert metric.name == (f"{name}_{features}" if wanted else name)
+    assert json.loads(json.dumps(metric.protocol)) == metric.protocol
+    assert metric.protocol["value"]
+    assert metric.protocol["better"] in ("higher", "lower", "one")
+    extractor = weighed(lambda: backbones.create(metric.features, "test", **context))
+    collection = Collection({metric.features: extractor}, frozenset({metric.features} if metric.classes else ()))
+    for label, images in (("real", FACES), ("same", FACES), ("other", OTHER), ("one", FACES[:1])):
+        for part in np.split(images, [len(images) // 3]):
+            collection.update(label, part)
+    scores = collection.scores(metric, "real", ["real", "same", "other", "one"])
+    assert ("real" in str(scores.numbers)) == metric.alone
+    for full, found in scores.numbers.items():
+        assert full.startswith(metric.name)
+        assert all(isinstance(v, float) and np.isfinite(v) for v in found.values())
+        if metric.alone:
+            assert found["same"] == found["real"]
+            continue
+        far = {"higher": -1, "lower": 1, "one": 0}[metric.better] * (found["other"] - found["same"])
+        assert far > 0 or metric.better == "one" or features in ("classifier", "laplacian")  # which see little here
+        perfect = 0 if metric.better == "lower" else 1
+        assert found["same"] == pytest.approx(perfect, abs=0.02) or name == "kid"  # which is below 0, being unbiased
+    assert set(scores.left_out) <= {"one"}
+    told = re.compile(r"[^\n]*expected [^\n]*, found [^\n]*; [^\n]*[^.\n]")
+    assert all(told.fullmatch(reason) for reason in scores.left_out.values())
+    assert metric.caveat(24, extractor.size)
+    again = collection.scores(metric, "real", ["real", "same", "other", "one"])
+    assert again.numbers == scores.numbers
 
 
 # ---- data and faces
@@ -328,16 +443,36 @@ def needs_nothing(name: str) -> bool:
 def test_datasets(name):
     """Those that need no folder are read; of the others only the promise is checked (see test_datasets.py)."""
     reader = config.lookup(DATASETS, name, "test")
-    assert inspect.signature(reader, eval_str=True).return_annotation is PhotoSet
+    kind = inspect.signature(reader, eval_str=True).return_annotation
+    assert kind in (PhotoSet, PictureSet)
     if not needs_nothing(name):
         return
     data, again = built(DATASETS, name), built(DATASETS, name)
-    assert len(data) == len(data.photos) == len(data.attributes) > 0
-    assert set(np.unique(data.attributes)) <= {-1, 0, 1}
+    assert type(data) is kind
+    assert (data.name, len(data)) == (name, len(data.sources))
     assert data.licence.endswith(".")
-    assert all(photo.path.is_file() for photo in data.photos)
-    assert (again.sources, again.photos) == (data.sources, data.photos)
+    assert data.attributes.shape == (len(data), len(data.attribute_names))
+    assert set(np.unique(data.attributes)) <= {-1, 0, 1}
+    numbers, names = data.identity()
+    assert numbers.shape == (len(data),)
+    assert -1 <= numbers.min() <= numbers.max() == len(set(names)) - 1
+    assert (again.sources, again.splits) == (data.sources, data.splits)
     np.testing.assert_array_equal(again.attributes, data.attributes)
+    if isinstance(data, PhotoSet):
+        assert all(photo.path.is_file() for photo in data.photos)
+        assert again.photos == data.photos
+    else:
+        check_pictures(data, again)
+
+
+def check_pictures(data: PictureSet, again: PictureSet):
+    rows = np.array([len(data) - 1, 0, 5])
+    images = data.read(rows)
+    assert (images.shape, images.dtype) == ((3, data.side, data.side, 3), np.uint8)
+    np.testing.assert_array_equal(images, again.read(np.arange(len(data)))[rows])
+    np.testing.assert_array_equal(data.crops(rows, data.side), images)
+    assert data.crops(rows, 40).shape == (3, 40, 40, 3)
+    assert set(data.splits or ("train",)) <= {"train", "val", "test"}
 
 
 @pytest.fixture

@@ -18,10 +18,11 @@ from fgcli.faces.landmarks import MIRROR
 from fgcli.geometry import appearance, extract
 from fgcli.geometry.camera import project, to_pixels
 from fgcli.geometry.centring import EYES, centred, eyeballs
-from fgcli.geometry.extraction import Extraction, bias_of, drawing, unbiased
+from fgcli.geometry.extraction import Extraction, drawing
 from fgcli.geometry.face_mask import face_field, face_mask
 from fgcli.geometry.head import JAW_POINTS, Head, rotation_matrices
-from fgcli.geometry.landmark_fit import LandmarkFit, frontal, residual
+from fgcli.geometry.landmark_errors import LandmarkErrors
+from fgcli.geometry.landmark_fit import CAUCHY, POSE_SPREAD, LandmarkFit, frontal, residual
 from fgcli.geometry.light import WHITE, basis, directional
 from fgcli.geometry.parameters import SIZES, Parameters
 from fgcli.geometry.photometric_fit import PhotometricFit
@@ -211,7 +212,82 @@ def test_residuals_are_distances_of_inner_landmarks_in_outer_eye_distances(head,
     torch.testing.assert_close(off, 0.05 / eyes, rtol=1e-4, atol=0)
 
 
-# ---- an analyser's bias
+# ---- an analyser's errors
+
+
+def sliding(n: int = 1) -> torch.Tensor:
+    """Covariance (n, 136, 136) of an analyser whose jaw and whose brows and eyes slide as a whole, by 0.05 (1 sd)."""
+    jaw, upper = (torch.zeros(68, 2, dtype=torch.float64) for _ in range(2))
+    jaw[:JAW_POINTS], upper[17:27], upper[36:48] = 1, 1, 1
+    parts = torch.stack([jaw, upper])[..., None] * torch.eye(2, dtype=torch.float64)  # along x, and along y
+    modes = parts.movedim(3, 1).reshape(4, 136)
+    return (0.05**2 * modes.mT @ modes + 0.004**2 * torch.eye(136, dtype=torch.float64)).expand(n, -1, -1)
+
+
+def drawn_errors(covariance: torch.Tensor, seed: int = 0) -> torch.Tensor:
+    """(n, 68, 2), Gaussian."""
+    rng = torch.Generator().manual_seed(seed)
+    seeds = torch.randn(len(covariance), 136, 1, generator=rng, dtype=torch.float64)
+    return (torch.linalg.cholesky(covariance) @ seeds).unflatten(1, (68, 2))[..., 0].float()
+
+
+def test_errors_of_a_known_covariance_are_allowed_for(head):
+    p, covariance = people(head, 24, seed=5), sliding(24)
+    true = residual(head, p, torch.zeros(24, 68, 2))[0]
+    found = true + drawn_errors(covariance)
+    start = frontal(head, found)
+    plain = LandmarkFit()(head, found, start)
+    told = LandmarkFit(sigma=0.004)(head, found, start, covariance=covariance)
+    blind = LandmarkFit(sigma=0.004)(  # knows how large they are, but not that they go together
+        head, found, start, covariance=torch.diag_embed(covariance.diagonal(dim1=1, dim2=2))
+    )
+    for other in (plain, blind):
+        assert surface_error(head, told, p).mean() < 0.8 * surface_error(head, other, p).mean()
+        assert rotation_error(told, p).mean() < 0.8 * rotation_error(other, p).mean()
+
+
+def test_an_error_of_each_landmark_alone_is_one_more_sigma(head, known):
+    wild = known.marks.clone()
+    wild[:, [30, 50]] += torch.tensor([0.5, -0.4])
+    start = frontal(head, wild)
+    weight = torch.ones(68, dtype=torch.float64)
+    weight[:JAW_POINTS] = LandmarkFit.jaw
+    alone = (0.03 / weight).square().repeat_interleave(2).diag().expand(N, -1, -1)
+    one = LandmarkFit(sigma=0.05)(head, wild, start)
+    two = LandmarkFit(sigma=0.04)(head, wild, start, covariance=alone)
+    torch.testing.assert_close(two.to_vector("gif"), one.to_vector("gif"), atol=1e-5, rtol=1e-5)
+
+
+def test_a_fit_ends_where_cauchys_loss_is_least(head, known):
+    """The reference: the loss of the docstring, its gradient by autograd, at what the fit returns."""
+    found = known.marks + 0.03 * torch.randn(N, 68, 2, generator=torch.Generator().manual_seed(0))
+    found[:, 33] += 0.3
+    fit, small = LandmarkFit(steps=60)(head, found, frontal(head, found)), head.landmark_head().double()
+    weight = torch.ones(68, 1, dtype=torch.float64)
+    weight[:JAW_POINTS] = LandmarkFit.jaw
+    pose_spread = torch.tensor(POSE_SPREAD, dtype=torch.float64)
+    unknown = [getattr(fit, k).double() for k in ("camera", "pose", "shape", "expression")]
+    rows = small.contour_rows(unknown[1])
+
+    def loss(camera, pose, shape, expression):
+        r = (project(small.landmark_points(shape, expression, pose, rows), camera)[..., :2] - found) * weight
+        data = CAUCHY**2 * (r.square().sum(2) / (LandmarkFit.sigma * CAUCHY) ** 2).log1p().sum()
+        return data + (pose / pose_spread).square().sum() + shape.square().sum() + expression.square().sum()
+
+    slopes = torch.autograd.functional.jacobian(loss, tuple(unknown))
+    k, e = head.shape_basis.shape[2], head.expression_basis.shape[2]
+    for slope, most in zip((slopes[1], slopes[2][:, :k], slopes[3][:, :e]), (0.1, 0.01, 0.01), strict=True):
+        assert slope.abs().max() < most
+
+
+def test_a_wild_landmark_tells_nothing_of_those_that_err_with_it(head, known):
+    start, covariance = frontal(head, known.marks), sliding(N)
+    wild = known.marks.clone()
+    wild[:, [8, 37]] += torch.tensor([0.5, -0.4])
+    fits = [LandmarkFit()(head, marks, start, covariance=covariance) for marks in (known.marks, wild)]
+    own = [residual(head, fit, known.marks)[0] for fit in fits]
+    assert (own[0] - own[1]).norm(dim=2).max() < 0.02  # of a move by 0.64
+    assert rotation_error(*fits).max() < 1
 
 
 def test_bias_is_measured_and_taken_off_at_any_angle_and_scale():
@@ -219,12 +295,15 @@ def test_bias_is_measured_and_taken_off_at_any_angle_and_scale():
     face = torch.rand(68, 2, generator=rng, dtype=torch.float64)
     found = face + 0.1 * torch.randn(40, 68, 2, generator=rng, dtype=torch.float64)
     bias = 0.05 * torch.randn(3, 68, 2, generator=rng, dtype=torch.float64)
-    true = unbiased(found, bias)
+    errors = LandmarkErrors(bias, LandmarkErrors.none().covariance)
+    true = errors.corrected(found)
     assert (true - found).abs().mean() > 0.005
-    torch.testing.assert_close(bias_of(found, true), bias)
+    measured = LandmarkErrors.of(found, true)
+    torch.testing.assert_close(measured.bias, bias)
+    assert measured.covariance.abs().max() < 1e-20
     c, s = 1.7 * np.cos(0.4), 1.7 * np.sin(0.4)
     turn = torch.tensor([[c, -s], [s, c]], dtype=torch.float64)
-    torch.testing.assert_close(unbiased(found @ turn.T + 3, bias), true @ turn.T + 3)
+    torch.testing.assert_close(errors.corrected(found @ turn.T + 3), true @ turn.T + 3)
 
 
 def test_bias_lies_along_the_eyes_and_down():
@@ -235,7 +314,28 @@ def test_bias_lies_along_the_eyes_and_down():
     marks[0, 27] = torch.tensor([2.0, 1])
     bias = torch.zeros(3, 68, 2)
     bias[0, 33] = torch.tensor([0.1, 0.2])
-    torch.testing.assert_close((marks - unbiased(marks, bias))[0, 33], torch.tensor([0.2, 0.4]))
+    errors = LandmarkErrors(bias, LandmarkErrors.none().covariance)
+    torch.testing.assert_close((marks - errors.corrected(marks))[0, 33], torch.tensor([0.2, 0.4]))
+
+
+def test_covariance_is_measured_and_turns_with_the_face():
+    rng = torch.Generator().manual_seed(0)
+    face = 40 * torch.rand(68, 2, generator=rng, dtype=torch.float64)
+    across = face[45] - face[36]
+    axes = torch.stack([across, torch.stack([-across[1], across[0]])], 1)
+    own = sliding()[0]
+    off = torch.linalg.cholesky(own) @ torch.randn(136, 4000, generator=rng, dtype=torch.float64)
+    still = torch.tensor([0, 16, 27, 36, 45])  # the frame and the turn are those of the face
+    off = off.T.unflatten(1, (68, 2)).index_fill(1, still, 0.0)
+    measured = LandmarkErrors.of(face.expand(4000, -1, -1), face - off @ axes.mT)
+    moved = [i for i in range(136) if i // 2 not in still.tolist()]
+    torch.testing.assert_close(
+        measured.covariance[moved][:, moved], own[moved][:, moved], atol=0.1 * float(own.max()), rtol=0
+    )
+    errors = LandmarkErrors(measured.bias, own)
+    noise = drawn_errors(own.expand(2000, -1, -1)).double() @ axes.mT
+    seen = noise.flatten(1).mT @ noise.flatten(1) / 2000
+    torch.testing.assert_close(errors.around(face[None])[0], seen, atol=0.1 * float(seen.abs().max()), rtol=0)
 
 
 # ---- light and albedo
@@ -583,7 +683,7 @@ def uint8(known: SimpleNamespace) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def extraction(head: Head, extractor=None, photometric=None) -> Extraction:
     fit = extractor or extract.Fit(head, None, 1.0)
-    return Extraction(head, fit, LandmarkFit(), photometric, np.zeros((3, 68, 2)))
+    return Extraction(head, fit, LandmarkFit(), photometric, LandmarkErrors.none())
 
 
 def test_rows_of_an_extraction_are_ok_and_match_the_schema(head, known):

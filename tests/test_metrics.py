@@ -9,9 +9,9 @@ import skimage.metrics
 import torch
 
 from fgcli import assets
-from fgcli.backbones import dlib_embedding, inception, lpips_network
+from fgcli.backbones import FEATURES, dlib_embedding, lpips_network
 from fgcli.errors import FgError, UsageError
-from fgcli.metrics import METRICS, create, frechet, label, ms_ssim
+from fgcli.metrics import METRICS, create, label, ms_ssim
 from fgcli.metrics.pixels import L1, L2
 from fgcli.metrics.ssim import SSIM
 from fgcli.objectives.ssim import ssim, ssim_map
@@ -209,6 +209,7 @@ def test_create_names_unknown_metrics_and_arguments():
 
 def test_every_asset_is_needed_by_labels_that_exist():
     labels = {*METRICS, "lpips_alex", "lpips_vgg", "preprocess"} - {"lpips"}
+    labels |= {f"features={name}" for name in FEATURES}
     labels |= {"flame.head.name=flame", "flame.head.texture=flame", "flame.head.texture=bfm", "flame.method=deca"}
     assert {who for a in assets.ASSETS.values() for who in a.needed_by} <= labels
 
@@ -307,10 +308,8 @@ def asset(tmp_path, monkeypatch):
 
     monkeypatch.setenv("FG_ASSETS", str(tmp_path))
     lpips_network.load.cache_clear()
-    inception.load.cache_clear()
     yield put
     lpips_network.load.cache_clear()
-    inception.load.cache_clear()
 
 
 def test_lpips_is_that_of_its_authors(asset, monkeypatch):
@@ -340,76 +339,3 @@ def test_lpips_without_its_trunk_says_where_to_get_it(tmp_path, monkeypatch):
     lpips_network.load.cache_clear()
     with pytest.raises(FgError, match=r"lpips_vgg: expected the asset vgg16, found none; download https://"):
         create({"name": "lpips", "net": "vgg"}, "p", image_shape=(3, SIZE, SIZE))
-
-
-def test_fid_inception_extracts_pool3(asset, monkeypatch):
-    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
-
-    torch.manual_seed(0)
-    kind = FeatureExtractorInceptionV3
-    with monkeypatch.context() as patch:
-        patch.setattr(kind, "load_state_dict", lambda self, state: None)
-        random = kind("x", ["2048"], feature_extractor_weights_path=str(asset("inception", {})))
-    asset("inception", random.state_dict())
-    metric = create({"name": "fid_inception"}, "p", image_shape=(3, SIZE, SIZE))
-    images = blobs(4)
-    metric.update("real", images[:3])
-    metric.update("real", images[3:])
-    expected = random(torch.from_numpy(images).permute(0, 3, 1, 2))[0].numpy()
-    assert metric.values["real"].shape == (4, 2048)
-    assert metric.values["real"] == pytest.approx(expected, abs=1e-5)
-    assert metric.compute("real", "real") == pytest.approx(0, abs=1e-8)
-    assert metric.caveat(4) == "biased: n = 4 < 2048 features"
-
-
-# Fréchet -------------------------------------------------------------------------------------------------------------
-
-
-def features(n, d, seed):
-    rng = np.random.default_rng(seed)
-    return rng.normal(size=(n, d)) @ rng.normal(size=(d, d)) + rng.normal(size=d)
-
-
-def by_sqrtm(a, b):
-    sa, sb = np.cov(a, rowvar=False), np.cov(b, rowvar=False)
-    gap = a.mean(0) - b.mean(0)
-    return gap @ gap + np.trace(sa + sb - 2 * scipy.linalg.sqrtm(sa @ sb).real)
-
-
-@pytest.mark.parametrize(("n", "m"), [(200, 300), (300, 200), (300, 12), (12, 300)])
-def test_frechet_is_that_of_sqrtm(n, m):
-    a, b = features(n, 20, 0), features(m, 20, 1)
-    assert frechet.frechet(a, b) == pytest.approx(by_sqrtm(a, b), rel=1e-5)
-
-
-def test_both_branches_of_the_frechet_distance_agree():
-    for n, m in ((200, 300), (300, 60)):
-        a, b = features(n, 40, 2), features(m, 40, 3)
-        a, b = a - a.mean(0), b - b.mean(0)
-        assert frechet._by_eigenvalues(a, b) == pytest.approx(frechet._by_singular_values(a, b), rel=1e-10)
-    # Fewer rows than features, in a space to which as many rows are enough.
-    a, b = features(30, 12, 4), features(25, 12, 5)
-    basis = np.linalg.qr(np.random.default_rng(6).normal(size=(50, 12)))[0]
-    assert frechet.frechet(a @ basis.T, b @ basis.T) == pytest.approx(frechet.frechet(a, b), rel=1e-10)
-
-
-def test_frechet_of_two_gaussians_has_a_closed_form():
-    rng = np.random.default_rng(0)
-    white = rng.normal(size=(500, 4))
-    white = np.linalg.qr(white - white.mean(0))[0] * np.sqrt(499)  # covariance exactly I, mean 0
-    s, t, gap = np.array([1, 2, 3, 4.0]), np.array([2, 2, 1, 0.5]), np.array([1, 0, -2, 0.0])
-    expected = gap @ gap + ((s - t) ** 2).sum()
-    assert frechet.frechet(white * s, white * t + gap) == pytest.approx(expected, rel=1e-10)
-
-
-def test_frechet_of_features_that_depend_on_each_other():
-    a = features(100, 10, 0)
-    a = np.concatenate([a, a[:, :3]], axis=1)
-    a[:, 4] = 7.0
-    assert frechet.frechet(a, a) == pytest.approx(0, abs=1e-8)
-    assert frechet.frechet(a, a + 1) == pytest.approx(13, rel=1e-10)
-
-
-def test_frechet_needs_two_rows():
-    with pytest.raises(FgError, match="at least 2 images"):
-        frechet.frechet(np.zeros((1, 3)), np.zeros((5, 3)))

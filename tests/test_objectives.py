@@ -195,7 +195,7 @@ def test_the_background_of_the_prediction_changes_nothing():
 
 # ---- the paper's hypotheses (paper 000, Table 1; weights of the release)
 
-LINES = yaml.safe_load((ROOT / "pipelines/masked_vae/hypotheses.yaml").read_text())
+LINES = yaml.safe_load((ROOT / "pipelines/masked_vae/variants.yaml").read_text())
 TERMS = {
     "H1": {"ssim": 1, "l1": 4}, "H2": {"ssim": 1, "l1": 4}, "H3": {"l1": 4}, "H4": {"l1": 4}, "H5": {"ssim": 1},
     "H6": {"ssim": 1}, "H7": {"l2": 100}, "H8": {"l2": 100}, "H9": {"ssim": 1, "l2": 100},
@@ -205,7 +205,7 @@ TERMS = {
 
 @pytest.mark.parametrize("name", LINES)
 def test_hypotheses_are_one_line_each(name):
-    params = config.overlay(config.defaults(), {"train": LINES[name]})["train"]
+    params = config.overlay(config.defaults(), LINES[name])["train"]
     generator = config.build(
         GENERATORS, params["generator"] | {"codes": 4, "width": 0.1}, "train.generator", image_shape=(3, 16, 16)
     )

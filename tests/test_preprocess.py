@@ -109,6 +109,7 @@ def test_two_data_sets_are_united(tmp_path, monkeypatch):
     assert names[-1] == "colour"
     assert len(set(names)) == len(names)
     assert faces["identity"].tolist() == [0, 0, 1, 2, 2, 3]
+    assert faces.meta["identity_names"] == ["openpeople/P001", "openpeople/P002", "orl/s1", "orl/s2"]
     assert faces["attributes"][:, names.index("colour")].tolist() == [1, 1, 1, 0, 0, 0]
     assert faces["attributes"][:, names.index("hand_on_face")].tolist() == [0, 0, 0, -1, -1, -1]
     assert [d["name"] for d in faces.meta["datasets"]] == ["openpeople", "orl"]

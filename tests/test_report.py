@@ -83,13 +83,21 @@ def write_evaluation(folder, paths):
         "reconstruction": {"generator": {"given_mask": entry}, "pca": {"given_mask": other}},
         "distribution": {
             "images": {"generator": {"samples_prior": 4, "samples_gmm": 4}, "pca": {"samples_prior": 4}},
+            "sharpness": {"generator": {"samples_prior": 0.9}, "pca": {"samples_prior": 1.2}},
             "frechet_x": {"generator": {"samples_prior": 0.9, "samples_gmm": 0.7}, "pca": {"samples_prior": 0.8}},
         },
     }
     (folder / "metrics.json").write_text(json.dumps(numbers))
     protocols = {
         "models": {"pca": {"codes": 3, "training_images": 18, "mirrored": True}},
-        "reconstruction": {"l2": {"value": "root mean squared error", "average": "over face pixels"}},
+        "reconstruction": {
+            "l2": {"value": "root mean squared error", "better": "lower", "average": "over face pixels"},
+            "ssim": {"value": "structural similarity", "better": "higher"},
+        },
+        "distribution": {
+            "frechet_x": {"value": "Fréchet distance", "better": "lower", "extractor": "x"},
+            "sharpness": {"value": "sharpness", "better": "one", "extractor": "laplacian"},
+        },
         "masks": {"given_mask": "the mask in faces.h5"},
         "split": "test",
         "left_out": {"lpips_alex": "lpips_alex: expected the asset alexnet, found none"},
@@ -103,7 +111,7 @@ def write_evaluation(folder, paths):
 
 def make(folder, name):
     paths = {k: folder / f"{k}.h5" for k in ("faces", "generator", "latents", "density", "editor", "evaluation")}
-    paths |= {"metrics": folder / "metrics.json", "folder": folder / "train"}
+    paths |= {"metrics": folder / "metrics.json", "folder": folder / "train", "neighbours": folder / "neighbours.png"}
     write_faces(paths["faces"])
     write_generator(paths["generator"], paths["faces"], name)
     invert.run(paths["faces"], paths["generator"], paths["latents"], params=params(invert))
@@ -194,6 +202,26 @@ def test_optional_parts_are_left_out_by_name(paths, tmp_path):
     assert 'id="edits"' not in text
     assert "smiling removed" not in text
     assert "no density.h5 was given" in text
+
+
+def test_without_a_baseline_and_with_neighbours(paths, page, tmp_path):
+    assert "Are they copies?" not in page
+    stored = artifacts.load(paths["evaluation"])
+    protocols = dict(stored.meta["protocols"], models={})
+    inputs = {k: paths[k] for k in ("faces", "generator", "latents")}
+    changed = {"evaluation": tmp_path / "evaluation.h5", "metrics": tmp_path / "metrics.json"}
+    kind, meta = artifacts.EVALUATION, {"protocols": protocols}
+    artifacts.save(changed["evaluation"], kind, stored.arrays, params={}, inputs=inputs, meta=meta)
+    numbers = json.loads(paths["metrics"].read_text())
+    for table in (numbers["reconstruction"], *numbers["distribution"].values()):
+        del table["pca"]
+    changed["metrics"].write_text(json.dumps(numbers))
+    changed["neighbours"] = tmp_path / "neighbours.png"
+    Image.new("RGB", (40, 20), "blue").save(changed["neighbours"])
+    report.run(**paths | changed, output=tmp_path / "r.html", params=params(report, samples=4, people=3))
+    text = (tmp_path / "r.html").read_text(encoding="utf-8")
+    assert "eigenfaces" not in text
+    assert "Are they copies?" in text
 
 
 def write_flame(path, faces, head):
@@ -297,13 +325,10 @@ def test_curves_put_validation_first_and_mark_its_lowest():
 
 
 def test_tables_know_which_way_is_better_and_which_model_won():
-    assert [tables.better(m) for m in ("identity_distance", "identity_same", "ms_ssim_3", "lpips_alex", "new")] == [
-        "lower",
-        "higher",
-        "higher",
-        "lower",
-        "",
-    ]
+    sharp = tables.Line("sharpness", "5", {"generator": 0.9, "pca": 1.2}, "one", "")
+    assert (sharp.arrow, sharp.best) == ("→ 1", "generator")
+    assert tables.Line("l2", "5", {"generator": 0.4, "pca": 0.6}, "lower", "").best == "generator"
+    assert tables.Line("new", "5", {"generator": 0.4, "pca": 0.6}, "", "").best == ""
     line = tables.Line("ssim", "5", {"generator": 0.4, "pca": 0.6}, "higher", "")
     assert (line.arrow, line.best) == ("↑", "pca")
     assert tables.Line("ssim", "5", {"generator": 0.4, "pca": None}, "higher", "").best == ""
@@ -321,7 +346,8 @@ def test_paired_table_has_the_counts_of_each_metric(paths):
 
 def test_key_number_of_samples_is_the_nearest_set_beside_eigenfaces_prior(paths):
     numbers = json.loads(paths["metrics"].read_text())
-    [line] = tables.key_numbers([], tables.distribution(numbers, {}))
+    protocols = artifacts.load(paths["evaluation"], names=()).meta["protocols"]
+    [line] = tables.key_numbers([], tables.distribution(numbers, protocols))
     assert line.values == {"generator": 0.7, "pca": 0.8}
     assert line.name == "distance of gmm samples (frechet_x)"
 

@@ -13,7 +13,10 @@ from fgcli.artifacts.files import (
     write_aside,
 )
 from fgcli.artifacts.schemas import (
+    ATTACKS,
     CHECKPOINT,
+    CLASSES,
+    CLASSIFIER,
     DENSITY,
     EDITOR,
     EVALUATION,
@@ -30,7 +33,10 @@ from fgcli.artifacts.schemas import (
 )
 
 __all__ = [
+    "ATTACKS",
     "CHECKPOINT",
+    "CLASSES",
+    "CLASSIFIER",
     "DENSITY",
     "EDITOR",
     "EVALUATION",

@@ -42,12 +42,12 @@ FACES = Schema(
     "faces",
     1,
     {
-        "images": Field("uint8", "n h w c", "aligned crops, RGB"),
-        "masks": Field("uint8", "n h w", "255 on the face, 0 elsewhere"),
-        "landmarks": Field("float32", "n 68 2", "68 landmarks (x, y), crop px"),
+        "images": Field("uint8", "n h w c", "aligned crops, or whole pictures, RGB"),
+        "masks": Field("uint8", "n h w", "255 on the face, 0 elsewhere; 255 all over whole pictures"),
+        "landmarks": Field("float32", "n 68 2", "68 landmarks (x, y), crop px; 0 in whole pictures"),
         "crop": Field("float32", "n 2 3", "affine map from source px to crop px"),
         "attributes": Field("int8", "n k", "1 has it, 0 has it not, -1 unknown; names in meta"),
-        "identity": Field("int32", "n", "person, -1 unknown"),
+        "identity": Field("int32", "n", "person, or class of a picture, -1 unknown; names in meta identity_names"),
         "split": Field("uint8", "n", "0 train, 1 val, 2 test"),
         "source": Field("str", "n", "data set and name of the photo"),
         "rejected/source": Field("str", "r", "photos that gave no row"),
@@ -87,6 +87,11 @@ HEAD_PART = Schema(
 )
 """arrays/: one imported file of a foreign head or of its encoder, under our names; name: the file's own."""
 
+CLASSIFIER = Schema(
+    "classifier", 1, groups=("weights", "history"), meta=("build", "classes", "identity_names", "training")
+)
+"""A network that tells the identities of faces.h5 apart; classes: their values in its order, identity_names: theirs."""
+
 GENERATOR = Schema("generator", 1, groups=("weights", "ema", "history"), meta=("build", "space", "training"))
 """build: registry name and arguments. weights/, ema/: state dicts. history/: step and each term (steps)."""
 
@@ -111,9 +116,57 @@ DENSITY = Schema("density", 1, groups=("methods",), meta=("space", "generator", 
 EDITOR = Schema("editor", 1, groups=("methods",), meta=("space", "generator", "attributes", "methods"))
 """methods/NAME/: the arrays of each fitted editor; meta methods: its build and its scores."""
 
+CLASSES = Schema(
+    "classes",
+    1,
+    {
+        "predicted": Field("int32", "n", "the encoder's class"),
+        "accepted": Field("uint8", "n", "1 where both thresholds are kept"),
+        "reclassified": Field("int32", "n", "the decoder's class; -1 where it was not asked"),
+        "distance": Field("float32", "n", "squared Mahalanobis distance of the code to the class"),
+        "error": Field("float32", "n", "squared error of the reconstruction in [0, 1], sum over pixels of channel means"),
+        "label": Field("int32", "n", "true class, -1 unknown"),
+        "split": Field("uint8", "n", "copied from faces.h5"),
+    },
+    meta=("generator", "class_names", "thresholds"),
+)
+
+ATTACKS = Schema(
+    "attacks",
+    1,
+    {
+        "attack": Field("str", "m", "its label in params"),
+        "epsilon": Field("float32", "m", "largest change of a value in [0, 1]; NaN where it has no bound"),
+        "row": Field("int32", "m", "row of faces.h5 that was attacked; -1 noise"),
+        "label": Field("int32", "m", "its true class; -1 none"),
+        "target": Field("int32", "m", "class to reach; -1 any but the true one"),
+        "predicted": Field("int32", "m", "the encoder's class"),
+        "accepted": Field("uint8", "m", "1 where both thresholds are kept"),
+        "reclassified": Field("int32", "m", "the decoder's class; -1 where it was not asked"),
+        "distance": Field("float32", "m", "squared Mahalanobis distance of the code to the class"),
+        "error": Field("float32", "m", "squared error of the reconstruction in [0, 1], sum over pixels of channel means"),
+    },
+    meta=("generator", "class_names", "thresholds"),
+)
+
 EVALUATION = Schema("evaluation", 1, groups=("values",), meta=("protocols",))
 """values/: the number of each image, or the features, behind every number in metrics.json."""
 
 SCHEMAS = {
-    s.name: s for s in (FACES, FLAME, REGRESSOR, HEAD_PART, GENERATOR, CHECKPOINT, LATENTS, DENSITY, EDITOR, EVALUATION)
+    s.name: s
+    for s in (
+        FACES,
+        FLAME,
+        REGRESSOR,
+        HEAD_PART,
+        CLASSIFIER,
+        GENERATOR,
+        CHECKPOINT,
+        LATENTS,
+        DENSITY,
+        EDITOR,
+        CLASSES,
+        ATTACKS,
+        EVALUATION,
+    )
 }

@@ -19,7 +19,7 @@ class Asset:
     """File name in the assets folder, or path inside `package`."""
     licence: str
     needed_by: tuple[str, ...]
-    """Stages and metrics, by the names under which results print them."""
+    """Stages and metrics, by the names under which results print them, or the params that ask for it."""
     without: str
     """What still works without it."""
     bytes: int = 0
@@ -72,8 +72,8 @@ _TABLE = (
         bytes=95_628_359,
         sha256="6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2",
         licence="Apache-2.0 (TensorFlow models); trained on ImageNet, whose terms are research and non-commercial",
-        needed_by=("fid_inception",),
-        without="frechet_dlib_embedding and every other metric",
+        needed_by=("features=inception",),
+        without="every other metric, and these with other features",
         url="https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/"
         "weights-inception-2015-12-05-6726825d.pth",
     ),
@@ -83,7 +83,7 @@ _TABLE = (
         bytes=22_466_066,
         sha256="55533b28a95800a551ba546ba62fe69625c7e95a7061c338adffead08719da30",
         licence=_CC0,
-        needed_by=("identity", "identity_distance", "identity_same", "frechet_dlib_embedding"),
+        needed_by=("identity", "identity_distance", "identity_same", "features=dlib_embedding"),
         without="every metric of pixels",
         package=_FACE_MODELS,
     ),

@@ -1,1 +1,34 @@
-"""Frozen feature networks; their weights come from fgcli.assets."""
+"""Frozen feature networks; their weights come from fgcli.assets.
+
+An extractor turns images into features: `extractor(images uint8 (n, h, w, 3)) -> (n, size)` float32, one row per image
+whatever the batch; `name`, `size`, and a `protocol` that goes with every number made of its features. One that knows
+classes has `probabilities(images) -> (n, classes)` float64, rows that sum to 1.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from fgcli.config import build, lookup
+
+FEATURES = {
+    "pixels": "fgcli.backbones.pixels:Pixels",
+    "laplacian": "fgcli.backbones.laplacian:Laplacian",
+    "dlib_embedding": "fgcli.backbones.dlib_embedding:shared",
+    "inception": "fgcli.backbones.inception:Inception",
+    "classifier": "fgcli.backbones.classes:Classes",
+}
+
+__all__ = ["FEATURES", "create"]
+
+
+def create(name: str, path: str, **context: Any) -> Any:
+    """The extractor of this name; of the context (`embedder`, `classifier`, `region`) it gets what it names.
+
+    Raises:
+        UsageError: no such extractor.
+        FgError: its weights are missing, or these images have not what it needs.
+    """
+    wanted = inspect.signature(lookup(FEATURES, name, path)).parameters
+    return build(FEATURES, {"name": name}, path, **{k: v for k, v in context.items() if k in wanted})

@@ -19,6 +19,7 @@ import dlib
 import numpy as np
 
 from fgcli import assets
+from fgcli.errors import FgError
 
 CHIP, PADDING, FEATURES = 150, 0.25, 128
 THRESHOLD = 0.6
@@ -69,12 +70,15 @@ class DlibEmbedding:
     An image met before in the same run is not embedded again. Use as a context manager, to end the processes.
 
     Args:
-        landmarks: (68, 2) mean landmarks of the aligned crops, px.
+        landmarks: (68, 2) mean landmarks of the aligned crops, px; all 0 where the images are no faces.
         workers: processes; one per usable core, but not above MOST_WORKERS, when None.
     """
 
+    name, size = "dlib_embedding", FEATURES
+
     def __init__(self, landmarks: np.ndarray, workers: int | None = None) -> None:
-        self.place = geometry(landmarks)
+        self.is_for_faces = bool(landmarks.any())
+        self.place = geometry(landmarks) if self.is_for_faces else Geometry(0.0, 0.0, 0.0, 0.0)
         self._model = Path()
         self._workers = workers or min(usable_cores(), MOST_WORKERS)
         self._known: dict[bytes, np.ndarray] = {}
@@ -85,8 +89,10 @@ class DlibEmbedding:
         """Finds dlib's model, before anything is embedded.
 
         Raises:
-            FgError: not installed, or damaged.
+            FgError: not installed, or damaged; or the images are no faces.
         """
+        if not self.is_for_faces:
+            raise FgError(f"{who}: expected faces with landmarks, found none; measure with what needs no faces")
         if self._model == Path():
             self._model = assets.need("dlib_embedding", who)
 
@@ -146,6 +152,19 @@ class DlibEmbedding:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def shared(embedder: DlibEmbedding) -> DlibEmbedding:
+    """The run's embedder as an extractor of features: it sees whose face it is and little else.
+
+    Args:
+        embedder: embeds aligned faces.
+
+    Raises:
+        FgError: dlib's model is not installed or damaged; or the images are no faces.
+    """
+    embedder.verify("features dlib_embedding")
+    return embedder
 
 
 def _describe(net: Any, place: Geometry, images: np.ndarray) -> np.ndarray:

@@ -10,12 +10,13 @@ import torch
 
 from fgcli import assets
 
-FEATURES = 2048
+LAYERS = ["2048", "logits_unbiased"]
+"""Of torch-fidelity: pool3, and the classes' scores without their bias, as the Inception score's authors take them."""
 
 
 @functools.cache
 def load() -> Any:
-    """The feature extractor, frozen.
+    """The network, frozen.
 
     Raises:
         FgError: its weights are not imported or damaged.
@@ -23,17 +24,44 @@ def load() -> Any:
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
     # torch-fidelity reads the file itself, pickles and all: `need` has just verified its sha256.
-    path = assets.need("inception", "fid_inception")
-    return FeatureExtractorInceptionV3("inception-v3-compat", ["2048"], feature_extractor_weights_path=str(path))
+    path = assets.need("inception", "features inception")
+    return FeatureExtractorInceptionV3("inception-v3-compat", LAYERS, feature_extractor_weights_path=str(path))
 
 
-def features(network: Any, images: np.ndarray) -> np.ndarray:
-    """pool3 features (n, 2048) float32 of uint8 images (n, h, w, 3); resized to 299 px as TensorFlow 1 did.
+class Inception:
+    """pool3 features and the 1008 classes of Inception-v3; images are resized to 299 px as TensorFlow 1 did.
 
     Raises:
-        ValueError: not uint8 (n, h, w, 3).
+        FgError: its weights are not imported or damaged.
     """
-    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
-        raise ValueError(f"expected uint8 (n, h, w, 3), got {images.dtype} {images.shape}")
-    with torch.no_grad():
-        return network(torch.from_numpy(images).permute(0, 3, 1, 2))[0].numpy()
+
+    name, size = "inception", 2048
+
+    def __init__(self) -> None:
+        self.network = load()
+        self._last: tuple[np.ndarray, Any] | None = None
+
+    @property
+    def protocol(self) -> dict[str, Any]:
+        """Protocol."""
+        return {
+            "features": "Inception-v3 of 2015, pool3, 2048-d, by torch-fidelity; resized to 299 px as TensorFlow 1 did",
+            "weights_sha256": assets.ASSETS["inception"].sha256,
+        }
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """pool3 features (n, 2048) float32 of uint8 images (n, h, w, 3)."""
+        return self._layers(images)[0].numpy()
+
+    def probabilities(self, images: np.ndarray) -> np.ndarray:
+        """The probability of each class (n, 1008) of uint8 images (n, h, w, 3)."""
+        return self._layers(images)[1].double().softmax(1).numpy()
+
+    def _layers(self, images: np.ndarray) -> Any:
+        """LAYERS of images; those of the last images are kept, since features and probabilities come from one pass."""
+        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
+            raise ValueError(f"expected uint8 (n, h, w, 3), got {images.dtype} {images.shape}")
+        if self._last is None or self._last[0] is not images:
+            with torch.no_grad():
+                self._last = images, self.network(torch.from_numpy(images).permute(0, 3, 1, 2))
+        return self._last[1]

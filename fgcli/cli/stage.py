@@ -17,7 +17,13 @@ from fgcli.cli.run import guarded, quiet_libraries, show
 
 PLAIN = (int, float, str, bool)
 
-ParamsFile = Annotated[Path | None, typer.Option(help="Params file; ./params.yaml if there is one, over fg's own.")]
+ParamsFiles = Annotated[
+    list[str],
+    typer.Option(
+        metavar="FILE[:LABEL]",
+        help="Params over fg's own, or those under a label of a file; repeatable; ./params.yaml if there is one.",
+    ),
+]
 Sets = Annotated[list[str], typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Override any param; repeatable.")]
 Json = Annotated[bool, typer.Option("--json", help="Results as one JSON line.")]
 Dry = Annotated[bool, typer.Option("--dry-run", "-n", help="Print the resolved params and what would be done.")]
@@ -35,7 +41,7 @@ def command(name: str) -> Any:
         guarded(lambda: execute(name, stage, flags, paths, given), given["debug"])
 
     parameters = [path_option(key, p.default) for key, p in paths.items()]
-    parameters += [keyword("params", ParamsFile, None), keyword("set", Sets, [])]
+    parameters += [keyword("params", ParamsFiles, []), keyword("set", Sets, [])]
     if "resume" in inspect.signature(stage.run).parameters:
         parameters.append(keyword("resume", Resume, True))
     parameters += [keyword("json", Json, False), keyword("dry_run", Dry, False), keyword("debug", Debug, False)]

@@ -1,6 +1,20 @@
 """Params: one YAML section per stage, checked by type and range; and registries: a name and arguments to an object."""
 
-from fgcli.config.params import Section, apply, defaults, overlay, read, section
+from fgcli.config.documents import document
+from fgcli.config.params import Section, apply, defaults, near, overlay, read, section
 from fgcli.config.registry import Spec, build, is_spec, lookup
 
-__all__ = ["Section", "Spec", "apply", "build", "defaults", "is_spec", "lookup", "overlay", "read", "section"]
+__all__ = [
+    "Section",
+    "Spec",
+    "apply",
+    "build",
+    "defaults",
+    "document",
+    "is_spec",
+    "lookup",
+    "near",
+    "overlay",
+    "read",
+    "section",
+]

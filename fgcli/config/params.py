@@ -40,26 +40,40 @@ for _resolvers in _Loader.yaml_implicit_resolvers.values():
 
 def defaults() -> dict[str, Any]:
     """fg's own params.yaml."""
-    return _parse(DEFAULTS)
+    return parse(DEFAULTS)
 
 
-def read(path: Path | None, sets: Iterable[str] = ()) -> dict[str, Any]:
-    """All sections: the defaults, overlaid with `path` (or ./params.yaml if it exists), then with `sets`.
+def read(files: Iterable[str], sets: Iterable[str] = ()) -> dict[str, Any]:
+    """All sections: the defaults, overlaid with each of `files` in turn, then with `sets`.
+
+    Args:
+        files: FILE, or FILE:LABEL for the sections under one key of a file; none: ./params.yaml if it exists.
+        sets: section.key=value.
 
     Raises:
-        UsageError: no such file, not YAML, an unknown section, or a malformed `--set`.
+        UsageError: no such file or label, not YAML, an unknown section, or a malformed `--set`.
     """
     params = defaults()
-    path = path or (Path("params.yaml") if Path("params.yaml").exists() else None)
-    if path is not None:
-        given = _parse(path)
+    for file in list(files) or [p for p in ("params.yaml",) if Path(p).exists()]:
+        given = _labelled(file)
         for name in given:
             if name not in params:
-                raise UsageError(f"{path}: expected sections {', '.join(params)}, found {name!r}{near(name, params)}")
+                raise UsageError(f"{file}: expected sections {', '.join(params)}, found {name!r}{near(name, params)}")
         params = overlay(params, given)
     for item in sets:
         params = apply(params, item)
     return params
+
+
+def _labelled(file: str) -> dict[str, Any]:
+    """The sections of FILE, or of FILE:LABEL."""
+    path, colon, label = file.rpartition(":")
+    if not colon or Path(file).exists():
+        return parse(Path(file))
+    labels = parse(Path(path))
+    if not isinstance(labels.get(label), dict):
+        raise UsageError(f"{path}: expected one of {', '.join(labels)}, found {label!r}{near(label, labels)}")
+    return labels[label]
 
 
 def apply(params: dict[str, Any], item: str) -> dict[str, Any]:
@@ -124,11 +138,16 @@ def _sentence(name: str, kind: type[Section], error: Any) -> str:
     return f"{where}: {message}, found {error['input']!r}"
 
 
-def _parse(path: Path) -> dict[str, Any]:
+def parse(path: Path, what: str = "a params file") -> dict[str, Any]:
+    """The mapping that a YAML file holds; `what` it should be.
+
+    Raises:
+        UsageError: no such file, not YAML, or no mapping.
+    """
     try:
-        content = yaml.load(path.read_text(), _Loader)
+        content = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except FileNotFoundError as error:
-        raise UsageError(f"{path}: expected a params file, found none; check the path") from error
+        raise UsageError(f"{path}: expected {what}, found none; check the path") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())
         raise UsageError(f"{path}: expected YAML, found a mistake ({reason}); correct it") from error

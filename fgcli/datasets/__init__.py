@@ -1,4 +1,4 @@
-"""Readers of face photos as they are published on disk."""
+"""Readers of face photos, and of pictures of other things, as they are published on disk."""
 
 DATASETS = {
     "openpeople": "fgcli.datasets.openpeople:openpeople",
@@ -7,5 +7,12 @@ DATASETS = {
     "celeba": "fgcli.datasets.celeba:celeba",
     "celeba_hq": "fgcli.datasets.celeba_hq:celeba_hq",
     "ffhq": "fgcli.datasets.ffhq:ffhq",
+    "digits": "fgcli.datasets.digits:digits",
+    "mnist": "fgcli.datasets.mnist:mnist",
+    "cifar10": "fgcli.datasets.cifar10:cifar10",
+    "svhn": "fgcli.datasets.svhn:svhn",
+    "coil100": "fgcli.datasets.coil100:coil100",
 }
-"""Functions that return a `fgcli.datasets.photoset.PhotoSet`; they list files and read tables, never photos."""
+"""Functions that list files and read tables, never photos. Those of faces return a
+`fgcli.datasets.photoset.PhotoSet`, whose photos are searched for a face; the others a
+`fgcli.datasets.pictureset.PictureSet`, whose pictures are taken whole."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+
 from fgcli.errors import FgError
 
 IMAGE_ENDINGS = frozenset([".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".pgm", ".ppm", ".gif"])
@@ -38,3 +40,11 @@ def verify_photos(name: str, folder: Path, files: list[str]) -> None:
             f"{folder}: expected the {len(files)} photos that {name} lists, found {len(missing)} missing, "
             f"first {missing[0]}; unpack them all"
         )
+
+
+def verify_labels(file: Path, labels: np.ndarray, low: int, high: int) -> np.ndarray:
+    """The labels as int32; raises FgError when one of those read from `file` is not a whole number low to high."""
+    wrong = ~np.isin(labels, np.arange(low, high + 1))
+    if wrong.any():
+        raise FgError(f"{file}: expected labels {low} to {high}, found {labels[wrong][0]}; take the published file")
+    return labels.astype(np.int32)

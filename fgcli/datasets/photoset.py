@@ -1,4 +1,4 @@
-"""What every data set reader returns."""
+"""What a reader of photos of faces returns."""
 
 from __future__ import annotations
 
@@ -55,6 +55,13 @@ class PhotoSet:
 
     def __len__(self) -> int:
         return len(self.sources)
+
+    def identity(self) -> tuple[np.ndarray, list[str]]:
+        """Person (n,) of each photo, -1 unknown, and the names of its values, in order of appearance."""
+        people = self.identities or [""] * len(self)
+        known = {person: i for i, person in enumerate(dict.fromkeys(filter(None, people)))}
+        numbers = np.array([known.get(person, -1) for person in people], np.int32)
+        return numbers, [f"{self.name}/{person}" for person in known]
 
 
 def without_attributes(n: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Which photos train, which validate, which test."""
+"""Which photos or pictures train, which validate, which test."""
 
 from __future__ import annotations
 
@@ -8,13 +8,16 @@ from collections.abc import Sequence
 import numpy as np
 
 from fgcli.datasets.photoset import PhotoSet
+from fgcli.datasets.pictureset import PictureSet
 
 TRAIN, VAL, TEST = 0, 1, 2
 OFFICIAL = {"train": TRAIN, "val": VAL, "test": TEST}
 
 
-def assign(photos: PhotoSet, val: float, test: float) -> np.ndarray:
+def assign(photos: PhotoSet | PictureSet, val: float, test: float) -> np.ndarray:
     """Split (n,) uint8 of every photo: official if there is one, else by person, else by the photo's name.
+
+    A class is no person: pictures are split by their names.
 
     Args:
         photos: a data set.
@@ -24,12 +27,31 @@ def assign(photos: PhotoSet, val: float, test: float) -> np.ndarray:
     if photos.splits is not None:
         return np.array([OFFICIAL[s] for s in photos.splits], np.uint8)
     by_name = np.array([_by_hash(source, val, test) for source in photos.sources], np.uint8)
-    if photos.identities is None:
+    if isinstance(photos, PictureSet) or photos.identities is None:
         return by_name
     of_person = _by_person([p for p in photos.identities if p], val, test)
     return np.array(
         [of_person.get(person, alone) for person, alone in zip(photos.identities, by_name, strict=True)], np.uint8
     )
+
+
+def by_class(sources: Sequence[str], labels: np.ndarray, val: float, test: float) -> list[str]:
+    """Splits of n pictures of classes (n,): of each class, ordered by the sha256 of the names, the first test, the
+    next validate, in exact shares.
+    """
+    splits = ["train"] * len(sources)
+    for label in np.unique(labels):
+        ordered = sorted(np.flatnonzero(labels == label).tolist(), key=lambda i: _sha(sources[i]))
+        tests, vals = round(test * len(ordered)), round(val * len(ordered))
+        for place, i in enumerate(ordered[: tests + vals]):
+            splits[i] = "test" if place < tests else "val"
+    return splits
+
+
+def last_validate(n: int, one_of: int) -> list[str]:
+    """Splits of n training pictures in their published order, the last n / one_of of which validate."""
+    vals = n // one_of
+    return ["train"] * (n - vals) + ["val"] * vals
 
 
 def _by_person(people: Sequence[str], val: float, test: float) -> dict[str, int]:

@@ -15,6 +15,10 @@ from fgcli import artifacts, config
 DENSITIES = {
     "gaussian": "fgcli.densities.gaussian:Gaussian",
     "gmm": "fgcli.densities.gmm:GMM",
+    "bayesian_gmm": "fgcli.densities.bayesian_gmm:BayesianGMM",
+    "isotropic": "fgcli.densities.isotropic:Isotropic",
+    "two_stage_vae": "fgcli.densities.two_stage_vae:TwoStageVAE",
+    "flow": "fgcli.densities.flow:Flow",
 }
 
 

@@ -22,9 +22,11 @@ class Gaussian:
         ValueError: a negative `regularize`.
     """
 
+    name = "gaussian"
+
     def __init__(self, regularize: float = 1e-6) -> None:
         if regularize < 0:
-            raise ValueError(f"gaussian expects regularize >= 0, found {regularize}")
+            raise ValueError(f"{self.name} expects regularize >= 0, found {regularize}")
         self.regularize = regularize
 
     def fit(self, codes: np.ndarray, seed: int) -> Self:

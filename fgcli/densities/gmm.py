@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -26,36 +26,47 @@ class GMM(Gaussian):
         ValueError: an argument out of range.
     """
 
+    name = "gmm"
+
     def __init__(self, components: int = 10, regularize: float = 1e-6, shrink: float = 0.0, starts: int = 3) -> None:
         super().__init__(regularize)
         if components < 1 or starts < 1 or not 0 <= shrink <= 1:
             raise ValueError(
-                f"gmm expects components >= 1, starts >= 1, 0 <= shrink <= 1, found {components}, {starts}, {shrink}"
+                f"{self.name} expects components >= 1, starts >= 1, 0 <= shrink <= 1, "
+                f"found {components}, {starts}, {shrink}"
             )
         self.components, self.shrink, self.starts = components, shrink, starts
+
+    def model(self, seed: int) -> Any:
+        """scikit-learn's estimator, not fitted yet."""
+        from sklearn.mixture import GaussianMixture
+
+        return GaussianMixture(
+            self.components, reg_covar=self.regularize, n_init=self.starts, max_iter=500, random_state=seed
+        )
 
     def fit(self, codes: np.ndarray, seed: int) -> Self:
         """Expectation maximisation from k-means.
 
         Raises:
-            FgError: fewer codes than components.
+            FgError: fewer codes than components, or a component without volume.
         """
         from sklearn.exceptions import ConvergenceWarning
-        from sklearn.mixture import GaussianMixture
 
         x, center, scale = standardize(codes)
         if len(x) < self.components:
-            raise FgError(f"gmm: expected at least {self.components} codes, found {len(x)}; lower density components")
-        model = GaussianMixture(
-            self.components, reg_covar=self.regularize, n_init=self.starts, max_iter=500, random_state=seed
-        )
+            raise FgError(
+                f"{self.name}: expected at least {self.components} codes, found {len(x)}; lower density components"
+            )
+        model = self.model(seed)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
             try:
                 model.fit(x)
-            except ValueError as error:
-                raise FgError(f"gmm: expected components of full rank, found a singular one; {RAISE}") from error
-        mean = np.einsum("k,kij->ij", model.weights_, model.covariances_)
-        factors = np.linalg.cholesky((1 - self.shrink) * model.covariances_ + self.shrink * mean)
+                mean = np.einsum("k,kij->ij", model.weights_, model.covariances_)
+                factors = np.linalg.cholesky((1 - self.shrink) * model.covariances_ + self.shrink * mean)
+            except ValueError as error:  # LinAlgError is one
+                told = f"{self.name}: expected components of full rank, found a singular one; {RAISE}"
+                raise FgError(told) from error
         self.mixture = Mixture(model.weights_, model.means_, factors, center, scale)
         return self

@@ -12,6 +12,10 @@ from fgcli.generators.store import Generator, load, match, save, tensor, verify
 GENERATORS = {
     "masked_vae": "fgcli.generators.masked_vae:MaskedVAE",
     "unmasked_vae": "fgcli.generators.masked_vae:UnmaskedVAE",
+    "conv_autoencoder": "fgcli.generators.conv_autoencoder:ConvAutoencoder",
+    "conv_vae": "fgcli.generators.conv_autoencoder:ConvVAE",
+    "gmm_vae": "fgcli.generators.gmm_vae:GMMVAE",
+    "began_vae": "fgcli.generators.began_vae:BeganVAE",
     "pca": "fgcli.generators.pca:PCA",
 }
 

@@ -14,6 +14,7 @@ from fgcli.geometry.camera import to_ndc, to_pixels
 from fgcli.geometry.extract import status
 from fgcli.geometry.face_mask import face_mask
 from fgcli.geometry.head import Head
+from fgcli.geometry.landmark_errors import LandmarkErrors
 from fgcli.geometry.landmark_fit import LandmarkFit, frontal, residual
 from fgcli.geometry.parameters import Parameters
 from fgcli.geometry.photometric_fit import PhotometricFit, reduced
@@ -34,14 +35,14 @@ class Extraction:
         extractor: makes the first guess, see EXTRACTORS.
         landmarks: moves the geometry onto landmarks; None: it stays as guessed.
         photometric: then moves it by pixels; None: it does not.
-        bias: (3, 68, 2): where the analyser's landmarks lie from the head's, see `unbiased`; 0 for exact ones.
+        errors: of the analyser's landmarks; none for exact ones.
     """
 
     head: Head
     extractor: Any
     landmarks: LandmarkFit | None
     photometric: PhotometricFit | None
-    bias: np.ndarray
+    errors: LandmarkErrors
 
     def fit(self, images: np.ndarray, masks: np.ndarray, landmarks: np.ndarray) -> dict[str, np.ndarray]:
         """Arrays of flame.h5 for uint8 images (n, h, w, 3), masks (n, h, w) and landmarks (n, 68, 2), px."""
@@ -50,15 +51,15 @@ class Extraction:
         face = torch.tensor(masks, device=device)[:, None].float() / 255
         raw = torch.tensor(landmarks, device=device)
         known = raw.isfinite().flatten(1).all(1) & ((raw[:, 36] - raw[:, 45]).norm(dim=1) > 1e-3 * size)
-        marks = to_ndc(torch.where(known[:, None, None], raw, _anywhere(size).to(raw)), size)
-        marks = unbiased(marks, torch.tensor(self.bias).to(marks))
+        found = to_ndc(torch.where(known[:, None, None], raw, _anywhere(size).to(raw)), size)
+        marks, apart = self.errors.corrected(found), self.errors.around(found)
         with torch.no_grad():
             plain = frontal(self.head, marks)
             p = self.extractor.guess(pictures, marks)
             sane = finite(p)
             p = where(sane, p, plain)
             if self.landmarks is not None:
-                p = self.landmarks(self.head, marks, sensible(self.head, p, plain, marks))
+                p = self.landmarks(self.head, marks, sensible(self.head, p, plain, marks), covariance=apart)
                 sane &= finite(p)
                 p = where(sane, p, plain)  # one bad row must not stop the others
         p, error = self._appearance(p, pictures, face, marks)
@@ -119,33 +120,6 @@ def where(rows: Tensor, one: Parameters, other: Parameters) -> Parameters:
 def finite(p: Parameters) -> Tensor:
     """Which rows (n,) are numbers throughout, of a size that a picture can have."""
     return torch.stack([(v.flatten(1).abs() < MOST).all(1) for v in vars(p).values()]).all(0)
-
-
-def unbiased(marks: Tensor, bias: Tensor) -> Tensor:
-    """Landmarks (n, 68, 2) less the analyser's bias (3, 68, 2): 1, t and t^2 times it, t the turn of the head.
-
-    The bias is in outer eye distances, along the line between the outer eyes and down.
-    """
-    across = marks[:, 45] - marks[:, 36]
-    down = torch.stack([-across[:, 1], across[:, 0]], 1)
-    off = torch.einsum("nk,kij->nij", _powers(marks), bias)
-    return marks - off[..., :1] * across[:, None] - off[..., 1:] * down[:, None]
-
-
-def bias_of(found: Tensor, true: Tensor) -> Tensor:
-    """The bias (3, 68, 2) of landmarks found (n, 68, 2) on pictures whose true ones are known: least squares."""
-    across = found[:, 45] - found[:, 36]
-    down = torch.stack([-across[:, 1], across[:, 0]], 1)
-    axes = torch.stack([across, down], 1) / across.square().sum(1)[:, None, None]
-    off = (found - true) @ axes.mT
-    return torch.linalg.lstsq(_powers(found), off.flatten(1)).solution.unflatten(1, (-1, 2))
-
-
-def _powers(marks: Tensor) -> Tensor:
-    """1, t, t^2 (n, 3) of the turn t: 0 frontal, towards 1 or -1 as the nose's bridge nears the face's outline."""
-    one, two = ((marks[:, i] - marks[:, 27]).norm(dim=1) for i in (0, 16))
-    turn = (one - two) / (one + two).clamp_min(1e-9)
-    return torch.stack([torch.ones_like(turn), turn, turn**2], 1)
 
 
 def _anywhere(size: int) -> Tensor:

@@ -1,7 +1,13 @@
 """Geometry from landmarks: Levenberg-Marquardt over camera, pose, shape and expression, many faces at once.
 
-Minimises sum_i w_i^2 rho(|p_i - q_i|^2 / sigma^2) + |theta - prior|^2 / tau^2 with rho = c^2 log(1 + r / c^2) (Cauchy),
-p_i the head's projected landmarks and q_i those found, both in [-1, 1].
+Every step goes down r^T V^-1 r + |theta - prior|^2 / tau^2, where r_i = p_i - q_i, p_i the head's projected landmarks
+and q_i those found, both in [-1, 1], and
+
+    V = S + diag_i(S_ii d_i^2 / c^2),   S = diag_i(sigma^2 / w_i^2) + C,   d_i^2 = r_i^T S_ii^-1 r_i
+
+S is the covariance expected: sigma for what the head cannot show, C for the analyser, whose errors go together. To it a
+landmark that lies d_i standard deviations off adds an error of its own, so that it neither counts nor tells of others.
+With C = 0 these are the steps of iteratively reweighted least squares for Cauchy's loss, c^2 log(1 + d_i^2 / c^2).
 """
 
 from __future__ import annotations
@@ -20,7 +26,7 @@ from fgcli.geometry.head import JAW_POINTS, Head
 from fgcli.geometry.parameters import SIZES, Parameters
 
 CAUCHY = 3.0
-"""Residuals beyond so many sigma count little."""
+"""Residuals beyond so many standard deviations count little."""
 POSE_SPREAD = (0.5, 0.7, 0.3, 0.25, 0.03, 0.03)
 """Standard deviations of nod, turn, tilt, and of the jaw, which hardly moves sideways; radians."""
 
@@ -31,7 +37,8 @@ class LandmarkFit:
 
     Attributes:
         shape: identity modes that are fitted. expression: expression modes.
-        sigma: expected error of a landmark, in [-1, 1]. jaw: weight of the 17 jaw points, which lie less surely.
+        sigma: how far a landmark lies off whoever finds it, in [-1, 1]. jaw: weight of the 17 jaw points, which lie less
+            surely.
         steps: iterations.
     """
 
@@ -41,27 +48,40 @@ class LandmarkFit:
     jaw: float = 0.4
     steps: int = 8
 
-    def __call__(self, head: Head, landmarks: Tensor, start: Parameters, prior: Parameters | None = None) -> Parameters:
+    def __call__(
+        self,
+        head: Head,
+        landmarks: Tensor,
+        start: Parameters,
+        prior: Parameters | None = None,
+        covariance: Tensor | None = None,
+    ) -> Parameters:
         """The parameters (n rows) whose landmarks lie on `landmarks` (n, 68, 2), in [-1, 1].
 
         start: where to begin; its texture and light are kept. prior: where shape, expression and jaw are drawn to;
-        None: the mean head.
+        None: the mean head. covariance: (n, 136, 136) of the errors of what found the landmarks; None: it makes none.
         """
         head = head.landmark_head().double()
         k, e = min(self.shape, head.shape_basis.shape[2]), min(self.expression, head.expression_basis.shape[2])
         split = [3, 6, k, e]
         found = landmarks.double()
         centre, spread = _prior(prior or Parameters.zeros(len(found), found.device), k, e)
-        weight = torch.ones(68, 1, device=found.device, dtype=found.dtype)
+        weight = torch.ones(68, device=found.device, dtype=found.dtype)
         weight[:JAW_POINTS] = self.jaw
+        expected = (self.sigma / weight).square().repeat_interleave(2).diag().expand(len(found), -1, -1)
+        if covariance is not None:
+            expected = expected + covariance.double()
 
         def residuals(theta: Tensor, goal: Tensor, rows: Tensor) -> Tensor:
             camera, pose, shape, expression = theta[None].split(split, 1)
             points = head.landmark_points(shape, expression, pose, rows[None])
-            return ((project(points, camera)[0, :, :2] - goal) * weight / self.sigma).reshape(-1)
+            return (project(points, camera)[0, :, :2] - goal).reshape(-1)
+
+        def contour(theta: Tensor) -> Tensor:
+            return head.contour_rows(theta[:, 3:9])
 
         theta = torch.cat([start.camera, start.pose, start.shape[:, :k], start.expression[:, :e]], 1).double()
-        theta = _minimise(theta, lambda t: head.contour_rows(t[:, 3:9]), residuals, found, centre, spread, self.steps)
+        theta = _minimise(theta, contour, residuals, found, expected, centre, spread, self.steps)
         camera, pose, shape, expression = theta.to(start.shape.dtype).split(split, 1)
         shape, expression = F.pad(shape, (0, SIZES["shape"] - k)), F.pad(expression, (0, SIZES["expression"] - e))
         return start.replace(camera=camera, pose=pose, shape=shape, expression=expression)
@@ -106,6 +126,7 @@ def _minimise(
     rows_of: Callable[[Tensor], Tensor],
     residuals: Callable[[Tensor, Tensor, Tensor], Tensor],
     found: Tensor,
+    expected: Tensor,
     centre: Tensor,
     spread: Tensor,
     steps: int,
@@ -117,23 +138,28 @@ def _minimise(
     for _ in range(steps):
         rows = rows_of(theta)
         r, j = value(theta, found, rows), slope(theta, found, rows)
-        w = (1 / (1 + _squared(r) / CAUCHY**2)).repeat_interleave(2, 1)
-        pull = (theta - centre) / spread**2
-        gradient = (j * (w * r)[..., None]).sum(1) + pull
-        hessian = (j * w[..., None]).mT @ j + torch.diag_embed(1 / spread**2)
+        root = torch.linalg.cholesky_ex(_doubted(expected, r))[0]
+        white = torch.linalg.solve_triangular(root, torch.cat([j, r[..., None]], 2), upper=False)
+        j, r = white[..., :-1], white[..., -1]
+        gradient = (j * r[..., None]).sum(1) + (theta - centre) / spread**2
+        hessian = j.mT @ j + torch.diag_embed(1 / spread**2)
         damped = hessian + torch.diag_embed(damping[:, None] * hessian.diagonal(dim1=1, dim2=2) + 1e-12)
         trial = theta - torch.linalg.solve(damped, gradient)
-        better = _cost(value(trial, found, rows), trial, centre, spread) < _cost(r, theta, centre, spread)
+        after = torch.linalg.solve_triangular(root, value(trial, found, rows)[..., None], upper=False)[..., 0]
+        better = _cost(after, trial, centre, spread) < _cost(r, theta, centre, spread)
         theta = torch.where(better[:, None], trial, theta)
         damping = torch.where(better, damping / 5, damping * 10).clamp(1e-9, 1e9)
     return theta
 
 
-def _squared(r: Tensor) -> Tensor:
-    """Squared length (n, 68) of each landmark's residual in sigmas."""
-    return r.unflatten(1, (-1, 2)).square().sum(2)
+def _doubted(expected: Tensor, r: Tensor) -> Tensor:
+    """The covariance V (n, 136, 136) of residuals r (n, 136) of which S is expected."""
+    each = expected.unflatten(2, (-1, 2)).unflatten(1, (-1, 2)).diagonal(dim1=1, dim2=3).movedim(3, 1)  # (n, 68, 2, 2)
+    r = r.unflatten(1, (-1, 2))
+    squared = (r * torch.linalg.solve(each, r)).sum(2)
+    added = each * (squared / CAUCHY**2)[..., None, None]
+    return expected + torch.diag_embed(added.permute(0, 2, 3, 1)).permute(0, 3, 1, 4, 2).flatten(3, 4).flatten(1, 2)
 
 
 def _cost(r: Tensor, theta: Tensor, centre: Tensor, spread: Tensor) -> Tensor:
-    data = CAUCHY**2 * (1 + _squared(r) / CAUCHY**2).log()
-    return data.sum(1) + ((theta - centre) / spread).square().sum(1)
+    return r.square().sum(1) + ((theta - centre) / spread).square().sum(1)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from fgcli.geometry.head import Head
 from fgcli.geometry.parameters import SIZES, Parameters
+from fgcli.layers.blocks import strided_block
 
 MODES = 40
 """Coefficients of shape, expression and texture that are predicted at most: later ones hardly show."""
@@ -39,8 +40,7 @@ class Regressor(nn.Module):
         channels = [3, width, 2 * width, 3 * width, 4 * width, 6 * width]
         stages: list[nn.Module] = []
         for a, b in pairwise(channels):
-            stages += [nn.Conv2d(a, b, 3, 2, 1, bias=False), nn.BatchNorm2d(b), nn.ReLU()]
-            stages += [nn.Conv2d(b, b, 3, 1, 1, bias=False), nn.BatchNorm2d(b), nn.ReLU()]
+            stages += strided_block(a, b)
         count, flat = sum(sizes.values()), channels[-1] * (SIDE // 32) ** 2
         self.trunk = nn.Sequential(*stages, nn.Flatten())
         self.answer = nn.Sequential(nn.Linear(flat, 256), nn.ReLU(), nn.Linear(256, count))

@@ -1,4 +1,4 @@
-"""Convolution blocks of the masked VAE (Toledo and Antonelo, section 3.1)."""
+"""Convolution blocks: those of the masked VAE (Toledo and Antonelo, section 3.1), and plain strided ones."""
 
 from __future__ import annotations
 
@@ -37,6 +37,14 @@ class ExpELU(torch.autograd.Function):
 def conv_block(inputs: int, outputs: int) -> nn.Sequential:
     """3x3 convolution, batch norm, ELU: (n, inputs, h, w) -> (n, outputs, h, w)."""
     return nn.Sequential(nn.Conv2d(inputs, outputs, 3, padding=1), nn.BatchNorm2d(outputs), ELU())
+
+
+def strided_block(inputs: int, outputs: int) -> nn.Sequential:
+    """3x3 convolution of stride 2, then one of stride 1, each with batch norm and ReLU: h -> ceil(h / 2)."""
+    return nn.Sequential(
+        *(nn.Conv2d(inputs, outputs, 3, 2, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()),
+        *(nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()),
+    )
 
 
 def down_block(inputs: int, outputs: int, convolutions: int) -> nn.Sequential:

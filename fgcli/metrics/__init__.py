@@ -2,9 +2,10 @@
 
 A *paired* metric compares each prediction with its reference: `update(reference, prediction, mask)` with uint8 images
 (n, h, w, 3) and boolean masks (n, h, w), `values` (n,) per image, `compute() -> float`.
-A *distribution* metric compares sets of images: `update(name, images)` as often as wanted, `values` {set: features
-(n, d)}, `compute(name, reference) -> float`.
-Both have a `kind`, a `name`, under which results print them, and a `protocol` that goes with every number.
+A *distribution* metric compares the features of a set of images with those of a reference set: `features` names the
+extractor, `compute(found (n, d), reference (m, d)) -> Score`.
+Both have a `kind`, a `name`, under which results print them, and a `protocol` that goes with every number; its `value`
+says what the number is, its `better` which way is better: "higher", "lower" or "one" (nearest to 1).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
+from fgcli.backbones import FEATURES
 from fgcli.config import build, lookup
 
 METRICS = {
@@ -25,8 +27,12 @@ METRICS = {
     "identity": "fgcli.metrics.identity:Identity",
     "identity_distance": "fgcli.metrics.identity:IdentityDistance",
     "identity_same": "fgcli.metrics.identity:IdentitySame",
-    "frechet_dlib_embedding": "fgcli.metrics.frechet:FrechetDlibEmbedding",
-    "fid_inception": "fgcli.metrics.frechet:FIDInception",
+    "frechet": "fgcli.metrics.frechet:Frechet",
+    "kid": "fgcli.metrics.kid:KID",
+    "inception_score": "fgcli.metrics.inception_score:InceptionScore",
+    "precision_recall": "fgcli.metrics.precision_recall:PrecisionRecall",
+    "prd": "fgcli.metrics.prd:PRD",
+    "sharpness": "fgcli.metrics.sharpness:Sharpness",
 }
 
 __all__ = ["METRICS", "create", "label"]
@@ -36,10 +42,12 @@ def create(spec: Mapping[str, Any], path: str, **context: Any) -> Any:
     """The metric of a spec; of the context (`image_shape`, `embedder`) it gets what its constructor names.
 
     Raises:
-        UsageError: as `fgcli.config.build`.
+        UsageError: as `fgcli.config.build`; or no such features.
         FgError: its weights are missing, or the images are too small for it.
     """
     wanted = inspect.signature(lookup(METRICS, spec["name"], f"{path}.name")).parameters
+    if "features" in spec and "features" in wanted:
+        lookup(FEATURES, str(spec["features"]), f"{path}.features")
     return build(METRICS, spec, path, **{k: v for k, v in context.items() if k in wanted})
 
 

@@ -22,6 +22,7 @@ class Identity(Paired):
 
     name = "identity"
     value: ClassVar[str] = "cosine similarity of the face embeddings"
+    better: ClassVar[str] = "higher"
 
     def __init__(self, embedder: DlibEmbedding) -> None:
         super().__init__()
@@ -31,7 +32,8 @@ class Identity(Paired):
     @property
     def protocol(self) -> dict[str, Any]:
         """Protocol."""
-        return {"value": self.value, "images": COMPOSITE, "average": "mean over images", **self.embedder.protocol}
+        about = {"value": self.value, "better": self.better, "images": COMPOSITE, "average": "mean over images"}
+        return {**about, **self.embedder.protocol}
 
     def score(self, reference: np.ndarray, composite: np.ndarray, mask: np.ndarray) -> np.ndarray:
         """The value of each pair."""
@@ -48,6 +50,7 @@ class IdentityDistance(Identity):
 
     name = "identity_distance"
     value = "Euclidean distance of the face embeddings"
+    better = "lower"
 
     def compare(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         """Euclidean distance of rows (n, 128)."""
@@ -59,6 +62,7 @@ class IdentitySame(IdentityDistance):
 
     name = "identity_same"
     value = f"share of pairs with a distance below {THRESHOLD}, dlib's published threshold for one person"
+    better = "higher"
 
     def compare(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         """1 where rows (n, 128) are nearer than the threshold, else 0."""

@@ -42,6 +42,7 @@ class LPIPS(Paired):
         asset = assets.ASSETS[lpips_network.TRUNKS[self.net]]
         return {
             "value": f"LPIPS 0.1, trunk {asset.name}, images in [-1, 1] at their own size",
+            "better": "lower",
             "weights_sha256": asset.sha256,
             "images": COMPOSITE,
             "average": WHOLE_IMAGE,

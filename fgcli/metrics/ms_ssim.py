@@ -44,6 +44,7 @@ class MSSSIM(Paired):
         """Protocol."""
         return {
             "value": f"MS-SSIM of {len(self.weights)} scales, window {WINDOW} px, sigma 1.5",
+            "better": "higher",
             "weights": [round(w, 6) for w in self.weights.tolist()],
             "images": COMPOSITE,
             "average": WHOLE_IMAGE,

@@ -17,7 +17,12 @@ class L1(Paired):
     @property
     def protocol(self) -> dict[str, Any]:
         """Protocol."""
-        return {"value": "mean absolute error, [0, 1] scale", "images": COMPOSITE, "average": FACE_PIXELS}
+        return {
+            "value": "mean absolute error, [0, 1] scale",
+            "better": "lower",
+            "images": COMPOSITE,
+            "average": FACE_PIXELS,
+        }
 
     def score(self, reference: np.ndarray, composite: np.ndarray, mask: np.ndarray) -> np.ndarray:
         """Mean |error| of each image."""
@@ -34,7 +39,12 @@ class L2(Paired):
     def protocol(self) -> dict[str, Any]:
         """Protocol."""
         average = "root of the mean over face pixels and channels, then mean over images"
-        return {"value": "root mean squared error, [0, 1] scale", "images": COMPOSITE, "average": average}
+        return {
+            "value": "root mean squared error, [0, 1] scale",
+            "better": "lower",
+            "images": COMPOSITE,
+            "average": average,
+        }
 
     def score(self, reference: np.ndarray, composite: np.ndarray, mask: np.ndarray) -> np.ndarray:
         """Root mean squared error of each image."""

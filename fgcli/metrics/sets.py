@@ -34,17 +34,21 @@ class Material:
     """Rows of the training split."""
     held: np.ndarray
     """Rows of the held-out faces."""
+    coded: np.ndarray
+    """Rows whose codes become reconstructions and mid-points."""
     models: list[Model]
-    """The trained generator first, then the baseline."""
+    """The trained generator first, then the baseline where there is one."""
     middle: Middle
     """The code (l, d) halfway between two."""
 
 
 HELD_OUT = "real/held_out"
+BACKGROUND = 128
+"""Grey that hides from distances what nothing taught the generator."""
 SETS = {
     "real/train": "training faces drawn at random: what a perfect generator would reach, more or less",
-    "reconstructions": "of the held-out faces",
-    "interpolations": "mid-points, by slerp, of the codes of random pairs of held-out faces; each face is in two pairs",
+    "reconstructions": "of the faces of split SPLIT",
+    "interpolations": "mid-points, by slerp, of codes of random pairs of faces of split SPLIT; each face is in two",
     "samples_prior": "codes from the generator's own prior; N(0, I) for pca, whose training codes have unit variance",
     "samples_NAME": "codes from the density NAME in density.h5",
 }
@@ -63,19 +67,35 @@ def sets(
         seed: of all draws.
     """
     rng = np.random.default_rng(seed)
-    order = rng.permutation(data.held)
+    order = rng.permutation(data.coded)
     train = np.sort(rng.choice(data.train, min(samples, len(data.train)), replace=False))
     yield HELD_OUT, (data.images[rows] for rows in batches(data.held, batch))
     yield "real/train", (data.images[rows] for rows in batches(train, batch))
     for model in data.models:
-        yield f"{model.name}/reconstructions", _reconstructions(model, data.held, batch)
+        yield f"{model.name}/reconstructions", _reconstructions(model, data.coded, batch)
         yield f"{model.name}/interpolations", _interpolations(model, order, batch, data.middle)
-        prior = model.generator.prior(samples, torch.Generator().manual_seed(seed))
-        yield f"{model.name}/samples_prior", _decoded(model, prior, batch)
-        if model.name == "generator":
-            for label, density in densities.items():
-                codes = torch.from_numpy(density.sample(samples, seed)).to(prior.device)
-                yield f"{model.name}/samples_{label}", _decoded(model, codes, batch)
+        known = densities if model.name == "generator" else {}
+        for label, codes in draws(model, known, samples, seed):
+            yield f"{model.name}/samples_{label}", _decoded(model, codes, batch)
+
+
+def draws(model: Model, densities: Mapping[str, Any], samples: int, seed: int) -> Iterator[tuple[str, torch.Tensor]]:
+    """Codes (samples, l, d) from the generator's own prior and from each density of its codes, by name."""
+    prior = model.generator.prior(samples, torch.Generator().manual_seed(seed))
+    yield "prior", prior
+    for label, density in densities.items():
+        yield label, torch.from_numpy(density.sample(samples, seed)).to(prior.device)
+
+
+def count(data: Material, densities: Mapping[str, Any], samples: int) -> int:
+    """How many images `sets` makes in all."""
+    drawn = (len(data.models) + len(densities)) * samples + min(samples, len(data.train))
+    return len(data.held) + len(data.models) * 2 * len(data.coded) + drawn
+
+
+def shown(images: np.ndarray, region: np.ndarray) -> np.ndarray:
+    """Images (n, h, w, c), grey outside the region (h, w)."""
+    return np.where(region[..., None], images, np.uint8(BACKGROUND))
 
 
 def _reconstructions(model: Model, rows: np.ndarray, batch: int) -> Images:
@@ -101,6 +121,15 @@ def decode(model: Model, codes: torch.Tensor) -> np.ndarray:
     with torch.no_grad():
         images = model.generator.decode(codes)
     return ((images.float().clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).contiguous().cpu().numpy()
+
+
+def region(masks: np.ndarray, train: np.ndarray, most: int = 10_000, chunk: int = 256) -> np.ndarray:
+    """Where at least half of the training faces are: (h, w) bool."""
+    rows = train[:: -(-len(train) // most)]
+    total = np.zeros(masks.shape[1:], np.int64)
+    for part in batches(rows, chunk):
+        total += (masks[part] > 127).sum(0)
+    return 2 * total >= len(rows)
 
 
 def predicted_mask(model: Model, rows: np.ndarray) -> np.ndarray:

@@ -35,6 +35,7 @@ class SSIM(Paired):
         """Protocol."""
         return {
             "value": f"Gaussian window {WINDOW} px, sigma {SIGMA}, K 0.01 and 0.03, population variances, per channel",
+            "better": "higher",
             "images": COMPOSITE,
             "average": f"{FACE_PIXELS}; only places where the whole window fits in the image",
         }

@@ -35,6 +35,7 @@ class VIF(Paired):
         """Protocol."""
         return {
             "value": "pixel-domain VIF of luminance, (distorted, reference), four scales, noise variance 2",
+            "better": "higher",
             "images": COMPOSITE,
             "average": WHOLE_IMAGE,
             "library": f"piq {piq.__version__}",

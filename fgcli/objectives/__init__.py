@@ -6,4 +6,9 @@ names the system whose loss it is.
 
 OBJECTIVES = {
     "masked_elbo": "fgcli.objectives.masked_elbo:MaskedELBO",
+    "gmm_vae": "fgcli.objectives.gmm_vae:GMMELBO",
+    "vae": "fgcli.objectives.vae:VAE",
+    "wae_mmd": "fgcli.objectives.wae_mmd:WAEMMD",
+    "rae": "fgcli.objectives.rae:RAE",
+    "adversarial_vae": "fgcli.objectives.adversarial_vae:AdversarialVAE",
 }

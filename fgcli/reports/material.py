@@ -26,7 +26,8 @@ class Material:
         codes: (n, l, d) of the generator. error: (n,) of the reconstruction.
         held: rows of the held-out faces, which the sections show.
         decode: pictures (h, w, 3) of codes, as the generator makes them. decode_masks: their predicted masks as
-            pictures; none if it has no mask decoder. baseline: pictures of rows, by eigenfaces of equal code size.
+            pictures; none if it has no mask decoder. baseline: pictures of rows, by eigenfaces of equal code size;
+            none if the evaluation went without.
         faded: whether only face pixels taught the generator, so that `show` greys out what lies around them.
         blend: the code at t in [0, 1] between two.
         editors: by label; edit(codes, attribute, strength).
@@ -44,7 +45,7 @@ class Material:
     held: np.ndarray
     decode: Decode
     decode_masks: Decode | None
-    baseline: Decode
+    baseline: Decode | None
     blend: Callable[[np.ndarray, np.ndarray, float], np.ndarray]
     editors: Mapping[str, Any]
     faded: bool = False

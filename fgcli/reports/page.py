@@ -14,14 +14,14 @@ from fgcli.reports.tables import number, signed
 TEMPLATE = "report.html.jinja"
 
 
-def render(content: Mapping[str, Any]) -> str:
+def render(content: Mapping[str, Any], template: str = TEMPLATE) -> str:
     """The page of `content` (names as the template uses them); every text in it is escaped, drawings are not."""
     loader = PackageLoader("fgcli.reports", "")
     page = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )  # fmt: skip
     page.filters |= {"number": number, "signed": signed, "words": words, "drawing": Markup, "colour_note": colour_note}
-    return page.get_template(TEMPLATE).render(content) + "\n"
+    return page.get_template(template).render(content) + "\n"
 
 
 def colour_note(edits: Any) -> str:

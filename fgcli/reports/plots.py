@@ -51,7 +51,7 @@ def _curve(name: str, steps: np.ndarray, values: np.ndarray) -> Curve:
 
 def histogram(name: str, values: np.ndarray, unit: str, most: float) -> str:
     """How `values` spread from 0 to `most`, larger ones in the last bar; the dashed line is the median."""
-    with _axes(name, (5.4, 1.8)) as (axes, finish):
+    with canvas(name, (5.4, 1.8)) as (axes, finish):
         axes.hist(np.minimum(values, most), bins=40, range=(0, most), color=LINE)
         axes.axvline(float(np.median(values)), color=INK, linewidth=1, linestyle="--")
         axes.set_xlabel(unit)
@@ -61,7 +61,7 @@ def histogram(name: str, values: np.ndarray, unit: str, most: float) -> str:
 
 
 def _draw(name: str, steps: np.ndarray, values: np.ndarray, best: int | None) -> str:
-    with _axes(name, (2.7, 1.6)) as (axes, finish):
+    with canvas(name, (2.7, 1.6)) as (axes, finish):
         axes.plot(steps, values, color=LINE, linewidth=1.6, marker="o" if len(steps) < 3 else "", markersize=3)
         if best is not None:
             axes.plot(steps[best], values[best], "o", color=LINE, markersize=5)
@@ -76,7 +76,7 @@ def _draw(name: str, steps: np.ndarray, values: np.ndarray, best: int | None) ->
 
 
 @contextmanager
-def _axes(name: str, size: tuple[float, float]) -> Iterator[tuple[Any, Callable[[str], str]]]:
+def canvas(name: str, size: tuple[float, float]) -> Iterator[tuple[Any, Callable[[str], str]]]:
     """Axes to draw on, and what makes the drawing of them, given its alternative text."""
     settings: dict[Any, Any] = {
         "svg.fonttype": "none",

@@ -126,7 +126,8 @@ def reconstructions(run: Material, rows: Sequence[int], notes: Sequence[str] = (
     """Columns of faces: photo, generator, eigenfaces, and the given and the predicted mask."""
     chosen = np.asarray(rows, int)
     table = {"photo": [run.images[r] for r in chosen], "generator": run.show(run.codes[chosen])}
-    table["eigenfaces"] = run.baseline(chosen)
+    if run.baseline:
+        table["eigenfaces"] = run.baseline(chosen)
     if masks:
         table["given mask"] = [np.repeat(run.masks[r][..., None], 3, 2) for r in chosen]
     if masks and run.decode_masks:
@@ -227,6 +228,13 @@ def samples(sets: Mapping[str, Sequence[np.ndarray]]) -> list[Row]:
         Row(name, pictures_of(images, [f"{name}, {i + 1}" for i in range(len(images))]))
         for name, images in sets.items()
     ]
+
+
+def neighbours(path: Path) -> Picture:
+    """The sheet of draws above the training faces nearest to them."""
+    with Image.open(path) as page:
+        image = np.asarray(page.convert("RGB"))
+    return picture(image, "draws from each density, and under each the training faces nearest to it", most=SHEET_PX)
 
 
 def training_sheets(folder: Path) -> list[Picture]:

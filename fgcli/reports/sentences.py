@@ -56,9 +56,11 @@ def headline_note(run: Material, method: str, strength: float) -> str:
 def data(meta: Mapping[str, Any], params: Mapping[str, Any]) -> str:
     """How photos became crops."""
     sets = ", ".join(f"{entry['name']} ({entry['photos']} photos)" for entry in meta["datasets"])
+    size = f" of {params['size']} px, " if "size" in params else " "
+    if meta["analyser"]["name"] == "whole":
+        return f"{sets}. Pictures{size}taken whole: nothing is found, aligned or masked in them."
     found = f"found and aligned by {meta['analyser']['name']}, masked by {meta['segmenter']['name']}"
     seen = "the outline is the mask"
-    size = f" of {params['size']} px, " if "size" in params else " "
     return f"{sets}. Crops{size}{found}; {seen}. Look for masks that miss the face: nothing later repairs them."
 
 
@@ -76,11 +78,13 @@ def samples(with_density: bool) -> str:
 
 def metrics(protocols: Mapping[str, Any], held_out: int) -> str:
     """What all numbers share."""
-    pca = protocols["models"]["pca"]
+    pca = protocols["models"].get("pca")
+    faces = f"All on the {held_out} faces of split {protocols['split']}"
+    if not pca:
+        return f"{faces}."
     linear = f"Eigenfaces are {pca['codes']} principal components of {pca['training_images']} training faces"
     mirrored = " and their mirror images" if pca.get("mirrored") else ""
-    faces = f"All on the {held_out} faces of split {protocols['split']}; the better of two models is in colour"
-    return f"{faces}. {linear}{mirrored}."
+    return f"{faces}; the better of two models is in colour. {linear}{mirrored}."
 
 
 def colour(attribute: str, shares: Mapping[str, float]) -> str:

@@ -8,8 +8,8 @@ from typing import Any
 
 MODELS = {"generator": "generator", "pca": "eigenfaces"}
 """Models of metrics.json and what a reader calls them."""
-HIGHER = ("ssim", "ms_ssim", "vif", "identity", "identity_same")
-LOWER = ("l1", "l2", "lpips", "identity_distance", "frechet", "fid")
+ARROWS = {"higher": "↑", "lower": "↓", "one": "→ 1"}
+"""Which way is better, as a metric's protocol tells it."""
 KEYS = {
     "ssim": "structural similarity of reconstructions (ssim)",
     "l2": "root mean squared error of reconstructions (l2)",
@@ -34,7 +34,7 @@ class Line:
     @property
     def arrow(self) -> str:
         """Which way is better."""
-        return {"higher": "↑", "lower": "↓"}.get(self.better, "")
+        return ARROWS.get(self.better, "")
 
     @property
     def best(self) -> str:
@@ -42,7 +42,7 @@ class Line:
         known = {k: v for k, v in self.values.items() if v is not None and k in MODELS}
         if len(known) < 2 or not self.better or len(set(known.values())) == 1:
             return ""
-        return (max if self.better == "higher" else min)(known, key=lambda k: known[k])
+        return min(known, key=lambda k: worse(known[k], self.better))
 
 
 @dataclass(frozen=True)
@@ -56,11 +56,9 @@ class Table:
     details: dict[str, str] = field(default_factory=dict)
 
 
-def better(metric: str) -> str:
-    """Whether "higher" or "lower" values of a metric are better; "" for one that is not known here."""
-    found = [(len(known), way) for way, names in (("higher", HIGHER), ("lower", LOWER)) for known in names
-             if metric == known or metric.startswith(known + "_")]  # fmt: skip
-    return max(found)[1] if found else ""
+def worse(value: float, better: str) -> float:
+    """A number that grows as the value becomes worse."""
+    return {"higher": -value, "lower": value, "one": abs(value - 1)}[better]
 
 
 def paired(numbers: Mapping[str, Any], protocols: Mapping[str, Any]) -> list[Table]:
@@ -86,7 +84,7 @@ def _metrics(entries: Mapping[str, Mapping[str, float]]) -> list[str]:
 def _paired_line(name: str, entries: Mapping[str, Mapping[str, float]], protocol: Mapping[str, Any]) -> Line:
     counts = {str(int(e.get(f"{name}_images", e.get("images", 0)))) for e in entries.values()}
     values = {model: entry.get(name) for model, entry in entries.items()}
-    return Line(name, " / ".join(sorted(counts)), values, better(name), *_protocol(protocol))
+    return Line(name, " / ".join(sorted(counts)), values, protocol.get("better", ""), *_protocol(protocol))
 
 
 def distribution(numbers: Mapping[str, Any], protocols: Mapping[str, Any]) -> list[Table]:
@@ -105,6 +103,7 @@ def _distances(
 ) -> Table:
     protocol = dict(protocols.get("distribution", {}).get(name, {}))
     caveats = protocol.pop("caveats", {})
+    better = protocol.get("better", "")
     summary, details = _protocol(protocol)
     lines = []
     for chosen in dict.fromkeys(s for group in entry.values() for s in group):
@@ -113,7 +112,7 @@ def _distances(
         said = sorted({caveats.get(f"{g}/{chosen}", "") for g in groups} - {""})
         values = {g: entry[g].get(chosen) for g in entry}
         meaning = _meaning(chosen, groups, protocols.get("sets", {}))
-        lines.append(Line(chosen, " / ".join(n), values, better(name), "; ".join([meaning, *said])))
+        lines.append(Line(chosen, " / ".join(n), values, better, "; ".join([meaning, *said])))
     columns = {g: MODELS.get(g, g) for g in entry}
     return Table(name, summary, columns, lines, details)
 
@@ -128,7 +127,8 @@ def _meaning(chosen: str, groups: list[str], sets: Mapping[str, str]) -> str:
 
 
 def _protocol(protocol: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
-    return str(protocol.get("value", "")), {k: plain(v) for k, v in protocol.items() if k != "value"}
+    details = {k: plain(v) for k, v in protocol.items() if k not in ("value", "better")}
+    return str(protocol.get("value", "")), details
 
 
 def plain(value: Any) -> str:
@@ -142,7 +142,7 @@ def key_numbers(paired_tables: list[Table], distances: list[Table]) -> list[Line
     """The few lines that head the page: reconstructions on the given mask, and the nearest set of samples."""
     first = {line.name: line for line in paired_tables[0].lines} if paired_tables else {}
     lines = [replace(first[name], name=told) for name, told in KEYS.items() if name in first]
-    for table in distances[:1]:
+    for table in [table for table in distances if table.lines and table.lines[0].better == "lower"][:1]:
         drawn = [line for line in table.lines if line.name.startswith("samples_") and "generator" in line.values]
         known = [line for line in drawn if line.values["generator"] is not None]
         if known:

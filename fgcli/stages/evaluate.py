@@ -15,11 +15,12 @@ from fgcli.errors import FgError, UsageError
 if TYPE_CHECKING:
     import numpy as np
 
+    from fgcli.metrics.distribution import Collection
     from fgcli.metrics.sets import Material
 
 GIVEN, PREDICTED = "given_mask", "predicted_mask"
-BACKGROUND = 128
-"""Grey that hides everything but the face from the distances between sets."""
+TILE = 96
+"""Side of the faces on the sheet of neighbours, px, about."""
 BASELINE_BYTES, BASELINE_COPIES = 2_000_000_000, 4
 """Memory for fitting eigenfaces, and how many float32 copies of a training image the fit holds."""
 
@@ -29,6 +30,12 @@ class Params(Section):
 
     split: Literal["train", "val", "test"]
     """Faces of this split are the held-out ones: every number is about them."""
+
+    codes_split: Literal["train", "val", "test"]
+    """Reconstructions and mid-points that are compared as sets are those of this split (thesis: val, against test)."""
+
+    baseline: Literal["pca", "none"]
+    """What stands beside the generator: eigenfaces of the same code size, or nothing."""
 
     samples: Annotated[int, Field(ge=2)]
     """Draws from the prior and from each density, and training faces for the reference distance."""
@@ -42,21 +49,30 @@ class Params(Section):
     metrics: Annotated[list[Spec], Field(min_length=1)]
     """Entries of METRICS; one whose weights are missing is left out by name."""
 
+    neighbours: str
+    """Features in which draws are compared with all training faces, for the sheet: an entry of FEATURES."""
+
 
 def run(
     faces: Path = Path("out/faces.h5"),
     generator: Path = Path("out/generator.h5"),
     latents: Path = Path("out/latents.h5"),
     density: Path | None = Path("out/density.h5"),
+    classifier: Path | None = Path("out/classifier.h5"),
     output: Path = Path("out/evaluation.h5"),
     metrics: Path = Path("out/metrics.json"),
     protocols: Path = Path("out/protocols.json"),
+    sheet: Path = Path("out/neighbours.png"),
     *,
     params: Params,
 ) -> dict[str, Any]:
     """Writes the numbers to `metrics`, how each was made to `protocols`, and every image's value to `output`.
 
+    `sheet` shows draws from the prior and from each density above the training faces most like them.
     A killed run leaves nothing half written and simply runs again.
+
+    Args:
+        classifier: what `fg classifier` wrote; only read where a metric wants its features.
 
     Returns:
         The content of `metrics`, and `left_out`: what could not be measured, and why.
@@ -67,24 +83,32 @@ def run(
     from fgcli import densities
     from fgcli.backbones.dlib_embedding import DlibEmbedding
     from fgcli.console import progress
+    from fgcli.metrics import neighbours, sets
 
     result = _Result()
     data = _load(faces, generator, latents, density, params, result)
     drawn = densities.load(density) if density else {}
-    landmarks = _mean_landmarks(faces, data.train)
-    with DlibEmbedding(landmarks) as embedder:
-        create = _creator(params, data, embedder, result)
+    with DlibEmbedding(_mean_landmarks(faces, data.train)) as embedder:
+        shape = data.models[0].generator.image_shape
+        context = {"image_shape": shape, "embedder": embedder, "classifier": classifier}
+        context["region"] = sets.region(data.masks, data.train)
+        create = _creator(params, context, result)
         distances = create("distribution")  # before the work: a mistake in params shows now
-        total = len(data.models) * len(data.held)
-        if distances:
-            total += (1 + 2 * len(data.models)) * len(data.held)
-            total += (len(data.models) + len(drawn)) * params.samples + min(params.samples, len(data.train))
+        collection = _collection(distances, context, result)
+        distances = [metric for metric in distances if metric.features in collection.extractors]
+        likeness = _extractor(params.neighbours, collection, context)
+        total = len(data.models) * len(data.held) + len(data.train)
+        total += sets.count(data, drawn, params.samples) if distances else 0
         with progress("evaluate", total, unit="images") as advance:
             _reconstruction(data, create, params, result, advance)
-            _distribution(data, distances, drawn, params, result, advance)
+            _distribution(data, distances, collection, drawn, context["region"], params, result, advance)
+            page = neighbours.page(data, drawn, likeness, context["region"], params.batch, params.seed, advance)
     result.protocols |= {"split": params.split, "seed": params.seed, "left_out": result.left_out}
     inputs = {"faces": faces, "generator": generator, "latents": latents} | ({"density": density} if density else {})
+    if classifier and "classifier" in [*collection.extractors, params.neighbours]:
+        inputs["classifier"] = classifier
     _write(result, data, output, metrics, protocols, params, inputs)
+    _save_sheet(sheet, page)
     return {**result.numbers, "left_out": result.left_out}
 
 
@@ -93,9 +117,11 @@ def plan(
     generator: Path = Path("out/generator.h5"),
     latents: Path = Path("out/latents.h5"),
     density: Path | None = Path("out/density.h5"),
+    classifier: Path | None = Path("out/classifier.h5"),
     output: Path = Path("out/evaluation.h5"),
     metrics: Path = Path("out/metrics.json"),
     protocols: Path = Path("out/protocols.json"),
+    sheet: Path = Path("out/neighbours.png"),
     *,
     params: Params,
 ) -> dict[str, Any]:
@@ -104,7 +130,8 @@ def plan(
     from fgcli.metrics import label
 
     labels = [label(spec) for spec in params.metrics]
-    missing = [a for a in assets.ASSETS.values() if set(a.needed_by) & set(labels) and not assets.find(a.name)]
+    wanted = {*labels, *(f"features={spec['features']}" for spec in params.metrics if "features" in spec)}
+    missing = [a for a in assets.ASSETS.values() if set(a.needed_by) & wanted and not assets.find(a.name)]
     found: dict[str, Any] = {}
     if faces.exists():
         split = artifacts.load(faces, artifacts.FACES, ("split",))["split"]
@@ -143,9 +170,10 @@ def _load(
 
     split = artifacts.load(faces, artifacts.FACES, ("split",))["split"]
     images, masks = artifacts.rows(faces, "images"), artifacts.rows(faces, "masks")
-    held = np.flatnonzero(split == artifacts.SPLITS.index(params.split))
-    train = np.flatnonzero(split == artifacts.SPLITS.index("train"))
-    for name, rows in ((params.split, held), ("train", train)):
+    held, coded, train = (
+        np.flatnonzero(split == artifacts.SPLITS.index(name)) for name in (params.split, params.codes_split, "train")
+    )
+    for name, rows in ((params.split, held), (params.codes_split, coded), ("train", train)):
         if len(rows) < 2:
             raise FgError(
                 f"{faces}: expected at least 2 faces in split {name}, found {len(rows)}; preprocess more photos"
@@ -161,17 +189,14 @@ def _load(
     device = "cuda" if torch.cuda.is_available() else "cpu"
     trained = generators.load(generator, device)
     generators.match(trained, images.shape, faces)
-    baseline, fitted = _eigenfaces(images, train, trained)
-    models = [
-        Model("generator", trained, lambda rows: torch.from_numpy(codes[rows]).to(device)),
-        Model("pca", baseline, lambda rows: baseline.encode(generators.tensor(images[rows]))),
-    ]
+    models = [Model("generator", trained, lambda rows: torch.from_numpy(codes[rows]).to(device))]
     build = artifacts.load(generator, artifacts.GENERATOR, ()).meta["build"]
-    result.protocols["models"] = {
-        "generator": {"sha256": artifacts.sha256(generator), "build": build},
-        "pca": fitted,
-    }
-    return Material(images, masks, train, held, models, middle=lambda a, b: slerp(a, b, 0.5))
+    about = {"generator": {"sha256": artifacts.sha256(generator), "build": build}}
+    if params.baseline == "pca":
+        baseline, about["pca"] = _eigenfaces(images, train, trained)
+        models.append(Model("pca", baseline, lambda rows: baseline.encode(generators.tensor(images[rows]))))
+    result.protocols["models"] = about
+    return Material(images, masks, train, held, coded, models, middle=lambda a, b: slerp(a, b, 0.5))
 
 
 def _mean_landmarks(faces: Path, train: np.ndarray) -> np.ndarray:
@@ -198,25 +223,10 @@ def _eigenfaces(images: np.ndarray, train: np.ndarray, trained: Any) -> tuple[An
     return baseline.eval(), about
 
 
-def _region(masks: np.ndarray, train: np.ndarray, most: int = 10_000, chunk: int = 256) -> np.ndarray:
-    """Where at least half of the training faces are: (h, w) bool."""
-    import numpy as np
-
-    from fgcli.metrics.sets import batches
-
-    rows = train[:: -(-len(train) // most)]
-    total = np.zeros(masks.shape[1:], np.int64)
-    for part in batches(rows, chunk):
-        total += (masks[part] > 127).sum(0)
-    return 2 * total >= len(rows)
-
-
-def _creator(params: Params, data: Material, embedder: Any, result: _Result) -> Create:
+def _creator(params: Params, context: dict[str, Any], result: _Result) -> Create:
     """A function that makes all metrics of a kind; those that cannot be made are noted once."""
     from fgcli.config import lookup
     from fgcli.metrics import METRICS, create, label
-
-    shape = data.models[0].generator.image_shape
 
     def make(kind: str) -> list[Any]:
         made = []
@@ -225,7 +235,7 @@ def _creator(params: Params, data: Material, embedder: Any, result: _Result) -> 
             if lookup(METRICS, spec["name"], f"{path}.name").kind != kind:
                 continue
             try:
-                made.append(create(spec, path, image_shape=shape, embedder=embedder))
+                made.append(create(spec, path, **context))
             except UsageError:
                 raise
             except FgError as error:
@@ -233,6 +243,27 @@ def _creator(params: Params, data: Material, embedder: Any, result: _Result) -> 
         return made
 
     return make
+
+
+def _collection(metrics: list[Any], context: dict[str, Any], result: _Result) -> Collection:
+    """The extractors that the metrics want; a metric whose extractor cannot be made is noted."""
+    from fgcli.backbones import create
+    from fgcli.metrics.distribution import Collection
+
+    extractors, missing = {}, {}
+    for name in dict.fromkeys(metric.features for metric in metrics):
+        try:
+            extractors[name] = create(name, "evaluate.metrics", **context)
+        except FgError as error:
+            missing[name] = str(error)
+    result.left_out |= {m.name: missing[m.features] for m in metrics if m.features in missing}
+    return Collection(extractors, frozenset(m.features for m in metrics if m.classes))
+
+
+def _extractor(name: str, collection: Collection, context: dict[str, Any]) -> Any:
+    from fgcli.backbones import create
+
+    return collection.extractors.get(name) or create(name, "evaluate.neighbours", **context)
 
 
 def _reconstruction(
@@ -287,39 +318,50 @@ def _paired_numbers(where: str, made: list[Any], result: _Result) -> dict[str, f
 def _distribution(
     data: Material,
     made: list[Any],
+    collection: Collection,
     drawn: dict[str, Any],
+    region: np.ndarray,
     params: Params,
     result: _Result,
     advance: Callable[..., None],
 ) -> None:
-    """The distance of each set of images from the held-out faces."""
-    import numpy as np
-
-    from fgcli.metrics.sets import HELD_OUT, SETS, sets
+    """Each set of images against the held-out faces."""
+    from fgcli.metrics.sets import BACKGROUND, HELD_OUT, SETS, sets, shown
 
     if not made:
         return
     counts: dict[str, int] = {}
-    region = _region(data.masks, data.train)
     for name, images in sets(data, drawn, samples=params.samples, batch=params.batch, seed=params.seed):
         for batch in images:
-            shown = np.where(region[..., None], batch, np.uint8(BACKGROUND))
-            for metric in made:
-                metric.update(name, shown)
+            collection.update(name, shown(batch, region))
             counts[name] = counts.get(name, 0) + len(batch)
             advance(len(batch))
-    distances = {m.name: _nest({n: m.compute(n, HELD_OUT) for n in counts if n != HELD_OUT}) for m in made}
-    result.numbers["distribution"] = {"images": _nest(counts), **distances}
     shared = {
         "reference": f"{HELD_OUT}, the faces of split {params.split}",
         "region": f"where half of the training masks are; grey {BACKGROUND} elsewhere, in every set",
     }
-    result.protocols["sets"] = SETS
-    result.protocols["distribution"] = {
-        m.name: {**m.protocol, **shared, "caveats": {n: m.caveat(count) for n, count in counts.items()}} for m in made
-    }
+    result.numbers["distribution"] = {"images": _nest(counts)}
+    result.protocols["sets"] = {name: text.replace("SPLIT", params.codes_split) for name, text in SETS.items()}
+    result.protocols["distribution"] = {}
     for metric in made:
-        result.values |= {f"distribution/{metric.name}/{name}": rows for name, rows in metric.values.items()}
+        extractor = collection.extractors[metric.features]
+        caveats = {name: metric.caveat(count, extractor.size) for name, count in counts.items()}
+        about = {**metric.protocol, "extractor": metric.features, **extractor.protocol, **shared, "caveats": caveats}
+        found = collection.scores(metric, HELD_OUT, list(counts))
+        for name, values in found.numbers.items():
+            result.numbers["distribution"][name] = _nest(values)
+            result.protocols["distribution"][name] = about
+        result.values |= {f"distribution/{metric.name}/{name}": rows for name, rows in found.values.items()}
+        result.left_out |= {f"distribution/{metric.name}/{name}": why for name, why in found.left_out.items()}
+    for label in collection.extractors:
+        result.values |= {f"features/{label}/{name}": collection.rows(label, name) for name in counts}
+
+
+def _save_sheet(path: Path, page: dict[str, list[np.ndarray]]) -> None:
+    from fgcli.reports import grid
+
+    side = next(iter(page.values()))[0].shape[1]
+    grid.save_png(path, grid.sheet(list(page.values()), list(page), scale=max(1, TILE // side)))
 
 
 def _nest(flat: dict[str, Any]) -> dict[str, Any]:

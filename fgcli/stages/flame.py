@@ -120,7 +120,7 @@ def _prepare(params: Params, stored: Artifact, regressor: Path) -> tuple[Head, E
     import torch
 
     from fgcli.config import build
-    from fgcli.faces.landmark_bias import measure
+    from fgcli.faces.landmark_errors import measure
     from fgcli.geometry import EXTRACTORS, HEADS
     from fgcli.geometry.extract import identity
     from fgcli.geometry.extraction import Extraction
@@ -128,11 +128,13 @@ def _prepare(params: Params, stored: Artifact, regressor: Path) -> tuple[Head, E
     from fgcli.geometry.photometric_fit import PhotometricFit
     from fgcli.training.devices import Compute
 
+    if stored.meta["analyser"].get("name") == "whole":
+        raise FgError(f"{stored.path}: expected faces with landmarks, found pictures taken whole; preprocess photos")
     head = build(HEADS, params.head, "flame.head")
     name, why = _method(params, head, regressor)
     if name not in EXTRACTORS:
         raise UsageError(f"flame.method: expected one of auto, {', '.join(EXTRACTORS)}, found {name!r}")
-    bias, who = measure(head, stored.meta["analyser"]), identity(head, params.head)
+    errors, who = measure(head, stored.meta["analyser"]), identity(head, params.head)
     auto = "cuda" if torch.cuda.is_available() else "cpu"  # fits need float64, which mps has not
     head = head.to(Compute.resolve(auto if params.device == "auto" else params.device, "float32").device)
     context = {"head": head, "regressor": regressor, "framing": stored.params.get("framing", 1.0)}
@@ -144,7 +146,7 @@ def _prepare(params: Params, stored: Artifact, regressor: Path) -> tuple[Head, E
     landmarks = LandmarkFit(**modes) if refine != "none" else None
     photometric = PhotometricFit(**modes, steps=params.photometric_steps) if refine == "photometric" else None
     told = {"head": who, "method": {"name": name, "refine": refine}}
-    return head, Extraction(head, extractor, landmarks, photometric, bias), told
+    return head, Extraction(head, extractor, landmarks, photometric, errors), told
 
 
 def _method(params: Params, head: Head, regressor: Path) -> tuple[str, str]:

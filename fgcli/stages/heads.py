@@ -107,6 +107,7 @@ def _assemble(output: Path, flame: Path, todo: list[Chunk], own: Scenes, params:
     split = split_of(people, params.val, params.test)
     meta = {
         "attribute_names": names,
+        "identity_names": [f"procedural_heads/{person}" for person in range(people[-1] + 1)],
         "datasets": [{"name": "procedural_heads", "photos": n, "licence": LICENCE}],
         "analyser": {"name": "exact", "notice": own.head.notice},
         "segmenter": {"name": "exact"},

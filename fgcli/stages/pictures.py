@@ -182,6 +182,11 @@ def make_cutter(generator: Path, face: str) -> Any:
     from fgcli.faces.cutter import Cutter, Settings
 
     how = artifacts.load(generator, artifacts.GENERATOR, ()).meta["training"]["preprocess"]
+    if "analyser" not in how:
+        raise FgError(
+            f"{generator}: expected a generator of faces cut out of photos, found one of pictures taken whole; "
+            "give rows of latents.h5"
+        )
     same = {key: how[key] for key in ("size", "framing", "analyser", "segmenter", "max_megapixels")}
     if same["segmenter"]["name"] == "given":
         same["segmenter"] = {"name": "landmark_hull"}

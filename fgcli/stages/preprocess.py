@@ -1,11 +1,14 @@
-"""Photos to faces.h5: find, align, cut out and mask one face per photo."""
+"""Photos to faces.h5: find, align, cut out and mask one face per photo.
+
+Pictures of other things, of data sets that are no photos of faces, go there whole.
+"""
 
 from __future__ import annotations
 
 import re
 import shutil
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -21,10 +24,16 @@ if TYPE_CHECKING:
 
     from fgcli.artifacts import Writer
     from fgcli.datasets.photoset import PhotoSet
+    from fgcli.datasets.pictureset import PictureSet
+    from fgcli.datasets.united import Table
     from fgcli.faces.chunks import Chunk
     from fgcli.faces.cutter import Cutter, Settings
 
 SHEET_TILES, SHEET_COLUMNS, TILE_PX = 640, 32, 128
+PICTURES = 1024
+"""Pictures that are taken whole are in memory so many at a time."""
+WHOLE = {"name": "whole"}
+"""What stands for the analyser and the segmenter of pictures in which no face was looked for."""
 CHROMA = 3.0
 """A crop counts as coloured when the mean difference of its largest and smallest channel exceeds this, of 255."""
 
@@ -72,27 +81,12 @@ def run(
     Raises:
         FgError: no photos, bad ones under on_bad "fail", too many rejected, no room, or an output not writable.
     """
-    from fgcli.artifacts import verify_free_space
-    from fgcli.artifacts.parts import begin, work_folder
-    from fgcli.faces.chunks import chunks, describe
-    from fgcli.faces.cutter import Cutter
+    from fgcli.artifacts.parts import work_folder
 
-    sets, settings = _read_sets(params), _settings(params)
-    for photos in sets:
-        say(f"{photos.name}: {len(photos)} photos. {photos.licence}")
-    sources = [photo for photos in sets for photo in photos.photos]
-    verify_free_space(output, 2 * _row_bytes(params.size) * len(sources))
-    cutter = Cutter(settings)
-    if cutter.analyser.notice:
-        say(cutter.analyser.notice)
-    folder = begin(output, [vars(settings), [describe(s) for s in sources]], resume)
-    todo = chunks(sources, folder)
-    if params.on_bad == "fail":
-        _fail_on_bad(todo, settings, cutter, sets, params)
-    _cut(todo, settings, cutter, params)
-    rejected = _rejected(todo)
-    _judge(rejected, len(sources), params.max_rejected)
-    summary = _assemble(output, todo, sets, rejected, params, cutter)
+    photos, pictures = _read_sets(params)
+    for data in photos or pictures:
+        say(f"{data.name}: {len(data)} {'pictures' if pictures else 'photos'}. {data.licence}")
+    summary = _take_whole(output, pictures, params) if pictures else _take_faces(output, photos, params, resume)
     _contact_sheet(sheet, output)
     shutil.rmtree(work_folder(output), ignore_errors=True)
     return summary
@@ -108,30 +102,92 @@ def plan(
     """What a run would do: photos per data set, processes, bytes on disk and in memory."""
     from fgcli.faces.cutter import Cutter
 
-    sets = _read_sets(params)
-    Cutter(_settings(params))  # says what is missing
-    rows = sum(map(len, sets))
+    photos, pictures = _read_sets(params)
+    if photos:
+        Cutter(_settings(params))  # says what is missing
+    processes, copies, memory_mb = (_processes(params), 2, 350) if photos else (1, 1, 700)
+    sizes = {data.name: len(data) for data in photos or pictures}
     return {
-        "photos": {photos.name: len(photos) for photos in sets},
-        "processes": _processes(params),
-        "disk_mb": round(2 * rows * _row_bytes(params.size) / 1e6, 1),
-        "memory_mb": 350 * _processes(params),
+        "photos": sizes,
+        "processes": processes,
+        "disk_mb": round(copies * sum(sizes.values()) * _row_bytes(params.size) / 1e6, 1),
+        "memory_mb": memory_mb * processes,
         "writes": [str(output), str(sheet)],
     }
 
 
-def _read_sets(params: Params) -> list[PhotoSet]:
+def _read_sets(params: Params) -> tuple[list[PhotoSet], list[PictureSet]]:
+    """The data sets: photos of faces, or pictures that are taken whole; one of the two is empty."""
     from fgcli.config import build
     from fgcli.datasets import DATASETS
+    from fgcli.datasets.pictureset import PictureSet
 
     if params.val + params.test >= 1:
         raise UsageError(f"preprocess.val, test: expected a sum below 1, found {params.val + params.test:g}")
     sets = [build(DATASETS, spec, f"preprocess.datasets.{i}") for i, spec in enumerate(params.datasets)]
-    names = Counter(photos.name for photos in sets)
+    names = Counter(data.name for data in sets)
     if max(names.values()) > 1:
         twice = names.most_common(1)[0][0]
         raise UsageError(f"preprocess.datasets: expected each data set once, found {twice!r} twice; remove one")
-    return sets
+    pictures = [data for data in sets if isinstance(data, PictureSet)]
+    photos = [data for data in sets if not isinstance(data, PictureSet)]
+    if photos and pictures:
+        raise UsageError(
+            "preprocess.datasets: expected photos of faces, or pictures of other things, in one run, "
+            f"found {photos[0].name!r} and {pictures[0].name!r}; run fg preprocess for each"
+        )
+    return photos, pictures
+
+
+def _take_whole(output: Path, sets: list[PictureSet], params: Params) -> dict[str, Any]:
+    """Writes faces.h5 of whole pictures; a killed run starts again, since nothing is searched for."""
+    import numpy as np
+
+    from fgcli.artifacts import FACES, create, verify_free_space
+    from fgcli.datasets.united import unite
+
+    table = unite(sets, params.val, params.test)
+    n = len(table.sources)
+    verify_free_space(output, n * _row_bytes(params.size))
+    head = params.model_dump(include={"datasets", "size", "val", "test"})  # the others change no picture
+    meta = _meta(sets, table, WHOLE, WHOLE)
+    with create(output, FACES, params=head, inputs={}, meta=meta) as writer, progress("preprocess", n) as advance:
+        fields, first = _allocate(writer, n, params.size), 0
+        for data in sets:
+            for at in np.array_split(np.arange(len(data)), -(-len(data) // PICTURES)):
+                m, rows = len(at), slice(first, first + len(at))
+                images = data.crops(at, params.size)
+                fields["images"][rows] = images
+                fields["masks"][rows] = np.full(images.shape[:3], 255, np.uint8)
+                fields["landmarks"][rows] = np.zeros((m, 68, 2), np.float32)
+                fields["crop"][rows] = np.tile(data.crop_transform(params.size), (m, 1, 1))
+                table.attributes[rows, -1] = _coloured(images)
+                first += m
+                advance(m)
+        return _write_table(writer, table, np.ones(n, bool), {}, "classes")
+
+
+def _take_faces(output: Path, sets: list[PhotoSet], params: Params, resume: bool) -> dict[str, Any]:
+    """Writes faces.h5 of faces found in photos; goes on where a killed run was."""
+    from fgcli.artifacts import verify_free_space
+    from fgcli.artifacts.parts import begin
+    from fgcli.faces.chunks import chunks, describe
+    from fgcli.faces.cutter import Cutter
+
+    settings = _settings(params)
+    sources = [photo for photos in sets for photo in photos.photos]
+    verify_free_space(output, 2 * _row_bytes(params.size) * len(sources))
+    cutter = Cutter(settings)
+    if cutter.analyser.notice:
+        say(cutter.analyser.notice)
+    folder = begin(output, [vars(settings), [describe(s) for s in sources]], resume)
+    todo = chunks(sources, folder)
+    if params.on_bad == "fail":
+        _fail_on_bad(todo, settings, cutter, sets, params)
+    _cut(todo, settings, cutter, params)
+    rejected = _rejected(todo)
+    _judge(rejected, len(sources), params.max_rejected)
+    return _assemble(output, todo, sets, rejected, params, cutter)
 
 
 def _settings(params: Params) -> Settings:
@@ -149,10 +205,6 @@ def _settings(params: Params) -> Settings:
     )
 
 
-def _names(sets: list[PhotoSet]) -> list[str]:
-    return [f"{photos.name}/{source}" for photos in sets for source in photos.sources]
-
-
 def _processes(params: Params) -> int:
     from fgcli.workers import cores
 
@@ -166,7 +218,8 @@ def _row_bytes(size: int) -> int:
 def _fail_on_bad(todo: list[Chunk], settings: Settings, cutter: Cutter, sets: list[PhotoSet], params: Params) -> None:
     from fgcli.faces.chunks import scan
 
-    names, bad = _names(sets), []
+    names = [f"{photos.name}/{source}" for photos in sets for source in photos.sources]
+    bad: list[tuple[int, str]] = []
     with progress("check", len(todo), unit="chunks") as advance:
         for found in _each(scan, todo, settings, cutter, params):
             bad += found
@@ -228,26 +281,41 @@ def _assemble(
     import numpy as np
 
     from fgcli.artifacts import FACES, create
+    from fgcli.datasets.united import unite
 
-    attribute_names, attributes = _attributes(sets)
-    identity, split, names = _identities(sets), _splits(sets, params), _names(sets)
-    kept = np.array([i not in rejected for i in range(len(names))])
-    meta = {
-        "attribute_names": attribute_names,
-        "datasets": [{"name": p.name, "photos": len(p), "licence": p.licence} for p in sets],
-        "analyser": {**params.analyser, "notice": cutter.analyser.notice},
-        "segmenter": params.segmenter,
-    }
+    table = unite(sets, params.val, params.test)
+    kept = np.array([i not in rejected for i in range(len(table.sources))])
+    meta = _meta(sets, table, {**params.analyser, "notice": cutter.analyser.notice}, params.segmenter)
     head = params.model_dump(exclude={"processes"})  # how many processes worked does not change what is in the file
     with create(output, FACES, params=head, inputs={}, meta=meta) as writer:
-        attributes[kept, -1] = _fill(writer, todo, int(kept.sum()), params.size)
-        writer.put("attributes", attributes[kept])
-        writer.put("identity", identity[kept])
-        writer.put("split", split[kept])
-        writer.put("source", np.array(names)[kept])
-        writer.put("rejected/source", np.array([names[i] for i in sorted(rejected)], np.str_))
-        writer.put("rejected/reason", np.array([rejected[i] for i in sorted(rejected)], np.str_))
-    return _summary(attribute_names, attributes[kept], identity[kept], split[kept], len(rejected))
+        table.attributes[kept, -1] = _fill(writer, todo, int(kept.sum()), params.size)
+        return _write_table(writer, table, kept, rejected, "people")
+
+
+def _meta(
+    sets: Sequence[PhotoSet] | Sequence[PictureSet],
+    table: Table,
+    analyser: dict[str, Any],
+    segmenter: dict[str, Any],
+) -> dict[str, Any]:
+    return {
+        "attribute_names": table.attribute_names,
+        "identity_names": table.identity_names,
+        "datasets": [{"name": data.name, "photos": len(data), "licence": data.licence} for data in sets],
+        "analyser": analyser,
+        "segmenter": segmenter,
+    }
+
+
+def _allocate(writer: Writer, rows: int, size: int) -> dict[str, Any]:
+    """The empty arrays of the file that are filled part by part."""
+    shapes = {
+        "images": ((rows, size, size, 3), "uint8"),
+        "masks": ((rows, size, size), "uint8"),
+        "landmarks": ((rows, 68, 2), "float32"),
+        "crop": ((rows, 2, 3), "float32"),
+    }
+    return {name: writer.allocate(name, *shape) for name, shape in shapes.items()}
 
 
 def _fill(writer: Writer, todo: list[Chunk], rows: int, size: int) -> np.ndarray:
@@ -256,13 +324,7 @@ def _fill(writer: Writer, todo: list[Chunk], rows: int, size: int) -> np.ndarray
 
     from fgcli.artifacts.parts import load_part
 
-    shapes = {
-        "images": ((rows, size, size, 3), "uint8"),
-        "masks": ((rows, size, size), "uint8"),
-        "landmarks": ((rows, 68, 2), "float32"),
-        "crop": ((rows, 2, 3), "float32"),
-    }
-    fields = {name: writer.allocate(name, *shape) for name, shape in shapes.items()}
+    fields = _allocate(writer, rows, size)
     coloured, at = np.zeros(rows, np.int8), 0
     for chunk in todo:
         arrays = load_part(chunk.file)
@@ -270,71 +332,53 @@ def _fill(writer: Writer, todo: list[Chunk], rows: int, size: int) -> np.ndarray
         if end > at:
             for name, field in fields.items():
                 field[at:end] = arrays[name]
-            spread = arrays["images"].max(3).astype(np.int16) - arrays["images"].min(3)
-            coloured[at:end] = spread.mean((1, 2)) > CHROMA
+            coloured[at:end] = _coloured(arrays["images"])
         at = end
     return coloured
 
 
-def _attributes(sets: list[PhotoSet]) -> tuple[list[str], np.ndarray]:
-    """Names of all sets in order of appearance, then "colour", which is measured; (n, k) int8, -1 unknown."""
+def _coloured(images: np.ndarray) -> np.ndarray:
+    """(n,) bool of crops (n, h, w, 3)."""
+    planes = images.transpose(3, 0, 1, 2).copy()  # numpy is far faster along the first axis than the last
+    return (planes.max(0) - planes.min(0)).mean((1, 2)) > CHROMA
+
+
+def _write_table(writer: Writer, table: Table, kept: np.ndarray, rejected: dict[int, str], who: str) -> dict[str, Any]:
+    """Writes all that is known of the rows `kept` (n,) bool; returns counts, that of the identities as `who`."""
     import numpy as np
 
-    names = list(dict.fromkeys(name for photos in sets for name in photos.attribute_names if name != "colour"))
-    names.append("colour")
-    table = np.full((sum(map(len, sets)), len(names)), -1, np.int8)
-    first = 0
-    for photos in sets:
-        for j, name in enumerate(photos.attribute_names):
-            table[first : first + len(photos), names.index(name)] = photos.attributes[:, j]
-        first += len(photos)
-    return names, table
-
-
-def _identities(sets: list[PhotoSet]) -> np.ndarray:
-    """Person (n,) int32, counted on from data set to data set in order of appearance; -1 unknown."""
-    import numpy as np
-
-    people = [(photos.name, person) for photos in sets for person in photos.identities or [""] * len(photos)]
-    known = dict.fromkeys(pair for pair in people if pair[1])
-    numbers = {pair: i for i, pair in enumerate(known)}
-    return np.array([numbers.get(pair, -1) for pair in people], np.int32)
-
-
-def _splits(sets: list[PhotoSet], params: Params) -> np.ndarray:
-    import numpy as np
-
-    from fgcli.datasets.splits import assign
-
-    return np.concatenate([assign(photos, params.val, params.test) for photos in sets])
-
-
-def _summary(
-    names: list[str], attributes: np.ndarray, identity: np.ndarray, split: np.ndarray, rejected: int
-) -> dict[str, Any]:
     from fgcli.artifacts import SPLITS
 
+    names = np.array(table.sources)
+    attributes, identity, split = table.attributes[kept], table.identity[kept], table.split[kept]
+    writer.put("attributes", attributes)
+    writer.put("identity", identity)
+    writer.put("split", split)
+    writer.put("source", names[kept])
+    writer.put("rejected/source", names[sorted(rejected)])
+    writer.put("rejected/reason", np.array([rejected[i] for i in sorted(rejected)], np.str_))
     return {
         "rows": len(split),
-        "rejected": rejected,
-        "people": len(set(identity[identity >= 0].tolist())),
+        "rejected": len(rejected),
+        who: len(set(identity[identity >= 0].tolist())),
         "splits": {name: int((split == i).sum()) for i, name in enumerate(SPLITS)},
         "attributes": {
             name: {"yes": int((column == 1).sum()), "no": int((column == 0).sum())}
-            for name, column in zip(names, attributes.T, strict=True)
+            for name, column in zip(table.attribute_names, attributes.T, strict=True)
         },
     }
 
 
 def _contact_sheet(path: Path, faces: Path) -> None:
-    """At most SHEET_TILES crops, evenly spaced in file order, with mask outline and landmarks."""
+    """At most SHEET_TILES crops, evenly spaced in file order, with mask outline and landmarks where they were found."""
     import numpy as np
 
     from fgcli.artifacts import load, rows
     from fgcli.faces.overlay import overlay
     from fgcli.reports.grid import save_png, sheet, wrap
 
-    landmarks = load(faces, names=("landmarks",))["landmarks"]
+    stored = load(faces, names=("landmarks",))
+    landmarks = stored["landmarks"][:, :0] if stored.meta["analyser"] == WHOLE else stored["landmarks"]
     images, masks = rows(faces, "images"), rows(faces, "masks")
     shown = np.unique(np.linspace(0, len(images) - 1, min(len(images), SHEET_TILES)).round().astype(int))
     tiles = [overlay(images[i], masks[i], landmarks[i], TILE_PX) for i in shown]

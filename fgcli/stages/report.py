@@ -49,6 +49,7 @@ def run(
     editor: Path | None = Path("out/editor.h5"),
     flame: Path | None = Path("out/flame.h5"),
     evaluation: Path = Path("out/evaluation.h5"),
+    neighbours: Path | None = Path("out/neighbours.png"),
     metrics: Path = Path("out/metrics.json"),
     folder: Path = Path("out/train"),
     output: Path = Path("out/report.html"),
@@ -62,6 +63,7 @@ def run(
     """
     from fgcli import artifacts
     from fgcli.console import progress
+    from fgcli.reports import sections
     from fgcli.reports.page import render
 
     optional = {n: p for n, p in (("density", density), ("editor", editor), ("flame", flame)) if p and p.exists()}
@@ -73,6 +75,7 @@ def run(
         material = _material(stored, paths)
         advance(note="pictures")
         content = _pictures(material, stored, paths, numbers, folder, params, left_out)
+        content["neighbours"] = sections.neighbours(neighbours) if neighbours and neighbours.exists() else None
         advance(note="numbers")
         content |= _numbers(stored, numbers, params, left_out)
         content |= _story(material, stored, content, params, left_out)
@@ -136,8 +139,6 @@ def _read(metrics: Path) -> dict[str, Any]:
 
 
 def _material(stored: dict[str, Artifact], paths: dict[str, Path]) -> Material:
-    import numpy as np
-    import torch
 
     from fgcli import artifacts, editors, generators
     from fgcli.inverters.paths import slerp
@@ -147,12 +148,7 @@ def _material(stored: dict[str, Artifact], paths: dict[str, Path]) -> Material:
     faces, images = stored["faces"], artifacts.rows(paths["faces"], "images")
     model = generators.load(paths["generator"])
     generators.match(model, images.shape, paths["faces"])
-    baseline = _eigenfaces(images, faces["split"], model, stored["evaluation"].meta["protocols"]["models"]["pca"])
-
-    def linear(rows: np.ndarray) -> list[np.ndarray]:
-        with torch.no_grad():
-            return pictures(baseline.decode(baseline.encode(generators.tensor(images[rows]))))
-
+    fitted = stored["evaluation"].meta["protocols"]["models"].get("pca")
     masks = _decoder(model.decode_mask, mask_pictures) if hasattr(model, "decode_mask") else None
     return Material(
         images=images,
@@ -167,7 +163,7 @@ def _material(stored: dict[str, Artifact], paths: dict[str, Path]) -> Material:
         held=stored["evaluation"]["values/rows"],
         decode=_decoder(model.decode, pictures),
         decode_masks=masks,
-        baseline=linear,
+        baseline=_eigenfaces(images, faces["split"], model, fitted) if fitted else None,
         blend=slerp,
         editors=editors.load(paths["editor"]) if "editor" in paths else {},
         faded=masks is not None,
@@ -188,18 +184,27 @@ def _decoder(function: Any, draw: Any) -> Any:
 
 
 def _eigenfaces(images: Any, split: Any, model: Any, fitted: dict[str, Any]) -> Any:
-    """The eigenfaces that `fg evaluate` measured: fitted to the same rows."""
+    """A function from rows to the pictures that `fg evaluate` measured of eigenfaces, fitted to the same rows."""
     import numpy as np
+    import torch
 
+    from fgcli import generators
     from fgcli.config import build
     from fgcli.generators import GENERATORS
+    from fgcli.reports.pictures import pictures
 
     train = np.flatnonzero(split == 0)
     rows = train[:: -(-len(train) // fitted["training_images"])]
     spec = {"name": "pca", "codes": fitted["codes"]}
     baseline = build(GENERATORS, spec, "report", image_shape=tuple(model.image_shape))
     baseline.fit(images[rows])
-    return baseline.eval()
+    baseline.eval()
+
+    def draw(shown: np.ndarray) -> list[np.ndarray]:
+        with torch.no_grad():
+            return pictures(baseline.decode(baseline.encode(generators.tensor(images[shown]))))
+
+    return draw
 
 
 def _pictures(
@@ -230,6 +235,7 @@ def _pictures(
         "curves": curves(history),
         "sheets": sections.training_sheets(folder),
         "has_masks": run.decode_masks is not None,
+        "has_baseline": run.baseline is not None,
         "reconstructions": sections.reconstructions(run, run.typical(run.held, sections.COLUMNS)),
         "worst": worst,
         "best": best,
@@ -310,14 +316,16 @@ def _drawn(run: Material, stored: dict[str, Artifact], paths: dict[str, Path], p
 
 def _sample_note(name: str, stored: dict[str, Artifact], numbers: dict[str, Any]) -> str:
     """What was measured of a set of samples."""
-    from fgcli.reports.tables import number
+    from fgcli.reports.tables import ARROWS, number
 
     if name == "held-out photos":
         return "For comparison: real faces that the generator was not trained on."
     said = []
+    protocols = stored["evaluation"].meta["protocols"].get("distribution", {})
     for metric, entry in numbers.get("distribution", {}).items():
         value = entry.get("generator", {}).get(f"samples_{name}") if metric != "images" else None
-        said += [f"{metric} {number(value)} ↓"] if value is not None else []
+        arrow = ARROWS.get(protocols.get(metric, {}).get("better"), "")
+        said += [f"{metric} {number(value)} {arrow}".rstrip()] if value is not None else []
     scores = stored["density"].meta["methods"].get(name, {}).get("scores", {}) if "density" in stored else {}
     if "held_out_log_likelihood" in scores:
         said.append(
@@ -337,7 +345,8 @@ def _numbers(
     protocols = stored["evaluation"].meta["protocols"]
     paired, distances = tables.paired(numbers, protocols), tables.distribution(numbers, protocols)
     reasons = stored["faces"]["rejected/reason"]
-    measured = [line.name for table in paired for line in table.lines] + [table.title for table in distances]
+    measured = [line.name for table in paired for line in table.lines]
+    measured += [f"features={about['extractor']}" for about in protocols.get("distribution", {}).values()]
     return {
         "paired": paired,
         "distances": distances,

@@ -190,6 +190,7 @@ def make_session(
     from fgcli.training.session import Session
 
     known = {"generator": generator, "labels": torch.from_numpy(about["identity"]).long()}
+    known["split"] = torch.from_numpy(about["split"])  # a semi-supervised objective may use labels that train only
     wanted = inspect.signature(lookup(OBJECTIVES, params.objective["name"], "train.objective.name")).parameters
     context = {name: value for name, value in known.items() if name in wanted}
     objective = build(OBJECTIVES, params.objective, "train.objective", **context)

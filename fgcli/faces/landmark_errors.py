@@ -1,4 +1,4 @@
-"""Where an analyser sees a head's own landmarks: what it means by them is not quite where they lie on the head."""
+"""How an analyser errs about a head's own landmarks, measured on renders of random people."""
 
 from __future__ import annotations
 
@@ -12,25 +12,26 @@ from fgcli.config import build
 from fgcli.console import say
 from fgcli.faces import ANALYSERS
 from fgcli.geometry.camera import project, to_pixels
-from fgcli.geometry.extraction import bias_of, drawing
+from fgcli.geometry.extraction import drawing
 from fgcli.geometry.head import Head
+from fgcli.geometry.landmark_errors import LandmarkErrors
 from fgcli.geometry.population import Population
 
-RENDERS, SIDE, WIDE, GREY = 96, 200, 1.25, 0.6
+RENDERS, SIDE, WIDE, GREY = 208, 200, 1.25, 0.6
 """How many renders, their side (px), their framing against FFHQ's, and what is behind the heads."""
 SEED = 20
 
 
-def measure(head: Head, analyser: Mapping[str, Any]) -> np.ndarray:
-    """The bias (3, 68, 2) of an analyser on renders of random people, as `extraction.unbiased` takes it.
+def measure(head: Head, analyser: Mapping[str, Any]) -> LandmarkErrors:
+    """The errors of an analyser on renders of random people.
 
-    0 where landmarks are exact, the analyser is not one of fg's, the head has no texture, or too few renders are found.
+    None where landmarks are exact, the analyser is not one of fg's, the head has no texture, or too few renders are found.
 
     Args:
         analyser: what faces.h5 says of it: name in ANALYSERS, its arguments, and a notice.
     """
     if analyser.get("name") not in ANALYSERS or not len(head.uv):
-        return np.zeros((3, 68, 2))
+        return LandmarkErrors.none()
     finder = build(ANALYSERS, {k: v for k, v in analyser.items() if k != "notice"}, "preprocess.analyser")
     population, numbers = Population(framing=WIDE), range(RENDERS)
     people = [population.person(head, np.random.default_rng([SEED, 1, i])) for i in numbers]
@@ -47,6 +48,6 @@ def measure(head: Head, analyser: Mapping[str, Any]) -> np.ndarray:
                 found.append(torch.from_numpy(faces[0].landmarks))
                 true.append(marks)
     if len(found) < RENDERS // 2:
-        say(f"flame: the analyser finds {len(found)} of {RENDERS} renders of the head; its bias is not corrected")
-        return np.zeros((3, 68, 2))
-    return bias_of(torch.stack(found), torch.stack(true)).numpy()
+        say(f"flame: the analyser finds {len(found)} of {RENDERS} renders of the head; what it means is not corrected")
+        return LandmarkErrors.none()
+    return LandmarkErrors.of(torch.stack(found).double(), torch.stack(true).double())

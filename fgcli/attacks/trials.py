@@ -1,0 +1,102 @@
+"""Which pictures an attack is tried on, and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fgcli.attacks.calibration import Subject, rates
+from fgcli.attacks.defence import Decision, SelectiveClassifier
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One attack on m pictures.
+
+    Attributes:
+        label: its name in params.
+        attack: an entry of ATTACKS.
+        rows: (m) rows of faces.h5; of an attack from noise, those whose shape the noise has.
+        labels: (m) true classes; -1 of noise.
+        aims: (m) classes to leave, or to reach.
+    """
+
+    label: str
+    attack: Any
+    rows: np.ndarray
+    labels: Tensor
+    aims: Tensor
+
+    @property
+    def epsilon(self) -> float:
+        """Largest change of a value in [0, 1], NaN where it has no bound."""
+        return getattr(self.attack, "epsilon", float("nan"))
+
+    def run(
+        self,
+        defence: SelectiveClassifier,
+        subject: Subject,
+        kept: int,
+        rng: torch.Generator,
+        done: Callable[[int], None],
+    ) -> Outcome:
+        """Attacks the pictures in the defence's batches and keeps the first `kept`; tells `done` each batch's size."""
+        parts, pictures = [], []
+        for i in range(0, len(self.rows), defence.batch):
+            part = slice(i, i + defence.batch)
+            attacked = self.attack.craft(defence, subject.pictures(self.rows[part]), self.aims[part], rng)
+            parts.append(defence.decide(attacked))
+            pictures.append(attacked[: max(0, kept - i)])
+            done(len(attacked))
+        return Outcome(self, Decision.joined(parts), torch.cat(pictures))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a trial: the decisions (m), and the first pictures as they were after the attack."""
+
+    trial: Trial
+    found: Decision
+    pictures: Tensor
+
+    def summary(self) -> dict[str, float]:
+        """Shares of the m pictures; of noise all that are accepted are errors.
+
+        `rejected_or_correct` is what the thesis counts as withstood; `reached` the share whose code came to be nearest
+        to the class that was aimed at.
+        """
+        told = {"pictures": len(self.trial.rows), **rates(self.found, self.trial.labels)}
+        if self.trial.attack.targeted:
+            told["reached"] = float((self.found.predicted == self.trial.aims).float().mean())
+        return told | {"rejected_or_correct": 1 - told["error"]}
+
+
+def planned(label: str, attack: Any, subject: Subject, rows: np.ndarray, targeted: int, noise: int) -> Trial:
+    """The trial of an attack on labelled rows.
+
+    All are made to leave their class. A targeted attack takes the first `targeted` of each class, each towards every
+    other class; one from noise makes `noise` pictures, evenly over the classes.
+
+    Args:
+        label: name of the attack in params.
+        attack: an entry of ATTACKS.
+        subject: the labelled images.
+        rows: places of those that may be attacked.
+        targeted: pictures of each class.
+        noise: pictures in all.
+    """
+    labels, classes = subject.labels[rows], torch.arange(len(subject.names))
+    if attack.from_noise:
+        aims = classes.repeat(-(-noise // len(classes)))[:noise]
+        return Trial(label, attack, rows[np.arange(noise) % len(rows)], torch.full((noise,), -1), aims)
+    if not attack.targeted:
+        return Trial(label, attack, rows, labels, labels)
+    firsts = torch.cat([torch.nonzero(labels == c)[:targeted, 0] for c in classes])
+    own, aims = labels[firsts].repeat_interleave(len(classes)), classes.repeat(len(firsts))
+    places = firsts.repeat_interleave(len(classes))[own != aims]
+    return Trial(label, attack, rows[places.numpy()], own[own != aims], aims[own != aims])

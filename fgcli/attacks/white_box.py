@@ -1,0 +1,43 @@
+"""An attack that knows encoder, decoder and both thresholds (thesis, Eq. 4.9)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fgcli.attacks.pixels import descend, signed, threshold_loss, unit
+from fgcli.objectives.gmm_vae import squared_error
+
+
+class WhiteBox:
+    """argmin over eta of Eq. 4.10's loss at x + eta, towards a class, plus |eta|^2; Adam from eta = 0, within [0, 1].
+
+    The thesis gives neither exponents nor steps: all defaults are ours.
+
+    Args:
+        a: exponent of the reconstruction's part, above 1.
+        b: exponent of the code's part, above 1.
+        steps: of Adam.
+        learning_rate: of Adam, in [0, 1] pixel values.
+
+    Raises:
+        ValueError: an exponent not above 1, no steps, or a step size not above 0.
+    """
+
+    targeted, from_noise = True, False
+
+    def __init__(self, a: float = 2.0, b: float = 2.0, steps: int = 200, learning_rate: float = 0.01) -> None:
+        if min(a, b) <= 1 or steps < 1 or learning_rate <= 0:
+            raise ValueError(
+                f"white_box expects a, b > 1, steps >= 1, learning_rate > 0, found {a, b, steps, learning_rate}"
+            )
+        self.a, self.b, self.steps, self.learning_rate = a, b, steps, learning_rate
+
+    def craft(self, defence: Any, images: Tensor, classes: Tensor, rng: torch.Generator) -> Tensor:
+        """Attacked images."""
+        original = unit(images)
+        near = threshold_loss(defence, classes, self.a, self.b)
+        found = descend(lambda x: near(x) + squared_error(x, original), original, self.steps, self.learning_rate)
+        return signed(found)

@@ -1,0 +1,97 @@
+"""fg chain: several stages in one process and one folder, once per seed."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from fgcli import config
+from fgcli.cli.pictures import command
+from fgcli.cli.run import guarded, quiet_libraries, show
+from fgcli.cli.stage import Debug, Json, ParamsFiles, Resume, Sets, is_path
+from fgcli.errors import UsageError
+
+STAGES = ("train", "invert", "density", "editor", "evaluate", "classify", "attack")
+"""Stages that can be chained: what follows faces.h5."""
+
+
+def chain_command(
+    stages: Annotated[list[str], typer.Argument(metavar="STAGE...", help=f"In this order: {', '.join(STAGES)}.")],
+    folder: Annotated[Path, typer.Option(help="Where the runs lie: FOLDER/seed0, FOLDER/seed1, ...")],
+    seeds: Annotated[str, typer.Option(help="Seeds with commas between; each is every stage's seed in turn.")] = "0",
+    use: Annotated[
+        list[str], typer.Option(metavar="NAME=FILE", help="A file from elsewhere: faces=out/faces.h5; repeatable.")
+    ] = [],  # noqa: B006, Typer's way
+    params: ParamsFiles = [],  # noqa: B006
+    set: Sets = [],  # noqa: A002, B006
+    resume: Resume = True,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Run several stages one after the other in one process, in a folder of their own, once per seed.
+
+    Files keep their names: what would be out/generator.h5 is FOLDER/seed0/generator.h5.
+
+    Example: fg chain train invert density evaluate --folder out/rae --seeds 0,1,2 --use faces=out/faces.h5
+    """
+
+    def work() -> None:
+        quiet_libraries()
+        chosen, numbers = known(stages), numbers_of(seeds)
+        given = files(use)
+        for seed in numbers:
+            home = folder / f"seed{seed}"
+            for name, stage in chosen.items():
+                seeded = [f"{name}.seed={seed}"] if "seed" in stage.Params.model_fields else []
+                section = config.section(config.read(params, [*set, *seeded]), name, stage.Params)
+                arguments = {"params": section} | paths(stage, home, given)
+                if "resume" in inspect.signature(stage.run).parameters:
+                    arguments["resume"] = resume
+                show({f"seed{seed}.{name}": stage.run(**arguments)}, json)
+
+    guarded(work, debug)
+
+
+def known(names: list[str]) -> dict[str, Any]:
+    """The stages of these names."""
+    for name in names:
+        if name not in STAGES:
+            raise UsageError(f"chain: expected stages of {', '.join(STAGES)}, found {name!r}{config.near(name, STAGES)}")
+    return {name: importlib.import_module(f"fgcli.stages.{name}") for name in names}
+
+
+def numbers_of(seeds: str) -> list[int]:
+    """ "0,1,2" as numbers."""
+    parts = seeds.split(",")
+    if not all(part.strip().isdigit() for part in parts):
+        raise UsageError(f"--seeds: expected numbers with commas between, found {seeds!r}; write 0,1,2")
+    return [int(part) for part in parts]
+
+
+def files(use: list[str]) -> dict[str, Path]:
+    """NAME=FILE pairs."""
+    pairs = [item.partition("=") for item in use]
+    for item, (name, equals, path) in zip(use, pairs, strict=True):
+        if not (name and equals and path):
+            raise UsageError(f"--use: expected NAME=FILE, found {item!r}; write faces=out/faces.h5")
+    return {name: Path(path) for name, _, path in pairs}
+
+
+def paths(stage: Any, home: Path, given: Mapping[str, Path]) -> dict[str, Path | None]:
+    """A stage's files: those given, else of the run's folder; one that the stage can do without is None if not there."""
+    found: dict[str, Path | None] = {}
+    for name, parameter in inspect.signature(stage.run).parameters.items():
+        if not is_path(stage, name):
+            continue
+        own = home / parameter.default.relative_to("out")
+        optional = "None" in str(parameter.annotation)
+        found[name] = given.get(name) or (None if optional and not own.exists() else own)
+    return found
+
+
+chain = command(chain_command)

@@ -1,0 +1,69 @@
+"""Several data sets as one: what is known of all their photos or pictures, one set after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from fgcli.datasets.photoset import PhotoSet
+from fgcli.datasets.pictureset import PictureSet
+from fgcli.datasets.splits import assign
+
+
+@dataclass(frozen=True)
+class Table:
+    """Columns of n rows.
+
+    sources: n names, each of the data set and of the photo.
+    attribute_names: k names of all sets in order of appearance; the last is "colour", which is measured later.
+    attributes: (n, k) int8: 1 has it, 0 has it not, -1 unknown.
+    identity: (n,) int32: person, or class of a picture; -1 unknown.
+    identity_names: what the values 0, 1, … of identity are called.
+    split: (n,) uint8: 0 train, 1 val, 2 test.
+    """
+
+    sources: list[str]
+    attribute_names: list[str]
+    attributes: np.ndarray
+    identity: np.ndarray
+    identity_names: list[str]
+    split: np.ndarray
+
+
+def unite(sets: Sequence[PhotoSet] | Sequence[PictureSet], val: float, test: float) -> Table:
+    """All rows of data sets; `val` and `test` are the shares where a set has no official split."""
+    attribute_names, attributes = _attributes(sets)
+    identity, identity_names = _identity(sets)
+    return Table(
+        [f"{data.name}/{source}" for data in sets for source in data.sources],
+        attribute_names,
+        attributes,
+        identity,
+        identity_names,
+        np.concatenate([assign(data, val, test) for data in sets]),
+    )
+
+
+def _attributes(sets: Sequence[PhotoSet | PictureSet]) -> tuple[list[str], np.ndarray]:
+    names = list(dict.fromkeys(name for data in sets for name in data.attribute_names if name != "colour"))
+    names.append("colour")
+    table = np.full((sum(map(len, sets)), len(names)), -1, np.int8)
+    first = 0
+    for data in sets:
+        columns = [names.index(name) for name in data.attribute_names]
+        table[first : first + len(data), columns] = data.attributes
+        first += len(data)
+    return names, table
+
+
+def _identity(sets: Sequence[PhotoSet | PictureSet]) -> tuple[np.ndarray, list[str]]:
+    """Numbers are counted on from data set to data set; equal names, as of classes, get one number."""
+    known: dict[str, int] = {}
+    columns = []
+    for data in sets:
+        own, names = data.identity()
+        numbers = [known.setdefault(name, len(known)) for name in names]
+        columns.append(np.array([*numbers, -1], np.int32)[own])  # -1, unknown, takes the last
+    return np.concatenate(columns), list(known)

@@ -1,0 +1,36 @@
+"""The prior N(0, I) itself: what VAE and WAE are sampled from when nothing is fitted (thesis, appendix A.1.2)."""
+
+from __future__ import annotations
+
+from typing import Self
+
+import numpy as np
+
+
+class Isotropic:
+    """N(0, I), whatever the codes: only their shape (l, d) is kept."""
+
+    def fit(self, codes: np.ndarray, seed: int) -> Self:
+        """Keeps the shape of codes (n, l, d); `seed` is not needed."""
+        self.shape = codes.shape[1:]
+        return self
+
+    def sample(self, n: int, seed: int) -> np.ndarray:
+        """n codes (n, l, d), float32."""
+        return np.random.default_rng(seed).standard_normal((n, *self.shape)).astype(np.float32)
+
+    def log_prob(self, codes: np.ndarray) -> np.ndarray:
+        """log p (n,) in nats: -(|z|^2 + D log 2 pi) / 2, D = l d."""
+        z = codes.reshape(len(codes), -1).astype(np.float64)
+        return -0.5 * (np.square(z).sum(1) + z.shape[1] * np.log(2 * np.pi))
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """What a file keeps."""
+        return {"shape": np.array(self.shape)}
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, np.ndarray]) -> Self:
+        """The density that `arrays` gave."""
+        density = cls()
+        density.shape = tuple(arrays["shape"].tolist())
+        return density

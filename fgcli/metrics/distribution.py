@@ -1,0 +1,115 @@
+"""What distribution metrics share: features of named sets of images, and a number that compares two sets."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+
+from fgcli.errors import FgError
+
+
+class Score(NamedTuple):
+    """Numbers by what is added to the metric's name, "" for the name alone, and what they are made of."""
+
+    numbers: dict[str, float]
+    values: np.ndarray | None = None
+
+
+class Scores(NamedTuple):
+    """Of one metric: numbers by their full names and then by set, what they are made of and why not, by set."""
+
+    numbers: dict[str, dict[str, float]]
+    values: dict[str, np.ndarray]
+    left_out: dict[str, str]
+
+
+class Distribution:
+    """Compares the rows of one set with those of the reference; a subclass says how.
+
+    Args:
+        features: the extractor, an entry of fgcli.backbones.FEATURES.
+    """
+
+    kind: ClassVar[str] = "distribution"
+    prefix: ClassVar[str]
+    better: ClassVar[str]
+    alone: ClassVar[bool] = False
+    """Whether it needs no reference."""
+    classes: ClassVar[bool] = False
+    """Whether its rows are the probabilities of classes, not features."""
+
+    def __init__(self, features: str) -> None:
+        self.features = features
+        self.name = f"{self.prefix}_{features}"
+
+    @property
+    @abstractmethod
+    def protocol(self) -> dict[str, Any]:
+        """What travels with the number; the features tell their own."""
+
+    @abstractmethod
+    def compute(self, found: np.ndarray, reference: np.ndarray) -> Score:
+        """The numbers of a set (n, d), beside the reference (m, d) where it needs one."""
+
+    def caveat(self, rows: int, size: int) -> str:
+        """What to think of a set of so many images, with so many features."""
+        return f"n = {rows}"
+
+
+class Collection:
+    """Features of named sets of images: every image passes each extractor once, however many metrics want it.
+
+    Args:
+        extractors: by name.
+        classes: names of those whose probabilities of classes are wanted too.
+    """
+
+    def __init__(self, extractors: Mapping[str, Any], classes: frozenset[str] = frozenset()) -> None:
+        self.extractors, self.classes = extractors, classes
+        self._parts: dict[tuple[str, bool, str], list[np.ndarray]] = defaultdict(list)
+
+    def update(self, name: str, images: np.ndarray) -> None:
+        """Adds uint8 images (n, h, w, 3) to the set `name`."""
+        for label, extractor in self.extractors.items():
+            self._parts[label, False, name].append(extractor(images))
+            if label in self.classes:
+                self._parts[label, True, name].append(extractor.probabilities(images))
+
+    def rows(self, extractor: str, name: str, classes: bool = False) -> np.ndarray:
+        """Features (n, d) of the set `name`, or its probabilities of classes (n, k)."""
+        parts = self._parts[extractor, classes, name]
+        parts[:] = [np.concatenate(parts)]
+        return parts[0]
+
+    def scores(self, metric: Distribution, reference: str, names: Iterable[str]) -> Scores:
+        """What the metric says of the sets `names`; of the reference itself only where it needs none."""
+        found = Scores({}, {}, {})
+        for name in names:
+            if name == reference and not metric.alone:
+                continue
+            rows, beside = (self.rows(metric.features, which, metric.classes) for which in (name, reference))
+            try:
+                score = metric.compute(rows, beside)
+            except FgError as error:
+                found.left_out[name] = str(error)
+                continue
+            for suffix, value in score.numbers.items():
+                found.numbers.setdefault(f"{metric.name}_{suffix}" if suffix else metric.name, {})[name] = value
+            if score.values is not None:
+                found.values[name] = score.values
+        return found
+
+
+def require(who: str, least: int, *sets: np.ndarray) -> None:
+    """Checks that each set has `least` rows.
+
+    Raises:
+        FgError: one has fewer.
+    """
+    if min(map(len, sets)) < least:
+        found = " and ".join(str(len(rows)) for rows in sets)
+        raise FgError(f"{who}: expected at least {least} images in each set, found {found}; measure more")
