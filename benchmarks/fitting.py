@@ -46,7 +46,8 @@ def ours() -> dict[str, tuple[int, Callable[[], object]]]:
     moments = [population.moment(head, np.random.default_rng([2, i])) for i in range(BATCH)]
     p = population.parameters(head, people, moments)
     marks = project(head.landmarks(head.vertices(p.shape, p.expression, p.pose), p.pose), p.camera)[..., :2]
-    start, network = frontal(head, marks), Regressor(leading(head)).eval()
+    start, network = frontal(head, marks), Regressor(leading(head)).eval().requires_grad_(False)
+    network.to(memory_format=torch.channels_last)  # as `Regress` has it
     fewer, one = p.rows(slice(0, GROUP)), p.rows([0])
     drawn = drawing(head, fewer, SIDE)
     images, near = drawn.image.clamp(0, 1), start.rows(slice(0, GROUP)).replace(light=fewer.light)

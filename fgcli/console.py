@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -18,7 +19,8 @@ def say(message: str) -> None:
 @contextmanager
 def progress(title: str, total: int, done: int = 0, unit: str = "rows") -> Iterator[Advance]:
     """Yields `advance(count=1, note="")`: a bar with rate and ETA on a terminal, else a line now and then."""
-    show = _bar if sys.stderr.isatty() else _lines
+    alone = multiprocessing.parent_process() is None  # bars of several processes would overwrite each other
+    show = _bar if alone and sys.stderr.isatty() else _lines
     with show(title, total, done, unit) as advance:
         yield advance
 

@@ -63,7 +63,7 @@ def each(
                 yield from (future.result() for future in done)
         except BrokenProcessPool as error:
             raise FgError(
-                f"{who}: expected its processes to live, found one killed (out of memory?); set {who}.processes=1"
+                f"{who}: expected its processes to live, found one killed (out of memory?); set its processes to 1"
             ) from error
 
 

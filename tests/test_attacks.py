@@ -226,25 +226,26 @@ def test_decisions_follow_both_thresholds():
 
 
 def test_thresholds_are_scipys_quantile_and_the_percentile_of_each_class():
-    model, x = Linear(scale=0.2), images(60)
-    labels, errors = defence(model).decide(x).predicted.clone(), defence(model).decide(x).error
-    labels[:10] = (labels[:10] + 1) % CLASSES  # wrong: they must not count
-    assert len(labels.unique()) == CLASSES
+    model, x = Linear(scale=0.2), images(90, low=-1.0, high=1.0)
+    seen = SelectiveClassifier(model, chi2(CODES).ppf(0.9973), torch.ones(CLASSES)).decide(x)
+    labels = seen.predicted.clone()
+    labels[:10] = (labels[:10] + 1) % CLASSES  # wrong: they must not count, nor those of unlikely codes
+    counted = ((labels == seen.predicted) & ~seen.far).numpy()
+    assert 20 < counted.sum() < 75
     found = SelectiveClassifier.calibrated(model, x, labels)
     assert found.latent == pytest.approx(chi2(CODES).ppf(0.9973))
     assert math.isclose(chi2.cdf(found.latent, CODES), 0.9973)
     for c in range(CLASSES):
-        own = errors[10:][labels[10:] == c].numpy()
+        own = seen.error.numpy()[counted & (labels.numpy() == c)]
         assert found.reconstruction[c].item() == pytest.approx(np.percentile(own, 99.73))
-    lonely = labels.clone()
-    lonely[labels == 2] = 0
-    everyone = errors[(lonely == defence(model).decide(x).predicted)].numpy()
+    lonely = torch.where(labels == 2, 0, labels)
+    everyone = seen.error[(lonely == seen.predicted) & (seen.distance <= chi2(CODES).ppf(0.9))].numpy()
     again = SelectiveClassifier.calibrated(model, x, lonely, 0.9)
     assert again.reconstruction[2].item() == pytest.approx(np.percentile(everyone, 90)), "a class without images"
     unknown = SelectiveClassifier.calibrated(model, x, torch.full_like(labels, -1))
     assert torch.isfinite(unknown.reconstruction).all()
-    with pytest.raises(ValueError, match="rightly classified, found none"):
-        SelectiveClassifier.calibrated(model, x, (defence(model).decide(x).predicted + 1) % CLASSES)
+    with pytest.raises(ValueError, match="with a likely code, found none"):
+        SelectiveClassifier.calibrated(model, x, (seen.predicted + 1) % CLASSES)
 
 
 @pytest.mark.parametrize(("codes", "radius"), [(10, 26.90), (32, 58.75), (100, 143.85)])

@@ -44,7 +44,10 @@ from fgcli.training.batches import Batches
 from fgcli.training.devices import Compute
 
 IMAGE = (3, 16, 16)
-SMALL = {"codes": 6, "classes": 3, "width": 0.1, "filters": 4, "components": 2, "steps": 5, "epochs": 3, "batch": 32, "detail": 0.5, "texture_size": 64}
+SMALL = {
+    "codes": 6, "classes": 3, "width": 0.1, "filters": 4, "components": 2, "steps": 5, "epochs": 3, "batch": 32,
+    "detail": 0.5, "texture_size": 64,
+}  # fmt: skip
 REGISTRIES = {
     "generators": GENERATORS, "objectives": OBJECTIVES, "inverters": INVERTERS, "densities": DENSITIES,
     "editors": EDITORS, "metrics": METRICS, "features": FEATURES, "datasets": DATASETS,
@@ -225,7 +228,10 @@ def test_every_objective_goes_on_bit_for_bit(name, tmp_path):
     checkpoint.save(tmp_path / "last.h5", first.state(), step=4, fingerprint="", extra={})
     second.restore(checkpoint.load(tmp_path / "last.h5")[0])
     assert steps(second, 2) == terms
-    for mine, other in ((whole.objective.state_dict(), second.objective.state_dict()), (whole.ema.state, second.ema.state)):
+    for mine, other in (
+        (whole.objective.state_dict(), second.objective.state_dict()),
+        (whole.ema.state, second.ema.state),
+    ):
         assert all(torch.equal(mine[k], other[k]) for k in mine)
     assert whole.plateau == second.plateau
 

@@ -25,7 +25,7 @@ from fgcli.geometry.landmark_errors import LandmarkErrors
 from fgcli.geometry.landmark_fit import CAUCHY, POSE_SPREAD, LandmarkFit, frontal, residual
 from fgcli.geometry.light import WHITE, basis, directional
 from fgcli.geometry.parameters import SIZES, Parameters
-from fgcli.geometry.photometric_fit import PhotometricFit
+from fgcli.geometry.photometric_fit import UNITS, PhotometricFit, _pivot
 from fgcli.geometry.population import BEARDED, MOST, Population
 from fgcli.geometry.regressor import MODES, Regressor, leading
 from fgcli.geometry.render import render
@@ -466,6 +466,19 @@ def test_pixels_draw_a_perturbed_head_to_the_truth(head, known, perturbed, with_
     assert not fit.to_vector("gif").requires_grad
 
 
+def test_a_head_that_turns_stays_in_the_picture(head, known):
+    """The steps are in turns about the face's middle: the camera undoes what the root joint's place does to it."""
+    fit = PhotometricFit(shape=0, expression=0)
+    unknown = {k: torch.zeros_like(getattr(known.p, k)) for k in UNITS}
+    unknown["pose"][:, :3] = torch.tensor([1.0, -2.0, 1.5])
+    moved = fit._moved(known.p, unknown, _pivot(head))
+    assert rotation_error(moved, known.p).min() > 10
+    middles = [residual(head, p, known.marks)[0][:, JAW_POINTS:].mean(1) for p in (known.p, moved)]
+    assert (middles[0] - middles[1]).norm(dim=1).max() < 0.03
+    left = moved.replace(camera=known.p.camera)
+    assert (residual(head, left, known.marks)[0][:, JAW_POINTS:].mean(1) - middles[0]).norm(dim=1).min() > 0.2
+
+
 def test_only_pixels_of_the_face_count(head, known, perturbed):
     noise = torch.rand(known.images.shape, generator=torch.Generator().manual_seed(0))
     other = torch.where(known.face > 0, known.images, noise)
@@ -852,7 +865,7 @@ def test_work_over_processes_is_complete():
 
 def test_a_killed_process_is_told_of():
     with pytest.raises(
-        FgError, match=r"heads: expected its processes to live, found one killed .*; set heads.processes=1"
+        FgError, match=r"heads: expected its processes to live, found one killed .*; set its processes to 1"
     ):
         list(workers.each(os.kill, [9, 9, 9], os.getpid, 2, "heads"))
 

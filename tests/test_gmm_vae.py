@@ -1,4 +1,4 @@
-"""The GMM-VAE: its loss against closed forms and torch.distributions, its classes, and `fg classify` and `fg attack`."""
+"""The GMM-VAE: loss against closed forms and torch.distributions, its classes, `fg classify` and `fg attack`."""
 
 import json
 
@@ -173,10 +173,26 @@ def test_a_few_labels_are_chosen_of_the_training_rows_by_seed():
     assert odd.tolist() == [0, -1, -1, -1, 2], "what is no class has no label"
 
 
+def test_rows_without_a_label_wait_until_the_classes_are_known():
+    objective = GMMELBO(network(), torch.tensor([-1] * 13 + [2, -1, -1]), unlabelled_after=2)
+    (phase,) = objective.phases
+    distances = (objective.generator.encode(batch()["images"]) - objective.generator.means).square().sum(2)
+    own, free = distances[3, 2], soft_minimum(distances, VARIANCE)
+    for _ in range(2):
+        torch.testing.assert_close(phase.loss(batch(), rng())["latent"], own / 6)
+        phase.after({})
+    everyone = (own + free.sum() - free[3]) / 6
+    torch.testing.assert_close(phase.loss(batch(), rng())["latent"], everyone)
+    again = GMMELBO(network(), torch.tensor([-1] * 13 + [2, -1, -1]), unlabelled_after=2)
+    torch.testing.assert_close(again.eval().loss(batch(), rng())["latent"], everyone)  # validation sees no phases
+    again.load_state_dict(objective.state_dict())
+    torch.testing.assert_close(again.train().loss(batch(), rng())["latent"], everyone)  # a resumed run goes on
+
+
 def test_other_generators_and_weights_are_refused():
     with pytest.raises(ValueError, match="a generator with classes"):
         GMMELBO(torch.nn.Linear(1, 1))
-    with pytest.raises(ValueError, match=r"alpha and labels_per_class >= 0, found -1"):
+    with pytest.raises(ValueError, match=r"alpha, labels_per_class and unlabelled_after >= 0, found -1"):
         GMMELBO(network(), alpha=-1)
 
 

@@ -71,7 +71,8 @@ class SelectiveClassifier:
         """With thresholds that keep `confidence` of clean held-out images (n, c, h, w) in [-1, 1].
 
         tau_enc is the chi-square quantile for the code's size; tau_dec of a class is the quantile of the errors of the
-        images that are rightly taken for it, or of all that are rightly classified where none is.
+        images that are rightly taken for it, or of all that are rightly classified where none is. Images beyond tau_enc
+        do not count: they are rejected anyhow, and one of them would open the second threshold far for a small class.
 
         Args:
             model: as for the class.
@@ -86,9 +87,9 @@ class SelectiveClassifier:
         latent = float(chi2.ppf(confidence, model.code_shape[1]))
         blank = cls(model, latent, torch.full((len(model.means),), torch.inf), batch)
         found = blank.decide(images)
-        right = (found.predicted == labels) | (labels < 0)
+        right = ((found.predicted == labels) | (labels < 0)) & ~found.far
         if not right.any():
-            raise ValueError("expected held-out images that are rightly classified, found none")
+            raise ValueError("expected held-out images that are rightly classified with a likely code, found none")
         errors = [found.error[right & (found.predicted == c)] for c in range(len(model.means))]
         kept = [torch.quantile(e if len(e) else found.error[right], confidence) for e in errors]
         return cls(model, latent, torch.stack(kept), batch)

@@ -96,7 +96,8 @@ def planned(label: str, attack: Any, subject: Subject, rows: np.ndarray, targete
         return Trial(label, attack, rows[np.arange(noise) % len(rows)], torch.full((noise,), -1), aims)
     if not attack.targeted:
         return Trial(label, attack, rows, labels, labels)
-    firsts = torch.cat([torch.nonzero(labels == c)[:targeted, 0] for c in classes])
-    own, aims = labels[firsts].repeat_interleave(len(classes)), classes.repeat(len(firsts))
-    places = firsts.repeat_interleave(len(classes))[own != aims]
-    return Trial(label, attack, rows[places.numpy()], own[own != aims], aims[own != aims])
+    own = [torch.nonzero(labels == c)[:, 0] for c in classes]
+    firsts = torch.cat([places[i : i + 1] for i in range(targeted) for places in own])  # of each class in turn
+    further = torch.arange(1, len(classes)).repeat_interleave(len(firsts))
+    places = firsts.repeat(len(classes) - 1)
+    return Trial(label, attack, rows[places.numpy()], labels[places], (labels[places] + further) % len(classes))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 import inspect
 from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,6 +17,7 @@ from fgcli.cli.pictures import command
 from fgcli.cli.run import guarded, quiet_libraries, show
 from fgcli.cli.stage import Debug, Json, ParamsFiles, Resume, Sets, is_path
 from fgcli.errors import UsageError
+from fgcli.workers import each
 
 STAGES = ("train", "invert", "density", "editor", "evaluate", "classify", "attack")
 """Stages that can be chained: what follows faces.h5."""
@@ -28,7 +31,8 @@ def chain_command(
         list[str], typer.Option(metavar="NAME=FILE", help="A file from elsewhere: faces=out/faces.h5; repeatable.")
     ] = [],  # noqa: B006, Typer's way
     params: ParamsFiles = [],  # noqa: B006
-    set: Sets = [],  # noqa: A002, B006
+    set: Sets = [],  # noqa: B006
+    processes: Annotated[int, typer.Option(min=1, help="Seeds that run side by side.")] = 1,
     resume: Resume = True,
     json: Json = False,
     debug: Debug = False,
@@ -41,31 +45,49 @@ def chain_command(
     """
 
     def work() -> None:
-        quiet_libraries()
-        chosen, numbers = known(stages), numbers_of(seeds)
-        given = files(use)
-        for seed in numbers:
-            home = folder / f"seed{seed}"
-            for name, stage in chosen.items():
-                seeded = [f"{name}.seed={seed}"] if "seed" in stage.Params.model_fields else []
-                section = config.section(config.read(params, [*set, *seeded]), name, stage.Params)
-                arguments = {"params": section} | paths(stage, home, given)
-                if "resume" in inspect.signature(stage.run).parameters:
-                    arguments["resume"] = resume
-                show({f"seed{seed}.{name}": stage.run(**arguments)}, json)
+        verify(stages)
+        chain = partial(Chain, stages, folder, files(use), params, set, resume)
+        for done in each(Chain.run, numbers(seeds), chain, processes, "chain"):
+            show(done, json)
 
     guarded(work, debug)
 
 
-def known(names: list[str]) -> dict[str, Any]:
-    """The stages of these names."""
-    for name in names:
+@dataclass(frozen=True)
+class Chain:
+    """What is run for every seed."""
+
+    stages: list[str]
+    folder: Path
+    given: dict[str, Path]
+    params: list[str]
+    sets: list[str]
+    resume: bool
+
+    def run(self, seed: int) -> dict[str, Any]:
+        """The stages' results, as seedS.STAGE."""
+        quiet_libraries()
+        done = {}
+        for name in self.stages:
+            stage = importlib.import_module(f"fgcli.stages.{name}")
+            seeded = [f"{name}.seed={seed}"] if "seed" in stage.Params.model_fields else []
+            section = config.section(config.read(self.params, [*self.sets, *seeded]), name, stage.Params)
+            arguments = {"params": section} | paths(stage, self.folder / f"seed{seed}", self.given)
+            if "resume" in inspect.signature(stage.run).parameters:
+                arguments["resume"] = self.resume
+            done[f"seed{seed}.{name}"] = stage.run(**arguments)
+        return done
+
+
+def verify(stages: list[str]) -> None:
+    """Raises UsageError where a stage cannot be chained."""
+    for name in stages:
         if name not in STAGES:
-            raise UsageError(f"chain: expected stages of {', '.join(STAGES)}, found {name!r}{config.near(name, STAGES)}")
-    return {name: importlib.import_module(f"fgcli.stages.{name}") for name in names}
+            near = config.near(name, STAGES)
+            raise UsageError(f"chain: expected stages of {', '.join(STAGES)}, found {name!r}{near}")
 
 
-def numbers_of(seeds: str) -> list[int]:
+def numbers(seeds: str) -> list[int]:
     """ "0,1,2" as numbers."""
     parts = seeds.split(",")
     if not all(part.strip().isdigit() for part in parts):
@@ -83,7 +105,7 @@ def files(use: list[str]) -> dict[str, Path]:
 
 
 def paths(stage: Any, home: Path, given: Mapping[str, Path]) -> dict[str, Path | None]:
-    """A stage's files: those given, else of the run's folder; one that the stage can do without is None if not there."""
+    """A stage's files: those given, else the run's own; one that it can do without is None where it is not there."""
     found: dict[str, Path | None] = {}
     for name, parameter in inspect.signature(stage.run).parameters.items():
         if not is_path(stage, name):

@@ -25,7 +25,7 @@ SEED = 20
 def measure(head: Head, analyser: Mapping[str, Any]) -> LandmarkErrors:
     """The errors of an analyser on renders of random people.
 
-    None where landmarks are exact, the analyser is not one of fg's, the head has no texture, or too few renders are found.
+    None where landmarks are exact, the analyser is not one of fg's, the head has no texture, or few renders are found.
 
     Args:
         analyser: what faces.h5 says of it: name in ANALYSERS, its arguments, and a notice.

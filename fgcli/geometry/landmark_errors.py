@@ -3,7 +3,8 @@
     found = true + B(t) + e,   B(t) = B_0 + B_1 t + B_2 t^2,   e ~ N(0, C)
 
 with t the turn of the head. An analyser errs by pieces of the face, not landmark by landmark: a whole jaw slides, both
-eyes sink. C knows which.
+eyes sink. C knows which. It is measured on renders, and B with it: photos, which analysers were trained on, are another
+matter for C. Expecting all of it there leaves brows and jaws of the fitted heads beside those of the photos.
 """
 
 from __future__ import annotations
@@ -38,6 +39,10 @@ class LandmarkErrors:
         bias = torch.linalg.lstsq(powers, off).solution
         rest = off - powers @ bias
         return cls(bias.unflatten(1, (68, 2)), rest.mT @ rest / (len(found) - len(bias)))
+
+    def scaled(self, share: float) -> LandmarkErrors:
+        """With a share of the covariance."""
+        return LandmarkErrors(self.bias, share * self.covariance)
 
     def corrected(self, marks: Tensor) -> Tensor:
         """Landmarks found (n, 68, 2), less the bias."""

@@ -37,8 +37,8 @@ class LandmarkFit:
 
     Attributes:
         shape: identity modes that are fitted. expression: expression modes.
-        sigma: how far a landmark lies off whoever finds it, in [-1, 1]. jaw: weight of the 17 jaw points, which lie less
-            surely.
+        sigma: expected error of a landmark whoever finds it, in [-1, 1]. jaw: weight of the 17 jaw points, which lie
+            less surely.
         steps: iterations.
     """
 

@@ -1,7 +1,9 @@
 """Geometry, albedo and light from pixels: gradient descent through the renderer.
 
 Minimises, for each face, the mean over its pixels of log(1 + d^2 / 4 s^2), d the colour's error and s NOISE, plus a
-little of the landmarks' distances, taken likewise, plus |theta|^2 of coefficients in standard deviations. For renders,
+little of the landmarks' distances, taken likewise, plus |theta|^2 of coefficients in standard deviations. A head turns
+about its root joint, far below the face: where the pose moves, the camera moves along so that the middle of the face
+stays in place, or else neither could take a step without the other. For renders,
 and for photos that look like them: hair, beards and glasses, which the head does not have, pull the geometry away
 (landmarks alone do not).
 """
@@ -15,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fgcli.geometry.camera import project
-from fgcli.geometry.head import Head
+from fgcli.geometry.head import JAW_POINTS, Head, rotation_matrices
 from fgcli.geometry.landmark_fit import POSE_SPREAD
 from fgcli.geometry.parameters import Parameters
 from fgcli.geometry.rasteriser import Fragments, rasterise, refresh
@@ -23,7 +25,7 @@ from fgcli.geometry.render import sample, shading, unit
 
 SIDE = 64
 """Pictures are compared at this side at most, px."""
-NOISE = 0.012
+NOISE = 0.008
 SIGMA = 0.02
 """Expected error of a landmark, in [-1, 1]; further off they count less."""
 AGAIN = 4
@@ -64,10 +66,10 @@ class PhotometricFit:
         """
         goal, face = reduced(images), reduced(face)
         unknown = {k: torch.zeros_like(getattr(start, k), requires_grad=True) for k in UNITS}
-        optimizer = torch.optim.Adam(unknown.values(), self.rate, (0.9, 0.99))
-        surface, fragments = _surface(head, self.texture, goal.shape[-1]), None
+        optimizer = torch.optim.Adam(unknown.values(), self.rate, (0.9, 0.95))
+        surface, fragments, pivot = _surface(head, self.texture, goal.shape[-1]), None, _pivot(head)
         for step in range(self.steps):
-            p = self._moved(start, unknown)
+            p = self._moved(start, unknown, pivot)
             vertices = head.vertices(p.shape, p.expression, p.pose)
             ndc = project(vertices, p.camera)
             if fragments is None or step % AGAIN == 0:
@@ -84,18 +86,18 @@ class PhotometricFit:
             loss.sum().backward()
             optimizer.step()
         with torch.no_grad():
-            return self._moved(start, unknown)
+            return self._moved(start, unknown, pivot)
 
-    def _moved(self, start: Parameters, unknown: dict[str, Tensor]) -> Parameters:
-        """Parameters after the steps so far; modes that may not move stay."""
+    def _moved(self, start: Parameters, unknown: dict[str, Tensor], pivot: Tensor) -> Parameters:
+        """Parameters after the steps so far; modes that may not move stay, and so does the pivot in the picture."""
         u = {k: UNITS[k] * v for k, v in unknown.items()}
         for name in ("shape", "expression", "texture"):
             count = getattr(self, name)
             u[name] = F.pad(u[name][:, :count], (0, max(0, u[name].shape[1] - count)))
-        s = start.camera[:, :1]
-        camera = torch.cat([s * u["camera"][:, :1].exp(), start.camera[:, 1:] + u["camera"][:, 1:] / s], 1)
-        rest = {k: getattr(start, k) + u[k] for k in UNITS if k != "camera"}
-        return start.replace(camera=camera, **rest)
+        s, rest = start.camera[:, :1], {k: getattr(start, k) + u[k] for k in UNITS if k != "camera"}
+        before, now = (rotation_matrices(pose[:, :3]) @ pivot for pose in (start.pose, rest["pose"]))
+        shift = start.camera[:, 1:] + u["camera"][:, 1:] / s - (now - before)[:, :2]
+        return start.replace(camera=torch.cat([s * u["camera"][:, :1].exp(), shift], 1), **rest)
 
     def _loss(self, drawn: Tensor, fragments: Fragments, goal: Tensor, face: Tensor, p: Parameters) -> Tensor:
         """Loss (n,) of colours (3, k) at the covered pixels, and of the coefficients."""
@@ -116,6 +118,12 @@ def reduced(pictures: Tensor) -> Tensor:
     if pictures.shape[-1] <= SIDE:
         return pictures
     return F.interpolate(pictures, (SIDE, SIDE), mode="bilinear", antialias=True)
+
+
+def _pivot(head: Head) -> Tensor:
+    """The middle of the mean head's face (3,), from the root joint."""
+    none, still = head.template.new_zeros(1, 0), head.template.new_zeros(1, 6)
+    return head.landmark_points(none, none, still)[0, JAW_POINTS:].mean(0) - head.joints(none, none)[0, 0]
 
 
 def _surface(head: Head, modes: int, size: int) -> tuple[Tensor, Tensor]:

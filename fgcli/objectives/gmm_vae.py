@@ -28,13 +28,16 @@ class GMMELBO(nn.Module):
         split: 0 for the rows (n) that train; only they can be chosen for `labels_per_class`. Without it, all can.
         alpha: weight of the latent term, squared pixel values per squared unit of the code. The thesis gives none.
         labels_per_class: training rows of each class whose label is used, chosen by `seed`; 0 for every label.
-        seed: of that choice.
+        unlabelled_after: steps for which rows without a label are only reconstructed; not in the thesis. From a network
+            that knows no class yet, Eq. 4.2 draws all of them to one mean, whichever is nearest at the start.
+        seed: of the choice of labels.
 
     Raises:
-        ValueError: a generator without classes, or alpha or labels_per_class below 0.
+        ValueError: a generator without classes, or alpha, labels_per_class or unlabelled_after below 0.
     """
 
     labels: Tensor
+    taken: Tensor
 
     def __init__(
         self,
@@ -43,22 +46,30 @@ class GMMELBO(nn.Module):
         split: Tensor | None = None,
         alpha: float = 50.0,
         labels_per_class: int = 0,
+        unlabelled_after: int = 0,
         seed: int = 0,
     ) -> None:
         super().__init__()
         if not hasattr(generator, "classify"):
             raise ValueError(f"gmm_vae expects a generator with classes, as gmm_vae, found {type(generator).__name__}")
-        if alpha < 0 or labels_per_class < 0:
-            raise ValueError(f"gmm_vae expects alpha and labels_per_class >= 0, found {alpha} and {labels_per_class}")
+        if min(alpha, labels_per_class, unlabelled_after) < 0:
+            found = f"{alpha}, {labels_per_class} and {unlabelled_after}"
+            raise ValueError(f"gmm_vae expects alpha, labels_per_class and unlabelled_after >= 0, found {found}")
         self.generator: Any = generator
         known = torch.full((0,), -1) if labels is None else torch.where(labels < len(generator.means), labels, -1)
         if labels_per_class:
             known = chosen_labels(known, split, labels_per_class, seed)
         self.register_buffer("labels", known, persistent=False)
+        self.register_buffer("taken", torch.zeros((), dtype=torch.long))
+        self.unlabelled_after = unlabelled_after
         self.weights = {"reconstruction": 1.0, "latent": alpha}
         if generator.variable_entropy:
             self.weights["entropy"] = alpha
-        self.phases = [Phase("gmm_vae", list(generator.parameters()), self.loss, self.weights)]
+        self.phases = [Phase("gmm_vae", list(generator.parameters()), self.loss, self.weights, after=self.count)]
+
+    def count(self, values: dict[str, float]) -> None:
+        """A step was taken."""
+        self.taken += 1
 
     def loss(self, batch: Batch, rng: torch.Generator) -> Terms:
         """The terms of one batch, unweighted; without noise when not in training."""
@@ -80,6 +91,8 @@ class GMMELBO(nn.Module):
     def latent(self, distances: Tensor, rows: Tensor, variance: float) -> Tensor:
         """|f(x) - mu_y|^2 (n) where the row's label y is known, else the soft minimum over the classes."""
         free = soft_minimum(distances, variance)
+        if self.training and self.taken < self.unlabelled_after:
+            free = 0 * free
         if not len(self.labels):
             return free
         label = self.labels[rows.to(self.labels.device)]

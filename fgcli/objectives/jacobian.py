@@ -36,7 +36,7 @@ def exact(decode: Decode, codes: Tensor, images: Tensor, rng: torch.Generator) -
     """||J||_F^2, a forward-mode derivative per dimension of the code."""
     total = codes.new_zeros(len(codes))
     for direction in torch.eye(codes[0].numel()).to(codes).unflatten(1, codes.shape[1:]):
-        _, column = torch.func.jvp(decode, (codes,), (direction.expand_as(codes).contiguous(),))
+        column: Tensor = torch.func.jvp(decode, (codes,), (direction.expand_as(codes).contiguous(),))[1]
         total = total + column.square().sum((1, 2, 3))
     return total
 

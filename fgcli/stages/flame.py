@@ -38,6 +38,8 @@ class Params(Section):
     """Identity modes that landmarks may move."""
     expression_modes: Annotated[int, Field(ge=0, le=50)]
     """Expression modes that landmarks may move."""
+    analyser_errors: Annotated[float, Field(ge=0, le=1)]
+    """Share of the covariance of the analyser's errors on renders of the head that is expected of its landmarks."""
     photometric_steps: Annotated[int, Field(ge=0)]
     """Steps of photometric refinement."""
     max_failed: Annotated[float, Field(ge=0, le=1)]
@@ -134,7 +136,8 @@ def _prepare(params: Params, stored: Artifact, regressor: Path) -> tuple[Head, E
     name, why = _method(params, head, regressor)
     if name not in EXTRACTORS:
         raise UsageError(f"flame.method: expected one of auto, {', '.join(EXTRACTORS)}, found {name!r}")
-    errors, who = measure(head, stored.meta["analyser"]), identity(head, params.head)
+    errors = measure(head, stored.meta["analyser"]).scaled(params.analyser_errors)
+    who = identity(head, params.head)
     auto = "cuda" if torch.cuda.is_available() else "cpu"  # fits need float64, which mps has not
     head = head.to(Compute.resolve(auto if params.device == "auto" else params.device, "float32").device)
     context = {"head": head, "regressor": regressor, "framing": stored.params.get("framing", 1.0)}

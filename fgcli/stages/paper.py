@@ -19,16 +19,16 @@ def run(paper: Path, folder: Path, output: Path, results: Path) -> dict[str, Any
         FgError: a run or a number that is missing.
     """
     from fgcli import artifacts
-    from fgcli.reports.paper import page
     from fgcli.reports.paper.layout import load
+    from fgcli.reports.paper.page import render, results_of
     from fgcli.reports.paper.runs import cells
     from fgcli.reports.paper.verdicts import judge
 
     content = load(paper)
     numbers = {key: cells(table, folder, paper) for key, table in content.tables.items()}
     judged = [judge(claim, content.tables[claim.table], numbers[claim.table]) for claim in content.claims]
-    found = page.results(content, numbers, judged)
-    text = page.render(content, numbers, judged, folder)
+    found = results_of(content, numbers, judged)
+    text = render(content, numbers, judged, folder)
     for path, written in ((results, json.dumps(found, indent=2, ensure_ascii=False) + "\n"), (output, text)):
         with artifacts.write_aside(path) as part:
             part.write_text(written, encoding="utf-8")

@@ -49,7 +49,7 @@ class Side:
     notes: list[tuple[str, str]]
 
 
-def results(paper: Paper, numbers: Mapping[str, Cells], judged: Sequence[Judged]) -> dict[str, Any]:
+def results_of(paper: Paper, numbers: Mapping[str, Cells], judged: Sequence[Judged]) -> dict[str, Any]:
     """The content of paper.json: nested mappings only, so that metrics viewers can walk it."""
     tables = {
         key: {row: {column: _cell_json(cell) for column, cell in row_cells.items()} for row, row_cells in cells.items()}

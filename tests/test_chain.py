@@ -1,0 +1,56 @@
+"""fg chain: stages one after the other in a folder of their own, the same as one by one."""
+
+from pathlib import Path
+
+import yaml
+from conftest import SMALL_RUN
+from typer.testing import CliRunner
+
+from fgcli.cli import app
+
+run = CliRunner().invoke
+DENSITY = {"methods": {"gaussian": {"name": "gaussian", "regularize": 0.3}}}
+
+
+def test_chained_stages_are_the_stages_one_by_one(faces, tmp_path):
+    params, variants = tmp_path / "params.yaml", tmp_path / "variants.yaml"
+    params.write_text(
+        yaml.safe_dump({"train": {**SMALL_RUN, "generator": {"codes": 8, "width": 0.1}}, "density": DENSITY})
+    )
+    variants.write_text(yaml.safe_dump({"RAE": {"train": {"generator": {"name": "conv_autoencoder"},
+                                                          "objective": {"name": "rae"}}}}))  # fmt: skip
+    given = ["--params", f"{variants}:RAE", "--params", str(params)]
+    chain = ["chain", "train", "invert", "density", *given, "--folder", str(tmp_path / "runs"), "--seeds", "0,3"]
+    done = run(app, [*chain, "--use", f"faces={faces}"])
+    assert done.exit_code == 0, done.output
+    home = tmp_path / "runs/seed3"
+    assert {p.name for p in home.iterdir()} == {"generator.h5", "latents.h5", "density.h5", "train"}
+    assert "seed3.density.rows: 48" in done.stdout
+
+    alone = tmp_path / "alone"
+    paths = {name: str(alone / f"{name}.h5") for name in ("generator", "latents", "density")}
+    seeded = [*given, "--set", "train.seed=3", "--set", "density.seed=3"]
+    for command in (
+        ["train", "--faces", str(faces), "-o", paths["generator"], "--folder", str(alone / "train")],
+        ["invert", "--faces", str(faces), "--generator", paths["generator"], "-o", paths["latents"]],
+        ["density", "--latents", paths["latents"], "-o", paths["density"]],
+    ):
+        assert run(app, [*command, *seeded]).exit_code == 0
+    for name, path in paths.items():
+        assert (home / f"{name}.h5").read_bytes() == Path(path).read_bytes(), name
+    other = tmp_path / "runs/seed0/generator.h5"
+    assert other.read_bytes() != (home / "generator.h5").read_bytes()
+
+
+def test_a_chain_says_what_it_cannot_do(tmp_path):
+    for arguments, message in (
+        (["trian"], "expected stages of train, invert"),
+        (["train", "--seeds", "0,x"], "--seeds: expected numbers"),
+        (["train", "--use", "faces"], "--use: expected NAME=FILE"),
+        (["invert"], "seed0/faces.h5: expected an fg artifact"),
+        (["train", "--use", f"faces={tmp_path}/none.h5"], "none.h5: expected an fg artifact, found no such file"),
+    ):
+        done = run(app, ["chain", *arguments, "--folder", str(tmp_path)])
+        assert done.exit_code in (1, 2)
+        assert message in done.stderr, done.output
+        assert done.stderr.count("\n") == 1
