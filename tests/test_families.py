@@ -19,6 +19,7 @@ from conftest import painted
 from fgcli import artifacts, backbones, config, generators, metrics
 from fgcli.backbones import FEATURES
 from fgcli.backbones.classifier import Classifier
+from fgcli.attacks import ATTACKS
 from fgcli.backbones.dlib_embedding import DlibEmbedding
 from fgcli.datasets import DATASETS
 from fgcli.datasets.photoset import PhotoSet
@@ -51,7 +52,7 @@ SMALL = {
 REGISTRIES = {
     "generators": GENERATORS, "objectives": OBJECTIVES, "inverters": INVERTERS, "densities": DENSITIES,
     "editors": EDITORS, "metrics": METRICS, "features": FEATURES, "datasets": DATASETS,
-    "analysers": ANALYSERS, "segmenters": SEGMENTERS, "heads": HEADS, "extractors": EXTRACTORS,
+    "analysers": ANALYSERS, "segmenters": SEGMENTERS, "heads": HEADS, "attacks": ATTACKS, "extractors": EXTRACTORS,
 }  # fmt: skip
 
 

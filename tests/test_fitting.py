@@ -459,10 +459,10 @@ def perturbed(head, known) -> Parameters:
 @pytest.mark.parametrize("with_landmarks", [True, False])
 def test_pixels_draw_a_perturbed_head_to_the_truth(head, known, perturbed, with_landmarks):
     marks = known.marks if with_landmarks else None
-    fit = PhotometricFit(steps=40)(head, known.images, known.face, marks, perturbed)
+    fit = PhotometricFit()(head, known.images, known.face, marks, perturbed)
     before, after = (surface_error(head, p, known.p).mean() for p in (perturbed, fit))
-    assert after < (0.7 if with_landmarks else 0.9) * before
-    assert (rotation_error(fit, known.p) < 0.7 * rotation_error(perturbed, known.p)).all()
+    assert after < 0.6 * before
+    assert (rotation_error(fit, known.p) < 0.5 * rotation_error(perturbed, known.p)).all()
     assert not fit.to_vector("gif").requires_grad
 
 
