@@ -17,9 +17,9 @@ import torch
 from conftest import painted
 
 from fgcli import artifacts, backbones, config, generators, metrics
+from fgcli.attacks import ATTACKS
 from fgcli.backbones import FEATURES
 from fgcli.backbones.classifier import Classifier
-from fgcli.attacks import ATTACKS
 from fgcli.backbones.dlib_embedding import DlibEmbedding
 from fgcli.datasets import DATASETS
 from fgcli.datasets.photoset import PhotoSet

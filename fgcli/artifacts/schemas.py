@@ -124,7 +124,9 @@ CLASSES = Schema(
         "accepted": Field("uint8", "n", "1 where both thresholds are kept"),
         "reclassified": Field("int32", "n", "the decoder's class; -1 where it was not asked"),
         "distance": Field("float32", "n", "squared Mahalanobis distance of the code to the class"),
-        "error": Field("float32", "n", "squared error of the reconstruction in [0, 1], sum over pixels of channel means"),
+        "error": Field(
+            "float32", "n", "squared error of the reconstruction in [0, 1], sum over pixels of channel means"
+        ),
         "label": Field("int32", "n", "true class, -1 unknown"),
         "split": Field("uint8", "n", "copied from faces.h5"),
     },
@@ -144,7 +146,9 @@ ATTACKS = Schema(
         "accepted": Field("uint8", "m", "1 where both thresholds are kept"),
         "reclassified": Field("int32", "m", "the decoder's class; -1 where it was not asked"),
         "distance": Field("float32", "m", "squared Mahalanobis distance of the code to the class"),
-        "error": Field("float32", "m", "squared error of the reconstruction in [0, 1], sum over pixels of channel means"),
+        "error": Field(
+            "float32", "m", "squared error of the reconstruction in [0, 1], sum over pixels of channel means"
+        ),
     },
     meta=("generator", "class_names", "thresholds"),
 )

@@ -7,10 +7,9 @@ classes has `probabilities(images) -> (n, classes)` float64, rows that sum to 1.
 
 from __future__ import annotations
 
-import inspect
 from typing import Any
 
-from fgcli.config import build, lookup
+from fgcli.config import supply
 
 FEATURES = {
     "pixels": "fgcli.backbones.pixels:Pixels",
@@ -30,5 +29,4 @@ def create(name: str, path: str, **context: Any) -> Any:
         UsageError: no such extractor.
         FgError: its weights are missing, or these images have not what it needs.
     """
-    wanted = inspect.signature(lookup(FEATURES, name, path)).parameters
-    return build(FEATURES, {"name": name}, path, **{k: v for k, v in context.items() if k in wanted})
+    return supply(FEATURES, {"name": name}, path, **context)

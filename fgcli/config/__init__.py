@@ -2,7 +2,7 @@
 
 from fgcli.config.documents import document
 from fgcli.config.params import Section, apply, defaults, near, overlay, read, section
-from fgcli.config.registry import Spec, build, is_spec, lookup
+from fgcli.config.registry import Spec, build, is_spec, lookup, supply
 
 __all__ = [
     "Section",
@@ -17,4 +17,5 @@ __all__ = [
     "overlay",
     "read",
     "section",
+    "supply",
 ]

@@ -60,3 +60,13 @@ def build(registry: Mapping[str, str], spec: Mapping[str, Any], path: str, **con
         return kind(**arguments, **context)
     except (ValueError, TypeError) as error:
         raise UsageError(f"{path}: {error}") from error
+
+
+def supply(registry: Mapping[str, str], spec: Mapping[str, Any], path: str, **context: Any) -> Any:
+    """As `build`, from a wider context: the constructor gets what it names of it.
+
+    Raises:
+        UsageError: as `build`.
+    """
+    wanted = inspect.signature(lookup(registry, spec["name"], f"{path}.name")).parameters
+    return build(registry, spec, path, **{name: value for name, value in context.items() if name in wanted})

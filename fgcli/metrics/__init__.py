@@ -10,12 +10,11 @@ says what the number is, its `better` which way is better: "higher", "lower" or 
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from typing import Any
 
 from fgcli.backbones import FEATURES
-from fgcli.config import build, lookup
+from fgcli.config import lookup, supply
 
 METRICS = {
     "l1": "fgcli.metrics.pixels:L1",
@@ -45,10 +44,9 @@ def create(spec: Mapping[str, Any], path: str, **context: Any) -> Any:
         UsageError: as `fgcli.config.build`; or no such features.
         FgError: its weights are missing, or the images are too small for it.
     """
-    wanted = inspect.signature(lookup(METRICS, spec["name"], f"{path}.name")).parameters
-    if "features" in spec and "features" in wanted:
+    if "features" in spec:
         lookup(FEATURES, str(spec["features"]), f"{path}.features")
-    return build(METRICS, spec, path, **{k: v for k, v in context.items() if k in wanted})
+    return supply(METRICS, spec, path, **context)
 
 
 def label(spec: Mapping[str, Any]) -> str:

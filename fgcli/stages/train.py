@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from fgcli.config import Section, Spec, build, lookup
+from fgcli.config import Section, Spec, build, supply
 from fgcli.errors import FgError, UsageError
 
 if TYPE_CHECKING:
@@ -189,11 +188,14 @@ def make_session(
     from fgcli.training.batches import Batches
     from fgcli.training.session import Session
 
-    known = {"generator": generator, "labels": torch.from_numpy(about["identity"]).long()}
-    known["split"] = torch.from_numpy(about["split"])  # a semi-supervised objective may use labels that train only
-    wanted = inspect.signature(lookup(OBJECTIVES, params.objective["name"], "train.objective.name")).parameters
-    context = {name: value for name, value in known.items() if name in wanted}
-    objective = build(OBJECTIVES, params.objective, "train.objective", **context)
+    objective = supply(
+        OBJECTIVES,
+        params.objective,
+        "train.objective",
+        generator=generator,
+        labels=torch.from_numpy(about["identity"]).long(),
+        split=torch.from_numpy(about["split"]),
+    )
     settings = params.model_dump(
         include={"steps", "learning_rate", "betas", "warmup", "schedule", "patience", "clip", "ema_half_life", "seed"}
     )
