@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fgcli.config import supply
+from fgcli.config import lookup, supply
 
 FEATURES = {
     "pixels": "fgcli.backbones.pixels:Pixels",
@@ -29,4 +29,5 @@ def create(name: str, path: str, **context: Any) -> Any:
         UsageError: no such extractor.
         FgError: its weights are missing, or these images have not what it needs.
     """
+    lookup(FEATURES, name, path)  # a mistake is told by the param that names the extractor
     return supply(FEATURES, {"name": name}, path, **context)
