@@ -21,6 +21,12 @@ def work_folder(output: Path) -> Path:
     return output.with_name(f".{output.stem}.work")
 
 
+def fingerprint(depends_on: Any) -> str:
+    """A name for work that depends on this JSON and on fg's version: what lies under another name is other work."""
+    text = json.dumps([fgcli.__version__, depends_on], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
 def begin(output: Path, depends_on: Any, resume: bool) -> Path:
     """An existing folder for the parts of `output`; parts of other work are removed, with `resume` off all of them.
 
@@ -32,8 +38,7 @@ def begin(output: Path, depends_on: Any, resume: bool) -> Path:
     Raises:
         FgError: the folder of the output cannot be written.
     """
-    text = json.dumps([fgcli.__version__, depends_on], sort_keys=True)
-    folder = work_folder(output) / hashlib.sha256(text.encode()).hexdigest()[:16]
+    folder = work_folder(output) / fingerprint(depends_on)
     try:
         for old in folder.parent.iterdir() if folder.parent.exists() else ():
             if old != folder or not resume:

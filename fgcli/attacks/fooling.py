@@ -8,31 +8,17 @@ import torch
 from torch import Tensor
 
 from fgcli.attacks.pixels import descend, noise, signed, threshold_loss, unit
+from fgcli.attacks.white_box import WhiteBox
 
 
-class Fooling:
+class Fooling(WhiteBox):
     """argmin over x of Eq. 4.10's loss (pixels.threshold_loss) towards a class; Adam from uniform noise, within [0, 1].
 
-    The thesis gives neither exponents nor steps: all defaults are ours.
-
-    Args:
-        a: exponent of the reconstruction's part, above 1.
-        b: exponent of the code's part, above 1.
-        steps: of Adam.
-        learning_rate: of Adam, in [0, 1] pixel values.
-
-    Raises:
-        ValueError: an exponent not above 1, no steps, or a step size not above 0.
+    There is no original to stay near. Arguments as for WhiteBox.
     """
 
+    name = "fooling"
     targeted, from_noise = True, True
-
-    def __init__(self, a: float = 2.0, b: float = 2.0, steps: int = 200, learning_rate: float = 0.01) -> None:
-        if min(a, b) <= 1 or steps < 1 or learning_rate <= 0:
-            raise ValueError(
-                f"fooling expects a, b > 1, steps >= 1, learning_rate > 0, found {a, b, steps, learning_rate}"
-            )
-        self.a, self.b, self.steps, self.learning_rate = a, b, steps, learning_rate
 
     def craft(self, defence: Any, images: Tensor, classes: Tensor, rng: torch.Generator) -> Tensor:
         """Fooling images; of `images` only the shape counts, and whether they are grey."""

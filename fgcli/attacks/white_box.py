@@ -26,12 +26,13 @@ class WhiteBox:
         ValueError: an exponent not above 1, no steps, or a step size not above 0.
     """
 
+    name = "white_box"
     targeted, from_noise = True, False
 
     def __init__(self, a: float = 2.0, b: float = 2.0, steps: int = 200, learning_rate: float = 0.01) -> None:
         if min(a, b) <= 1 or steps < 1 or learning_rate <= 0:
             raise ValueError(
-                f"white_box expects a, b > 1, steps >= 1, learning_rate > 0, found {a, b, steps, learning_rate}"
+                f"{self.name} expects a, b > 1, steps >= 1, learning_rate > 0, found {a, b, steps, learning_rate}"
             )
         self.a, self.b, self.steps, self.learning_rate = a, b, steps, learning_rate
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -64,6 +62,7 @@ def run(
     import torch
 
     from fgcli import artifacts
+    from fgcli.artifacts.parts import fingerprint
     from fgcli.training.session import RunFolder
 
     about = artifacts.load(faces, artifacts.FACES, ("split", "identity"))
@@ -74,9 +73,8 @@ def run(
     images, masks = artifacts.rows(faces, "images"), artifacts.rows(faces, "masks")
     rows = {name: ((about["split"] == i) & (labels >= 0)).nonzero()[0] for i, name in enumerate(artifacts.SPLITS)}
     session, network = _session(params, images, masks, labels, rows, len(classes))
-    told = json.dumps([params.model_dump(exclude={"checkpoint_seconds"}), artifacts.sha256(faces)], sort_keys=True)
-    print_of = hashlib.sha256(told.encode()).hexdigest()[:16]
-    ema, history, kept = session.train(RunFolder(folder, print_of), resume)
+    same = fingerprint([params.model_dump(exclude={"checkpoint_seconds"}), artifacts.sha256(faces)])
+    ema, history, kept = session.train(RunFolder(folder, same), resume)
     network.load_state_dict(ema)
     network.cpu().eval()
     accuracy = {name: right(network, images, labels, part) for name, part in rows.items() if len(part)}

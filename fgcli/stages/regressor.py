@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -64,6 +62,7 @@ def run(
     import torch
 
     from fgcli import artifacts
+    from fgcli.artifacts.parts import fingerprint
     from fgcli.training.session import RunFolder
 
     known = artifacts.load(flame, artifacts.FLAME)
@@ -75,9 +74,8 @@ def run(
         torch.set_num_threads(params.threads)
     torch.manual_seed(params.seed)
     session, regressor = _session(params, faces, known)
-    told = json.dumps([params.model_dump(exclude={"checkpoint_seconds"}), artifacts.sha256(flame)], sort_keys=True)
-    print_of = hashlib.sha256(told.encode()).hexdigest()[:16]
-    ema, history, kept = session.train(RunFolder(folder, print_of), resume)
+    same = fingerprint([params.model_dump(exclude={"checkpoint_seconds"}), artifacts.sha256(flame)])
+    ema, history, kept = session.train(RunFolder(folder, same), resume)
     arrays = {f"weights/{k}": v.cpu().numpy() for k, v in ema.items()}
     arrays |= {f"history/{k}": v for k, v in history.items()}
     training = kept | {"rows": int((known["split"] == 0).sum()), "framing": known.params["framing"]}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -124,6 +122,7 @@ def run(
     import torch
 
     from fgcli import artifacts, generators
+    from fgcli.artifacts.parts import fingerprint
     from fgcli.training.devices import Compute
     from fgcli.training.session import RunFolder
 
@@ -151,7 +150,8 @@ def run(
         if hasattr(generator, "start"):
             generator.start(images[some])
         session = make_session(params, generator, compute, images, masks, about)
-        ema, history, kept = session.train(RunFolder(folder, fingerprint(params, faces)), resume)
+        same = fingerprint([params.model_dump(exclude=FREE), artifacts.sha256(faces)])
+        ema, history, kept = session.train(RunFolder(folder, same), resume)
         training |= kept
     if compute.rank == 0:
         generators.save(
@@ -226,11 +226,3 @@ def draw(path: Path, loop: Loop, images: np.ndarray) -> None:
         rows["prior"] = pictures(generator.decode(generator.prior(len(x), step_rng(loop.seed, 0))))
         generator.train()
     grid.save_png(path, grid.sheet(list(rows.values()), list(rows), scale=2 if x.shape[-1] < 128 else 1))
-
-
-def fingerprint(params: Params, faces: Path) -> str:
-    """What a run's result depends on: a checkpoint of another fingerprint is of another run."""
-    from fgcli import __version__, artifacts
-
-    told = json.dumps([params.model_dump(exclude=FREE), artifacts.sha256(faces), __version__], sort_keys=True)
-    return hashlib.sha256(told.encode()).hexdigest()[:16]
