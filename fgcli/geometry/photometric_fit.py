@@ -3,9 +3,8 @@
 Minimises, for each face, the mean over its pixels of log(1 + d^2 / 4 s^2), d the colour's error and s NOISE, plus a
 little of the landmarks' distances, taken likewise, plus |theta|^2 of coefficients in standard deviations. A head turns
 about its root joint, far below the face: where the pose moves, the camera moves along so that the middle of the face
-stays in place, or else neither could take a step without the other. For renders,
-and for photos that look like them: hair, beards and glasses, which the head does not have, pull the geometry away
-(landmarks alone do not).
+stays in place, or else neither could take a step without the other. For renders, and for photos that look like them:
+hair, beards and glasses, which the head does not have, pull the geometry away (landmarks alone do not).
 """
 
 from __future__ import annotations
