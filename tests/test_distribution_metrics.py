@@ -32,6 +32,10 @@ def features(n, d, seed, gap=0.0):
 # Fréchet -------------------------------------------------------------------------------------------------------------
 
 
+def distance(a, b):
+    return frechet.frechet(frechet.Gaussian(a), frechet.Gaussian(b))
+
+
 def by_sqrtm(a, b):
     sa, sb = np.cov(a, rowvar=False), np.cov(b, rowvar=False)
     gap = a.mean(0) - b.mean(0)
@@ -41,7 +45,7 @@ def by_sqrtm(a, b):
 @pytest.mark.parametrize(("n", "m"), [(200, 300), (300, 200), (1500, 700)])
 def test_frechet_is_that_of_sqrtm(n, m):
     a, b = features(n, 20, 0), features(m, 20, 1)
-    assert frechet.frechet(a, b) == pytest.approx(by_sqrtm(a, b), rel=1e-9)
+    assert distance(a, b) == pytest.approx(by_sqrtm(a, b), rel=1e-9)
 
 
 def exactly(a, b):
@@ -59,24 +63,23 @@ def exactly(a, b):
 @pytest.mark.parametrize(("n", "m"), [(4, 6), (6, 30), (30, 5)])
 def test_frechet_of_fewer_rows_than_features_is_exact(n, m):
     a, b = features(n, 9, 0), features(m, 9, 1)
-    assert frechet.frechet(a, b) == pytest.approx(exactly(a, b), rel=1e-12)
+    assert distance(a, b) == pytest.approx(exactly(a, b), rel=1e-12)
 
 
 def test_both_branches_of_the_frechet_distance_agree():
     a, b = features(200, 40, 2), features(300, 40, 3)
-    rows = [(x - x.mean(0)) / np.sqrt(len(x) - 1) for x in (a, b)]
-    covariances = [frechet.covariance(x, x.mean(0)) for x in (a, b)]
-    assert frechet._by_eigenvalues(*covariances) == pytest.approx(frechet._by_singular_values(*rows), rel=1e-10)
+    gaussians = [frechet.Gaussian(x) for x in (a, b)]
+    assert frechet._by_eigenvalues(*gaussians) == pytest.approx(frechet._by_singular_values(*gaussians), rel=1e-10)
     # Fewer rows than features, in a space to which as many rows are enough.
     a, b = features(30, 12, 4), features(25, 12, 5)
     basis = np.linalg.qr(np.random.default_rng(6).normal(size=(50, 12)))[0]
-    assert frechet.frechet(a @ basis.T, b @ basis.T) == pytest.approx(frechet.frechet(a, b), rel=1e-10)
+    assert distance(a @ basis.T, b @ basis.T) == pytest.approx(distance(a, b), rel=1e-10)
 
 
 def test_covariance_is_that_of_numpy_far_from_zero_and_over_chunks():
     rows = (features(1200, 7, 0) + 1e4).astype(np.float32)
-    found = frechet.covariance(rows, rows.mean(0, dtype=np.float64))
-    expected = np.cov(rows.astype(np.float64), rowvar=False)
+    found = frechet.Gaussian(rows).covariance
+    expected = np.triu(np.cov(rows.astype(np.float64), rowvar=False))
     assert np.abs(found - expected).max() < 1e-9 * np.abs(expected).max()
 
 
@@ -86,23 +89,23 @@ def test_frechet_of_two_gaussians_has_a_closed_form():
     white = np.linalg.qr(white - white.mean(0))[0] * np.sqrt(499)  # covariance exactly I, mean 0
     s, t, gap = np.array([1, 2, 3, 4.0]), np.array([2, 2, 1, 0.5]), np.array([1, 0, -2, 0.0])
     expected = gap @ gap + ((s - t) ** 2).sum()
-    assert frechet.frechet(white * s, white * t + gap) == pytest.approx(expected, rel=1e-10)
+    assert distance(white * s, white * t + gap) == pytest.approx(expected, rel=1e-10)
 
 
 def test_frechet_of_features_that_depend_on_each_other():
     a = features(100, 10, 0)
     a = np.concatenate([a, a[:, :3]], axis=1)
     a[:, 4] = 7.0
-    assert frechet.frechet(a, a) == pytest.approx(0, abs=1e-8)
-    assert frechet.frechet(a, a + 1) == pytest.approx(13, rel=1e-10)
+    assert distance(a, a) == pytest.approx(0, abs=1e-8)
+    assert distance(a, a + 1) == pytest.approx(13, rel=1e-10)
     grey = np.repeat(features(400, 12, 1), 3, axis=1), np.repeat(features(300, 12, 2), 3, axis=1)
     one, other = (x[:, ::3] for x in grey)
-    assert frechet.frechet(*grey) == pytest.approx(3 * frechet.frechet(one, other), rel=1e-6)
+    assert distance(*grey) == pytest.approx(3 * distance(one, other), rel=1e-6)
 
 
 def test_frechet_needs_two_rows():
     with pytest.raises(FgError, match="at least 2 images"):
-        frechet.frechet(np.zeros((1, 3)), np.zeros((5, 3)))
+        distance(np.zeros((1, 3)), np.zeros((5, 3)))
 
 
 # KID -----------------------------------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from fgcli.densities.gaussian import Gaussian
 from fgcli.errors import FgError, UsageError
 from fgcli.generators import GENERATORS
 from fgcli.inverters.paths import slerp
+from fgcli.metrics.frechet import Gaussian as Fitted
 from fgcli.metrics.frechet import frechet
 from fgcli.stages import evaluate
 
@@ -143,10 +144,11 @@ def test_sets_and_distances(full):
     }
     stored = artifacts.load(out / "evaluation.h5", artifacts.EVALUATION).group("values/features")
     features = {k.removeprefix("dlib_embedding/"): v for k, v in stored.items()}
+    real = Fitted(features["real/held_out"])
     for model, distances in distribution["frechet_dlib_embedding"].items():
         assert set(distances) == set(distribution["images"][model]) - {"held_out"}
         for name, distance in distances.items():
-            assert distance == pytest.approx(frechet(features["real/held_out"], features[f"{model}/{name}"]))
+            assert distance == pytest.approx(frechet(real, Fitted(features[f"{model}/{name}"])))
 
 
 def test_every_number_has_a_protocol(full):

@@ -51,9 +51,13 @@ class Distribution:
     def protocol(self) -> dict[str, Any]:
         """What travels with the number; the features tell their own."""
 
+    def prepare(self, reference: np.ndarray) -> Any:
+        """What `compute` takes for the reference (m, d), made once for all sets that are compared with it."""
+        return reference
+
     @abstractmethod
-    def compute(self, found: np.ndarray, reference: np.ndarray) -> Score:
-        """The numbers of a set (n, d), beside the reference (m, d) where it needs one."""
+    def compute(self, found: np.ndarray, reference: Any) -> Score:
+        """The numbers of a set (n, d), beside the prepared reference where it needs one."""
 
     def caveat(self, rows: int, size: int) -> str:
         """What to think of a set of so many images, with so many features."""
@@ -88,12 +92,12 @@ class Collection:
     def scores(self, metric: Distribution, reference: str, names: Iterable[str]) -> Scores:
         """What the metric says of the sets `names`; of the reference itself only where it needs none."""
         found = Scores({}, {}, {})
+        beside = metric.prepare(self.rows(metric.features, reference, metric.classes))
         for name in names:
             if name == reference and not metric.alone:
                 continue
-            rows, beside = (self.rows(metric.features, which, metric.classes) for which in (name, reference))
             try:
-                score = metric.compute(rows, beside)
+                score = metric.compute(self.rows(metric.features, name, metric.classes), beside)
             except FgError as error:
                 found.left_out[name] = str(error)
                 continue
