@@ -6,14 +6,17 @@ import numpy as np
 import pytest
 import torch
 from scipy.stats import chi2
+from torch._subclasses.fake_tensor import FakeTensorMode
 
-from fgcli.attacks import SelectiveClassifier, risk_coverage
+from fgcli import config
+from fgcli.attacks import ATTACKS, SelectiveClassifier, risk_coverage
 from fgcli.attacks.fgsm import FGSM
 from fgcli.attacks.fooling import Fooling
 from fgcli.attacks.mim import MIM
 from fgcli.attacks.pgd import PGD
 from fgcli.attacks.pixels import class_loss, grey, threshold_loss
 from fgcli.attacks.white_box import WhiteBox
+from fgcli.generators.gmm_vae import GMMVAE
 
 SIZE, CLASSES, CODES, VARIANCE = 4, 3, 5, 0.1
 
@@ -283,3 +286,20 @@ def test_risk_and_coverage():
     coverage, risk = risk_coverage(score, correct)
     np.testing.assert_allclose(coverage, [0.25, 0.5, 0.75, 1.0])
     np.testing.assert_allclose(risk, [0, 1 / 2, 1 / 3, 2 / 4])
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_attacks_and_the_defence_stay_on_the_device_of_the_model(name, monkeypatch):
+    """Tensors without content, on a GPU that need not be there: an operation over two devices still fails."""
+    monkeypatch.setattr(torch.autograd, "grad", lambda _, x: (torch.zeros_like(x),))  # its engine needs a real GPU
+    with FakeTensorMode():
+        with torch.device("cuda"):
+            model = GMMVAE((3, 16, 16), codes=12, width=0.25).eval().requires_grad_(False)
+        judge = SelectiveClassifier(model, 50.0, torch.ones(10), batch=4)
+        pictures = torch.rand(6, 3, 16, 16)
+        attack = config.build(ATTACKS, {"name": name}, "test")
+        crafted = attack.craft(judge, pictures.to("cuda"), torch.arange(6).to("cuda"), torch.Generator())
+        assert crafted.device.type == "cuda"
+        found = judge.decide(crafted)
+        assert found.predicted.device == judge.score(found).device == torch.device("cpu")
+        assert judge.reclassify(pictures, 2, 0.01).error.device == torch.device("cpu")

@@ -1,5 +1,6 @@
 """fg chain: stages one after the other in a folder of their own, the same as one by one."""
 
+import inspect
 from pathlib import Path
 
 import yaml
@@ -7,6 +8,8 @@ from conftest import SMALL_RUN
 from typer.testing import CliRunner
 
 from fgcli.cli import app
+from fgcli.cli.stage import own
+from fgcli.stages import evaluate
 
 run = CliRunner().invoke
 DENSITY = {"methods": {"gaussian": {"name": "gaussian", "regularize": 0.3}}}
@@ -54,3 +57,12 @@ def test_a_chain_says_what_it_cannot_do(tmp_path):
         assert done.exit_code in (1, 2)
         assert message in done.stderr, done.output
         assert done.stderr.count("\n") == 1
+
+
+def test_only_a_file_that_a_stage_can_do_without_may_be_absent(tmp_path):
+    parameters = inspect.signature(evaluate.run).parameters
+    absent, present = tmp_path / "absent.h5", tmp_path / "present.h5"
+    present.touch()
+    assert own(parameters["density"], absent) is None
+    assert own(parameters["density"], present) == present
+    assert own(parameters["faces"], absent) == absent

@@ -83,7 +83,15 @@ def write_codes(folder, generator, faces):
 
 
 def measure(folder, out, metrics, density="density.h5", **changed):
-    values = {"split": "test", "codes_split": "test", "baseline": "pca", "samples": 5, "batch": 3, "seed": 0}
+    values = {
+        "split": "test",
+        "codes_split": "test",
+        "baseline": "pca",
+        "samples": 5,
+        "batch": 3,
+        "seed": 0,
+        "device": "cpu",
+    }
     params = evaluate.Params(**{**values, "metrics": metrics, "neighbours": "pixels", **changed})
     files = {name: folder / f"{name}.h5" for name in ("faces", "generator", "latents", "classifier")}
     outputs = {"output": out / "evaluation.h5", "metrics": out / "metrics.json", "protocols": out / "protocols.json"}

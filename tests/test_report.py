@@ -19,6 +19,7 @@ from fgcli.stages import density, editor, invert, report
 
 HOSTILE = '"><script>alert(1)</script>'
 NAMES = ["smiling", "colour"]
+WITHOUT = dict.fromkeys(("density", "editor", "flame", "neighbours"))
 
 
 def params(stage, **changes):
@@ -111,7 +112,7 @@ def write_evaluation(folder, paths):
 
 def make(folder, name):
     paths = {k: folder / f"{k}.h5" for k in ("faces", "generator", "latents", "density", "editor", "evaluation")}
-    paths |= {"metrics": folder / "metrics.json", "folder": folder / "train", "neighbours": folder / "neighbours.png"}
+    paths |= {"metrics": folder / "metrics.json", "folder": folder / "train"}
     write_faces(paths["faces"])
     write_generator(paths["generator"], paths["faces"], name)
     invert.run(paths["faces"], paths["generator"], paths["latents"], params=params(invert))
@@ -146,7 +147,7 @@ def paths(tmp_path_factory):
 @pytest.fixture(scope="module")
 def page(paths):
     output = paths["faces"].with_name("report.html")
-    report.run(**paths, output=output, params=params(report, samples=4, people=3))
+    report.run(**WITHOUT | paths, output=output, params=params(report, samples=4, people=3))
     return output.read_text(encoding="utf-8")
 
 
@@ -167,7 +168,7 @@ class Reader(html.parser.HTMLParser):
 
 
 def test_two_runs_give_equal_bytes(paths, page, tmp_path):
-    report.run(**paths, output=tmp_path / "again.html", params=params(report, samples=4, people=3))
+    report.run(**WITHOUT | paths, output=tmp_path / "again.html", params=params(report, samples=4, people=3))
     assert (tmp_path / "again.html").read_text(encoding="utf-8") == page
 
 
@@ -195,8 +196,8 @@ def test_hostile_names_are_escaped(page):
 
 
 def test_optional_parts_are_left_out_by_name(paths, tmp_path):
-    some = paths | {"density": None, "editor": tmp_path / "absent.h5"}
-    result = report.run(**some, output=tmp_path / "r.html", params=params(report, samples=4, people=3))
+    some = paths | {"density": None, "editor": None}
+    result = report.run(**WITHOUT | some, output=tmp_path / "r.html", params=params(report, samples=4, people=3))
     text = (tmp_path / "r.html").read_text(encoding="utf-8")
     assert {"density", "editor", "lpips_alex"} <= set(result["left_out"])
     assert 'id="edits"' not in text
@@ -218,7 +219,7 @@ def test_without_a_baseline_and_with_neighbours(paths, page, tmp_path):
     changed["metrics"].write_text(json.dumps(numbers))
     changed["neighbours"] = tmp_path / "neighbours.png"
     Image.new("RGB", (40, 20), "blue").save(changed["neighbours"])
-    report.run(**paths | changed, output=tmp_path / "r.html", params=params(report, samples=4, people=3))
+    report.run(**WITHOUT | paths | changed, output=tmp_path / "r.html", params=params(report, samples=4, people=3))
     text = (tmp_path / "r.html").read_text(encoding="utf-8")
     assert "eigenfaces" not in text
     assert "Are they copies?" in text
@@ -253,7 +254,7 @@ def test_heads_have_their_section(paths, page, head, tmp_path):
     some = paths | {"flame": tmp_path / "flame.h5"}
     texts = []
     for name in ("r.html", "again.html"):
-        result = report.run(**some, output=tmp_path / name, params=params(report, samples=4, people=3))
+        result = report.run(**WITHOUT | some, output=tmp_path / name, params=params(report, samples=4, people=3))
         texts.append((tmp_path / name).read_text(encoding="utf-8"))
     assert texts[0] == texts[1]
     assert "flame" not in result["left_out"]
@@ -267,12 +268,14 @@ def test_heads_of_other_faces_are_refused(paths, head, tmp_path):
     write_faces(tmp_path / "faces.h5", size=18)
     write_flame(tmp_path / "flame.h5", tmp_path / "faces.h5", head)
     with pytest.raises(FgError, match=r"flame.h5: .* found one made from"):
-        report.run(**paths | {"flame": tmp_path / "flame.h5"}, output=tmp_path / "r.html", params=params(report))
+        report.run(
+            **WITHOUT | paths | {"flame": tmp_path / "flame.h5"}, output=tmp_path / "r.html", params=params(report)
+        )
 
 
 def test_generator_without_mask_decoder_or_history(tmp_path):
     paths = make(tmp_path, "pca")
-    result = report.run(**paths, output=tmp_path / "r.html", params=params(report, samples=4, people=3))
+    result = report.run(**WITHOUT | paths, output=tmp_path / "r.html", params=params(report, samples=4, people=3))
     text = (tmp_path / "r.html").read_text(encoding="utf-8")
     assert "loss curves" in result["left_out"]
     assert "predicted mask" not in text
@@ -282,7 +285,9 @@ def test_generator_without_mask_decoder_or_history(tmp_path):
 def test_artifacts_of_another_generator_are_refused(paths, tmp_path):
     write_generator(tmp_path / "other.h5", paths["faces"], "pca")
     with pytest.raises(FgError, match=r"latents.h5: .* found one made from another generator; run fg invert again"):
-        report.run(**paths | {"generator": tmp_path / "other.h5"}, output=tmp_path / "r.html", params=params(report))
+        report.run(
+            **WITHOUT | paths | {"generator": tmp_path / "other.h5"}, output=tmp_path / "r.html", params=params(report)
+        )
     assert not (tmp_path / "r.html").exists()
 
 
@@ -291,7 +296,7 @@ def test_bad_metrics_are_refused(paths, tmp_path, content):
     bad = tmp_path / "metrics.json"
     bad.write_text(content)
     with pytest.raises(FgError, match="run fg evaluate again"):
-        report.run(**paths | {"metrics": bad}, output=tmp_path / "r.html", params=params(report))
+        report.run(**WITHOUT | paths | {"metrics": bad}, output=tmp_path / "r.html", params=params(report))
 
 
 def test_chroma_is_zero_on_grey_and_counts_face_pixels_only():

@@ -44,6 +44,10 @@ class Decision:
         """Those about some of the images."""
         return Decision(*(value[rows] for value in vars(self).values()))
 
+    def cpu(self) -> Decision:
+        """The same on the CPU."""
+        return Decision(*(value.cpu() for value in vars(self).values()))
+
     @classmethod
     def joined(cls, parts: Sequence[Decision]) -> Decision:
         """Those about several batches, as one."""
@@ -62,7 +66,7 @@ class SelectiveClassifier:
 
     def __init__(self, model: Any, latent: float, reconstruction: Tensor, batch: int = 256) -> None:
         self.model: Any = model
-        self.latent, self.reconstruction, self.batch = latent, reconstruction, batch
+        self.latent, self.reconstruction, self.batch = latent, reconstruction.to(model.means.device), batch
 
     @classmethod
     def calibrated(
@@ -113,6 +117,11 @@ class SelectiveClassifier:
         """Classifies images in [-1, 1], and rejects those beyond a threshold."""
         return self._in_parts(images, lambda x: self.judge(*self.measure(x)))
 
+    @torch.no_grad()
+    def reconstruct(self, images: Tensor) -> Tensor:
+        """g(f(x)) of images (n, c, h, w) in [-1, 1]."""
+        return self.model.decode(self.model.encode(images.to(self.model.means.device)))
+
     def reclassify(self, images: Tensor, steps: int, learning_rate: float) -> Decision:
         """Classifies images by z* = argmin_z |g(z) - x|^2 (Eq. 4.8), without the encoder.
 
@@ -139,11 +148,13 @@ class SelectiveClassifier:
             return z.detach().view(-1, k, *z.shape[1:])[torch.arange(len(x)), best], errors
 
     def _in_parts(self, images: Tensor, decide: Callable[[Tensor], Decision]) -> Decision:
-        return Decision.joined([decide(x) for x in images.split(self.batch)])
+        return Decision.joined([decide(x.to(self.model.means.device)) for x in images.split(self.batch)]).cpu()
 
     def score(self, decision: Decision) -> Tensor:
         """(n) how near the decisions are to rejection: 1 at the first threshold that is met, 0 at neither."""
-        return torch.maximum(decision.distance / self.latent, decision.error / self.reconstruction[decision.predicted])
+        return torch.maximum(
+            decision.distance / self.latent, decision.error / self.reconstruction.cpu()[decision.predicted]
+        )
 
 
 def risk_coverage(score: np.ndarray, correct: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -49,9 +49,12 @@ class Trial:
         parts, pictures = [], []
         for i in range(0, len(self.rows), defence.batch):
             part = slice(i, i + defence.batch)
-            attacked = self.attack.craft(defence, subject.pictures(self.rows[part]), self.aims[part], rng)
+            given = (
+                tensor.to(defence.model.means.device) for tensor in (subject.pictures(self.rows[part]), self.aims[part])
+            )
+            attacked = self.attack.craft(defence, *given, rng)
             parts.append(defence.decide(attacked))
-            pictures.append(attacked[: max(0, kept - i)])
+            pictures.append(attacked[: max(0, kept - i)].cpu())
             done(len(attacked))
         return Outcome(self, Decision.joined(parts), torch.cat(pictures))
 

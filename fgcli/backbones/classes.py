@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from fgcli import artifacts
 from fgcli.errors import FgError
@@ -16,6 +17,7 @@ class Classes:
 
     Args:
         classifier: the file that `fg classifier` wrote.
+        device: where it computes.
 
     Raises:
         FgError: no such file, or not a classifier's.
@@ -23,13 +25,13 @@ class Classes:
 
     name = "classifier"
 
-    def __init__(self, classifier: Path | None) -> None:
+    def __init__(self, classifier: Path | None, device: torch.device | str = "cpu") -> None:
         from fgcli.backbones.classifier import load
 
         if classifier is None or not classifier.exists():
             found = "none was given" if classifier is None else f"found no {classifier}"
             raise FgError(f"features classifier: expected a trained classifier, {found}; run fg classifier")
-        self.network = load(classifier)
+        self.network = load(classifier).to(device)
         self.size = self.network.size
         self.sha256 = artifacts.sha256(classifier)
 

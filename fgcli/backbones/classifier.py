@@ -70,7 +70,9 @@ class Classifier(nn.Module):
         Raises:
             ValueError: not uint8 (n, h, w, 3).
         """
-        return np.concatenate([np.zeros((0, self.size), np.float32), *(f.numpy() for f in self._embedded(images))])
+        return np.concatenate(
+            [np.zeros((0, self.size), np.float32), *(f.cpu().numpy() for f in self._embedded(images))]
+        )
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
         """Probability of each class, (n, classes) float32, of uint8 pictures (n, h, w, 3); in eval mode only.
@@ -79,7 +81,7 @@ class Classifier(nn.Module):
             ValueError: not uint8 (n, h, w, 3).
         """
         with torch.no_grad():
-            known = [self.answer(f).softmax(1).numpy() for f in self._embedded(images)]
+            known = [self.answer(f).softmax(1).cpu().numpy() for f in self._embedded(images)]
         return np.concatenate([np.zeros((0, self.answer.out_features), np.float32), *known])
 
     @torch.no_grad()
@@ -87,7 +89,8 @@ class Classifier(nn.Module):
         """Features of ROWS pictures at a time."""
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
             raise ValueError(f"expected uint8 (n, h, w, 3), got {images.dtype} {images.shape}")
-        parts = (torch.from_numpy(images[i : i + ROWS].copy()) for i in range(0, len(images), ROWS))
+        device = self.answer.weight.device
+        parts = (torch.from_numpy(images[i : i + ROWS].copy()).to(device) for i in range(0, len(images), ROWS))
         return [self.embed(part.permute(0, 3, 1, 2).float() / 127.5 - 1) for part in parts]
 
 

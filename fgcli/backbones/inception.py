@@ -31,14 +31,17 @@ def load() -> Any:
 class Inception:
     """pool3 features and the 1008 classes of Inception-v3; images are resized to 299 px as TensorFlow 1 did.
 
+    Args:
+        device: where it computes.
+
     Raises:
         FgError: its weights are not imported or damaged.
     """
 
     name, size = "inception", 2048
 
-    def __init__(self) -> None:
-        self.network = load()
+    def __init__(self, device: torch.device | str = "cpu") -> None:
+        self.network, self.device = load().to(device), device
         self._last: tuple[np.ndarray, Any] | None = None
 
     @property
@@ -63,5 +66,6 @@ class Inception:
             raise ValueError(f"expected uint8 (n, h, w, 3), got {images.dtype} {images.shape}")
         if self._last is None or self._last[0] is not images:
             with torch.no_grad():
-                self._last = images, self.network(torch.from_numpy(images).permute(0, 3, 1, 2))
+                layers = self.network(torch.from_numpy(images).to(self.device).permute(0, 3, 1, 2))
+            self._last = images, [layer.cpu() for layer in layers]
         return self._last[1]

@@ -15,7 +15,7 @@ import typer
 from fgcli import config
 from fgcli.cli.pictures import command
 from fgcli.cli.run import guarded, quiet_libraries, show
-from fgcli.cli.stage import Debug, Json, ParamsFiles, Resume, Sets, is_path
+from fgcli.cli.stage import Debug, Json, ParamsFiles, Resume, Sets, is_path, own
 from fgcli.errors import UsageError
 from fgcli.workers import each
 
@@ -110,9 +110,7 @@ def paths(stage: Any, home: Path, given: Mapping[str, Path]) -> dict[str, Path |
     for name, parameter in inspect.signature(stage.run).parameters.items():
         if not is_path(stage, name):
             continue
-        own = home / parameter.default.relative_to("out")
-        optional = "None" in str(parameter.annotation)
-        found[name] = given.get(name) or (None if optional and not own.exists() else own)
+        found[name] = given.get(name) or own(parameter, home / parameter.default.relative_to("out"))
     return found
 
 

@@ -65,7 +65,10 @@ def execute(name: str, stage: ModuleType, flags: Any, paths: Any, given: dict[st
     }
     raw = config.overlay(raw, {name: chosen})
     params = config.section(raw, name, stage.Params)
-    arguments = {key: given[key] for key in paths} | {"params": params}
+    arguments: dict[str, Any] = {"params": params}
+    for key, parameter in paths.items():
+        path = given[key]
+        arguments[key] = own(parameter, path) if path == parameter.default else path
     if "resume" in given:
         arguments["resume"] = given["resume"]
     if given["dry_run"]:
@@ -79,6 +82,11 @@ def is_path(stage: ModuleType, key: str) -> bool:
     """Whether `run` takes a file under this name."""
     hint = typing.get_type_hints(stage.run).get(key)
     return hint is Path or Path in typing.get_args(hint)
+
+
+def own(parameter: inspect.Parameter, path: Path) -> Path | None:
+    """A path that nobody asked for: None where there is no such file and the stage can do without."""
+    return None if "None" in str(parameter.annotation) and not path.exists() else path
 
 
 def path_option(key: str, default: Path | None) -> inspect.Parameter:

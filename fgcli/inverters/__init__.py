@@ -16,6 +16,6 @@ INVERTERS = {
 @torch.no_grad()
 def reconstruction_error(generator: Any, images: Tensor, codes: Tensor, masks: np.ndarray) -> np.ndarray:
     """Root mean squared error (n,) on the face, images in [-1, 1]; masks (n, h, w) uint8."""
-    m = torch.from_numpy(masks[:, None] > 127).float()
+    m = torch.from_numpy(masks[:, None] > 127).to(images)
     squares = (generator.decode(codes) - images).square() * m
-    return (squares.sum((1, 2, 3)) / (images.shape[1] * m.sum((1, 2, 3)).clamp_min(1))).sqrt().numpy()
+    return (squares.sum((1, 2, 3)) / (images.shape[1] * m.sum((1, 2, 3)).clamp_min(1))).sqrt().cpu().numpy()

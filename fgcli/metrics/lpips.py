@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import torch
 
 from fgcli import assets
 from fgcli.backbones import lpips_network
@@ -21,20 +22,23 @@ class LPIPS(Paired):
     Args:
         image_shape: (c, h, w).
         net: trunk, "alex" or "vgg".
+        device: where it computes.
 
     Raises:
         ValueError: another trunk.
         FgError: the trunk's weights are not imported, or the images are too small.
     """
 
-    def __init__(self, image_shape: tuple[int, int, int], net: str = "alex") -> None:
+    def __init__(
+        self, image_shape: tuple[int, int, int], net: str = "alex", device: torch.device | str = "cpu"
+    ) -> None:
         super().__init__()
         if net not in lpips_network.TRUNKS:
             raise ValueError(f"lpips expects net {' or '.join(lpips_network.TRUNKS)}, found {net!r}")
-        self.name, self.net = f"lpips_{net}", net
+        self.name, self.net, self.device = f"lpips_{net}", net, device
         if min(image_shape[1:]) < SMALLEST[net]:
             raise FgError(f"{self.name}: expected images of at least {SMALLEST[net]} px, found {image_shape[1:]}")
-        self.network = lpips_network.load(net)
+        self.network = lpips_network.load(net).to(device)
 
     @property
     def protocol(self) -> dict[str, Any]:
@@ -50,5 +54,5 @@ class LPIPS(Paired):
 
     def score(self, reference: np.ndarray, composite: np.ndarray, mask: np.ndarray) -> np.ndarray:
         """LPIPS of each image."""
-        x, y = (2 * unit(images) - 1 for images in (composite, reference))
-        return lpips_network.distance(self.network, x, y).double().numpy()
+        x, y = ((2 * unit(images) - 1).to(self.device) for images in (composite, reference))
+        return lpips_network.distance(self.network, x, y).double().cpu().numpy()

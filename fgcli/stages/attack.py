@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field
 
 from fgcli.config import Section, Spec, build
+from fgcli.config.fields import Device
 from fgcli.console import progress
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class Params(Section):
     """How pictures that were attacked by FGSM and rejected are classified by the decoder."""
     batch: Annotated[int, Field(ge=1)]
     """Pictures at a time."""
+    device: Device
     seed: Annotated[int, Field(ge=0)]
     """Seed of random starts and noise."""
 
@@ -95,8 +97,9 @@ def run(
 
     from fgcli import artifacts, generators
     from fgcli.attacks import calibrated
+    from fgcli.training.devices import cpu_or_cuda
 
-    model = generators.load(generator)
+    model = generators.load(generator, cpu_or_cuda(params.device))
     generators.match(model, artifacts.rows(faces, "images").shape, faces)
     defence, subject = calibrated(model, faces, generator, params.confidence, params.batch)
     trials = _trials(params, subject, faces)
@@ -219,8 +222,6 @@ def _curve(path: Path, shares: dict[str, dict[str, float]]) -> None:
 
 def _sheet(path: Path, defence: SelectiveClassifier, subject: Subject, outcomes: list[Outcome]) -> None:
     """For every attack: pictures, what it made of them, and what the decoder makes of that. FGSM at one size only."""
-    import torch
-
     from fgcli.reports import grid
     from fgcli.reports.pictures import pictures
 
@@ -229,11 +230,9 @@ def _sheet(path: Path, defence: SelectiveClassifier, subject: Subject, outcomes:
     rows, labels = [], []
     for outcome in [o for o in outcomes if o.trial.label != FGSM_LABEL or o is nearest]:
         attacked, trial = outcome.pictures[:SHOWN], outcome.trial
-        with torch.no_grad():
-            decoded = defence.model.decode(defence.model.encode(attacked))
         if not trial.attack.from_noise:
             rows.append(list(subject.images[trial.rows[: len(attacked)]]))
             labels.append("picture")
-        rows += [pictures(attacked), pictures(decoded)]
+        rows += [pictures(attacked), pictures(defence.reconstruct(attacked))]
         labels += [f"{trial.label} {trial.epsilon:g}" if trial.label == FGSM_LABEL else trial.label, "decoded"]
     grid.save_png(path, grid.sheet(rows, labels, scale=max(1, 64 // subject.images.shape[1])))

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
 from fgcli.config import Section
+from fgcli.config.fields import Precision, Threads, TrainingDevice
 from fgcli.errors import FgError
 
 if TYPE_CHECKING:
     import numpy as np
 
     from fgcli.backbones.classifier import Classifier
+    from fgcli.training.devices import Compute
     from fgcli.training.session import Session
 
 
@@ -32,12 +34,9 @@ class Params(Section):
     """Steps between validations and log lines."""
     checkpoint_seconds: Annotated[float, Field(gt=0)]
     """Seconds between checkpoints."""
-    device: Literal["auto", "cpu", "cuda", "mps"]
-    """Where to compute."""
-    precision: Literal["auto", "float32", "bf16"]
-    """auto: bf16 where the hardware has it."""
-    threads: Annotated[int, Field(ge=0)]
-    """CPU threads of PyTorch; 0 for its default. Equal bytes need an equal number."""
+    device: TrainingDevice
+    precision: Precision
+    threads: Threads
     seed: Annotated[int, Field(ge=0)]
     """Seed of weights, order and strayed pictures."""
 
@@ -63,16 +62,16 @@ def run(
 
     from fgcli import artifacts
     from fgcli.artifacts.parts import fingerprint
+    from fgcli.training.devices import Compute
     from fgcli.training.session import RunFolder
 
     about = artifacts.load(faces, artifacts.FACES, ("split", "identity"))
     classes, labels = numbered(about["identity"], about["split"], faces)
-    if params.threads:
-        torch.set_num_threads(params.threads)
+    compute = Compute.of(params)
     torch.manual_seed(params.seed)
     images, masks = artifacts.rows(faces, "images"), artifacts.rows(faces, "masks")
     rows = {name: ((about["split"] == i) & (labels >= 0)).nonzero()[0] for i, name in enumerate(artifacts.SPLITS)}
-    session, network = _session(params, images, masks, labels, rows, len(classes))
+    session, network = _session(params, compute, images, masks, labels, rows, len(classes))
     same = fingerprint([params.model_dump(exclude={"checkpoint_seconds"}), artifacts.sha256(faces)])
     ema, history, kept = session.train(RunFolder(folder, same), resume)
     network.load_state_dict(ema)
@@ -116,7 +115,13 @@ def right(network: Classifier, images: np.ndarray, labels: np.ndarray, rows: np.
 
 
 def _session(
-    params: Params, images: np.ndarray, masks: np.ndarray, labels: np.ndarray, rows: dict[str, np.ndarray], classes: int
+    params: Params,
+    compute: Compute,
+    images: np.ndarray,
+    masks: np.ndarray,
+    labels: np.ndarray,
+    rows: dict[str, np.ndarray],
+    classes: int,
 ) -> tuple[Session, Classifier]:
     """The run at step 0, and the network."""
     import torch
@@ -126,14 +131,12 @@ def _session(
     from fgcli.training import Loop
     from fgcli.training.augment import Augment
     from fgcli.training.batches import Batches
-    from fgcli.training.devices import Compute
     from fgcli.training.session import Session
 
     try:
         network = Classifier(classes, images.shape[1], params.width)
     except ValueError as error:
         raise FgError(f"{error}; preprocess larger pictures") from error
-    compute = Compute.resolve(params.device, params.precision)
     objective = compute.place(Classification(network, torch.from_numpy(labels)))
     shared = params.model_dump(include={"steps", "learning_rate", "seed"})
     loop = Loop(objective, network, compute, betas=(0.9, 0.99), warmup=20, schedule="cosine", clip=0.0,

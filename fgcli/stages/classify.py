@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field
 
 from fgcli.config import Section
+from fgcli.config.fields import Device
 from fgcli.console import progress
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class Params(Section):
     """How a picture that was rejected is classified by its decoder."""
     batch: Annotated[int, Field(ge=1)]
     """Pictures at a time."""
+    device: Device
 
 
 POINTS = 50
@@ -82,8 +84,9 @@ def run(
 
     from fgcli import artifacts, generators
     from fgcli.attacks import calibrated, chosen
+    from fgcli.training.devices import cpu_or_cuda
 
-    model = generators.load(generator)
+    model = generators.load(generator, cpu_or_cuda(params.device))
     generators.match(model, artifacts.rows(faces, "images").shape, faces)
     defence, subject = calibrated(model, faces, generator, params.confidence, params.batch)
     rows = chosen(subject, params.split, faces)
@@ -169,8 +172,6 @@ def _curve(path: Path, score: np.ndarray, right: np.ndarray) -> dict[str, list[f
 
 def _sheet(path: Path, defence: SelectiveClassifier, subject: Subject, rows: np.ndarray, again: np.ndarray) -> None:
     """Pictures that were rejected and what the generator makes of them; beside each its class, two guesses and why."""
-    import torch
-
     from fgcli.reports import grid
     from fgcli.reports.pictures import pictures
 
@@ -178,9 +179,7 @@ def _sheet(path: Path, defence: SelectiveClassifier, subject: Subject, rows: np.
         grid.save_png(path, grid.sheet([[subject.images[0]]], ["no picture was rejected; the first"]))
         return
     x, names = subject.pictures(rows), subject.names
-    with torch.no_grad():
-        decoded = pictures(defence.model.decode(defence.model.encode(x)))
-    found, labels = defence.decide(x), []
+    decoded, found, labels = pictures(defence.reconstruct(x)), defence.decide(x), []
     for i, row in enumerate(rows):
         why = " and ".join(name for name, beyond in (("code", found.far[i]), ("picture", found.unlike[i])) if beyond)
         guesses = f"encoder {names[found.predicted[i]]}, decoder {names[again[row]]}"

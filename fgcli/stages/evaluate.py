@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field
 
 from fgcli.config import Section, Spec
+from fgcli.config.fields import Device
 from fgcli.errors import FgError, UsageError
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ class Params(Section):
 
     batch: Annotated[int, Field(ge=1)]
     """Images in memory at a time."""
+
+    device: Device
 
     seed: Annotated[int, Field(ge=0)]
     """Seed of draws and of the pairing for interpolations."""
@@ -84,13 +87,17 @@ def run(
     from fgcli.backbones.dlib_embedding import DlibEmbedding
     from fgcli.console import progress
     from fgcli.metrics import neighbours, sets
+    from fgcli.training.devices import cpu_or_cuda
 
     result = _Result()
     data = _load(faces, generator, latents, density, params, result)
     drawn = densities.load(density) if density else {}
+    if not density:
+        result.left_out["density"] = "no density.h5 was given: draws are from the prior alone"
     with DlibEmbedding(_mean_landmarks(faces, data.train)) as embedder:
         shape = data.models[0].generator.image_shape
         context = {"image_shape": shape, "embedder": embedder, "classifier": classifier}
+        context["device"] = cpu_or_cuda(params.device)
         context["region"] = sets.region(data.masks, data.train)
         create = _creator(params, context, result)
         distances = create("distribution")  # before the work: a mistake in params shows now
@@ -167,6 +174,7 @@ def _load(
     from fgcli import artifacts, generators
     from fgcli.inverters.paths import slerp
     from fgcli.metrics.sets import Material, Model
+    from fgcli.training.devices import cpu_or_cuda
 
     split = artifacts.load(faces, artifacts.FACES, ("split",))["split"]
     images, masks = artifacts.rows(faces, "images"), artifacts.rows(faces, "masks")
@@ -186,7 +194,7 @@ def _load(
             f"{latents}: expected the codes of the {len(images)} faces in {faces}, found {len(codes)}; "
             "run fg invert again"
         )
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = cpu_or_cuda(params.device)
     trained = generators.load(generator, device)
     generators.match(trained, images.shape, faces)
     models = [Model("generator", trained, lambda rows: torch.from_numpy(codes[rows]).to(device))]

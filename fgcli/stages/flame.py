@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field
 
 from fgcli.config import Section, Spec
+from fgcli.config.fields import Device, Threads
 from fgcli.console import progress, say
 from fgcli.errors import FgError, UsageError
 
@@ -44,10 +45,9 @@ class Params(Section):
     """Steps of photometric refinement."""
     max_failed: Annotated[float, Field(ge=0, le=1)]
     """Share of rows whose status is not ok above which the run fails."""
-    device: Literal["auto", "cpu", "cuda"]
+    device: Device
     """Where to compute."""
-    threads: Annotated[int, Field(ge=0)]
-    """CPU threads of PyTorch; 0 for its default. Equal bytes need an equal number."""
+    threads: Threads
 
 
 def run(
@@ -119,7 +119,6 @@ def _prepare(params: Params, stored: Artifact, regressor: Path) -> tuple[Head, E
     Raises:
         FgError: the method that was asked for cannot work here.
     """
-    import torch
 
     from fgcli.config import build
     from fgcli.faces.landmark_errors import measure
@@ -128,7 +127,7 @@ def _prepare(params: Params, stored: Artifact, regressor: Path) -> tuple[Head, E
     from fgcli.geometry.extraction import Extraction
     from fgcli.geometry.landmark_fit import LandmarkFit
     from fgcli.geometry.photometric_fit import PhotometricFit
-    from fgcli.training.devices import Compute
+    from fgcli.training.devices import cpu_or_cuda
 
     if stored.meta["analyser"].get("name") == "whole":
         raise FgError(f"{stored.path}: expected faces with landmarks, found pictures taken whole; preprocess photos")
@@ -138,8 +137,7 @@ def _prepare(params: Params, stored: Artifact, regressor: Path) -> tuple[Head, E
         raise UsageError(f"flame.method: expected one of auto, {', '.join(EXTRACTORS)}, found {name!r}")
     errors = measure(head, stored.meta["analyser"]).scaled(params.analyser_errors)
     who = identity(head, params.head)
-    auto = "cuda" if torch.cuda.is_available() else "cpu"  # fits need float64, which mps has not
-    head = head.to(Compute.resolve(auto if params.device == "auto" else params.device, "float32").device)
+    head = head.to(cpu_or_cuda(params.device))
     context = {"head": head, "regressor": regressor, "framing": stored.params.get("framing", 1.0)}
     extractor = build(EXTRACTORS, {"name": name}, "flame.method", **context)
     rendered = stored.meta["analyser"].get("name") == "exact"

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from fgcli.config import Section, Spec, build
+from fgcli.config.fields import Device
 from fgcli.console import progress
 
 
@@ -18,6 +19,7 @@ class Params(Section):
     """Name in INVERTERS, then its arguments."""
     batch: Annotated[int, Field(ge=1)]
     """Images at a time."""
+    device: Device
 
 
 def run(
@@ -32,10 +34,12 @@ def run(
 
     from fgcli import artifacts, generators
     from fgcli.inverters import INVERTERS, reconstruction_error
+    from fgcli.training.devices import cpu_or_cuda
 
     images, masks = artifacts.rows(faces, "images"), artifacts.rows(faces, "masks")
     about = artifacts.load(faces, artifacts.FACES, ("attributes", "split"))
-    model = generators.load(generator)
+    device = cpu_or_cuda(params.device)
+    model = generators.load(generator, device)
     inverter = build(INVERTERS, params.inverter, "invert.inverter")
     generators.match(model, images.shape, faces)
     n = len(images)
@@ -43,9 +47,9 @@ def run(
     with progress("invert", n) as advance:
         for i in range(0, n, params.batch):
             part = slice(i, i + params.batch)
-            x = generators.tensor(images[part])
+            x = generators.tensor(images[part]).to(device)
             z = inverter.invert(model, x)
-            codes[part] = z.numpy()
+            codes[part] = z.cpu().numpy()
             errors[part] = reconstruction_error(model, x, z, masks[part])
             advance(len(x))
     artifacts.save(

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
 from fgcli.config import Section
+from fgcli.config.fields import Precision, Threads, TrainingDevice
 from fgcli.errors import FgError
 
 if TYPE_CHECKING:
     import numpy as np
 
     from fgcli.training import Loop
+    from fgcli.training.devices import Compute
 
 
 class Params(Section):
@@ -31,12 +33,9 @@ class Params(Section):
     """Steps between validations, log lines and sheets."""
     checkpoint_seconds: Annotated[float, Field(gt=0)]
     """Seconds between checkpoints."""
-    device: Literal["auto", "cpu", "cuda", "mps"]
-    """Where to compute."""
-    precision: Literal["auto", "float32", "bf16"]
-    """auto: bf16 where the hardware has it."""
-    threads: Annotated[int, Field(ge=0)]
-    """CPU threads of PyTorch; 0 for its default. Equal bytes need an equal number."""
+    device: TrainingDevice
+    precision: Precision
+    threads: Threads
     seed: Annotated[int, Field(ge=0)]
     """Seed of weights, order and spoiling."""
 
@@ -63,6 +62,7 @@ def run(
 
     from fgcli import artifacts
     from fgcli.artifacts.parts import fingerprint
+    from fgcli.training.devices import Compute
     from fgcli.training.session import RunFolder
 
     known = artifacts.load(flame, artifacts.FLAME)
@@ -70,10 +70,9 @@ def run(
         raise FgError(f"{flame}: expected the parameters of {faces}, found those of other faces; make both again")
     if not (known["split"] == 0).any():
         raise FgError(f"{flame}: expected rows of the train split, found none; lower heads.val and heads.test")
-    if params.threads:
-        torch.set_num_threads(params.threads)
+    compute = Compute.of(params)
     torch.manual_seed(params.seed)
-    session, regressor = _session(params, faces, known)
+    session, regressor = _session(params, compute, faces, known)
     same = fingerprint([params.model_dump(exclude={"checkpoint_seconds"}), artifacts.sha256(flame)])
     ema, history, kept = session.train(RunFolder(folder, same), resume)
     arrays = {f"weights/{k}": v.cpu().numpy() for k, v in ema.items()}
@@ -89,7 +88,7 @@ def run(
     return {"output": str(output), **training, "parameters": sum(p.numel() for p in regressor.parameters())}
 
 
-def _session(params: Params, faces: Path, known: Any) -> tuple[Any, Any]:
+def _session(params: Params, compute: Compute, faces: Path, known: Any) -> tuple[Any, Any]:
     """The run at step 0, and the network."""
     import numpy as np
 
@@ -101,7 +100,6 @@ def _session(params: Params, faces: Path, known: Any) -> tuple[Any, Any]:
     from fgcli.training import Loop
     from fgcli.training.augment import Augment
     from fgcli.training.batches import Batches
-    from fgcli.training.devices import Compute
     from fgcli.training.session import Session
 
     head = same_head(known.meta["head"], known.path)
@@ -110,7 +108,6 @@ def _session(params: Params, faces: Path, known: Any) -> tuple[Any, Any]:
     train, val = np.flatnonzero(split == 0), np.flatnonzero(split == 1)
     regressor = Regressor(leading(head), params.width)
     regressor.standardise(parameters.rows(train))
-    compute = Compute.resolve(params.device, params.precision)
     objective = compute.place(HeadRegression(regressor, head, parameters))
     shared = params.model_dump(include={"steps", "learning_rate", "seed"})
     loop = Loop(objective, regressor, compute, betas=(0.9, 0.99), warmup=50, schedule="cosine", clip=0.0,

@@ -66,7 +66,7 @@ def run(
     from fgcli.reports import sections
     from fgcli.reports.page import render
 
-    optional = {n: p for n, p in (("density", density), ("editor", editor), ("flame", flame)) if p and p.exists()}
+    optional = {n: p for n, p in (("density", density), ("editor", editor), ("flame", flame)) if p}
     paths = {"faces": faces, "generator": generator, "latents": latents, **optional, "evaluation": evaluation}
     with progress("report", 4, unit="steps") as advance:
         stored = _load(paths)
@@ -75,7 +75,7 @@ def run(
         material = _material(stored, paths)
         advance(note="pictures")
         content = _pictures(material, stored, paths, numbers, folder, params, left_out)
-        content["neighbours"] = sections.neighbours(neighbours) if neighbours and neighbours.exists() else None
+        content["neighbours"] = sections.neighbours(neighbours) if neighbours else None
         advance(note="numbers")
         content |= _numbers(stored, numbers, params, left_out)
         content |= _story(material, stored, content, params, left_out)

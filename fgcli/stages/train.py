@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field
 
 from fgcli.config import Section, Spec, build, supply
+from fgcli.config.fields import Precision, Threads, TrainingDevice
 from fgcli.errors import FgError, UsageError
 
 if TYPE_CHECKING:
@@ -73,12 +74,9 @@ class Params(Section):
     """Steps between checkpoints."""
     checkpoint_seconds: Annotated[float, Field(gt=0)]
     """Seconds between checkpoints."""
-    device: Literal["auto", "cpu", "cuda", "mps"]
-    """Where to compute."""
-    precision: Literal["auto", "float32", "bf16"]
-    """auto: bf16 where the hardware has it."""
-    threads: Annotated[int, Field(ge=0)]
-    """CPU threads of PyTorch; 0 for its default. Equal bytes need an equal number."""
+    device: TrainingDevice
+    precision: Precision
+    threads: Threads
     tensorboard: bool
     """Also write TensorBoard events."""
     seed: Annotated[int, Field(ge=0)]
@@ -131,11 +129,9 @@ def run(
     splits = about["split"]
     if not (splits == 0).any():
         raise FgError(f"{faces}: expected rows of the train split, found none; lower preprocess.val and .test")
-    if params.threads:
-        torch.set_num_threads(params.threads)
+    compute = Compute.of(params)
     torch.manual_seed(params.seed)
     generator = make_generator(params, images.shape)
-    compute = Compute.resolve(params.device, params.precision)
     if params.batch % compute.ranks:
         raise UsageError(f"train.batch: expected a multiple of the {compute.ranks} processes, found {params.batch}")
     training: dict[str, Any] = {"precision": compute.precision, "rows": int((splits == 0).sum())}

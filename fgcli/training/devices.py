@@ -4,11 +4,23 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from fgcli.errors import FgError
+
+
+def cpu_or_cuda(device: str) -> torch.device:
+    """For what needs float64, which mps has not: device "auto" is a GPU of CUDA where there is one, else the CPU.
+
+    Raises:
+        FgError: CUDA was asked for and is not here.
+    """
+    if device == "cuda" and not torch.cuda.is_available():
+        raise FgError("device: expected cuda, found only cpu; choose auto or cpu")
+    return torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
 
 
 def has_fast_bf16(device: torch.device) -> bool:
@@ -28,8 +40,19 @@ class Compute:
     precision: str
 
     @classmethod
+    def of(cls, params: Any) -> Compute:
+        """From the `device`, `precision` and `threads` of a stage's params; sets PyTorch's threads.
+
+        Raises:
+            FgError: that device is not here.
+        """
+        if params.threads:
+            torch.set_num_threads(params.threads)
+        return cls.resolve(params.device, params.precision)
+
+    @classmethod
     def resolve(cls, device: str, precision: str) -> Compute:
-        """From params: device "auto", "cpu", "cuda"; precision "auto", "float32", "bf16"."""
+        """From params: device "auto", "cpu", "cuda", "mps"; precision "auto", "float32", "bf16"."""
         from accelerate import PartialState
 
         state = PartialState(cpu=device == "cpu")
