@@ -2,8 +2,8 @@
 
 The same network (fg's masked VAE without its mask decoder), the same loss up to a factor (squared error and KL), Adam,
 the same batch of the same pictures. The bare loop is what one would write by hand: tensors in memory, fused Adam, no
-moving average, no checks. fg reads faces from its memory-mapped file, keeps the moving average and watches for
-non-finite losses; augmentation and validation are off. pythae's trainer runs as it is; it has no bf16 on a CPU.
+moving average, no checks. fg reads faces from its memory-mapped file and watches for non-finite losses;
+moving average, augmentation and validation are off. pythae's trainer runs as it is; it has no bf16 on a CPU.
 Every repeat runs all of them in turn for a few steps; medians are shown. Needs: pip install pythae
 """
 

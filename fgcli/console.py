@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 Advance = Callable[..., None]
+EVERY_S = 10.0
+"""Between lines where there is no terminal."""
 
 
 def say(message: str) -> None:
@@ -52,7 +54,7 @@ def _bar(title: str, total: int, done: int, unit: str) -> Iterator[Advance]:
 
 
 @contextmanager
-def _lines(title: str, total: int, done: int, unit: str, every_s: float = 10.0) -> Iterator[Advance]:
+def _lines(title: str, total: int, done: int, unit: str) -> Iterator[Advance]:
     start, first, last, newest = time.monotonic(), done, time.monotonic(), ""
 
     def line(now: float) -> None:
@@ -63,7 +65,7 @@ def _lines(title: str, total: int, done: int, unit: str, every_s: float = 10.0) 
     def advance(count: int = 1, note: str = "") -> None:
         nonlocal done, last, newest
         done, newest, now = done + count, note or newest, time.monotonic()
-        if now - last >= every_s:
+        if now - last >= EVERY_S:
             last = now
             line(now)
 

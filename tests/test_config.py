@@ -9,6 +9,7 @@ from pydantic import Field
 
 from fgcli import config
 from fgcli.errors import UsageError
+from fgcli.stages import train
 
 ROOT = Path(__file__).parents[1]
 STAGES = [
@@ -82,6 +83,14 @@ def test_bad_params_are_refused_by_path(section, message):
     with pytest.raises(UsageError, match=re.escape(message)) as error:
         config.section({"a": section}, "a", Params)
     assert "\n" not in str(error.value)
+
+
+def test_an_unknown_key_is_told_beside_its_neighbours():
+    raw = config.apply(config.defaults(), "train.augment.flipp=1")
+    with pytest.raises(
+        UsageError, match=r"train.augment.flipp: unknown key \(did you mean 'flip'\?\); expected one of flip,"
+    ):
+        config.section(raw, "train", train.Params)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from fgcli.densities.gaussian import Gaussian
 from fgcli.errors import FgError, UsageError
 from fgcli.generators import GENERATORS
 from fgcli.inverters.paths import slerp
+from fgcli.metrics import sets
 from fgcli.metrics.frechet import Gaussian as Fitted
 from fgcli.metrics.frechet import frechet
 from fgcli.stages import evaluate
@@ -283,9 +285,17 @@ def test_sets_of_codes_of_another_split_and_no_baseline(made, tmp_path):
     order = np.random.default_rng(0).permutation(np.flatnonzero(faces["split"] == 0))
     middle = np.stack([slerp(codes[a], codes[b], 0.5) for a, b in zip(order, np.roll(order, -1), strict=True)])
     pictures = ((model.decode(torch.from_numpy(middle)) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
-    inside = 2 * (faces["masks"][faces["split"] == 0] > 127).sum(0) >= TRAIN
-    shown = np.where(inside[..., None], pictures, np.uint8(128))
-    assert rows["pixels/generator/interpolations"] == pytest.approx(Pixels((3, SIZE, SIZE))(shown), abs=1e-6)
+    assert rows["pixels/generator/interpolations"] == pytest.approx(Pixels((3, SIZE, SIZE))(pictures), abs=1e-6)
+
+
+def test_sets_are_compared_on_the_face_where_only_faces_taught_the_generator():
+    images = np.zeros((4, 2, 3, 3), np.uint8)
+    masks = np.zeros((4, 2, 3), np.uint8)
+    masks[:, 0], masks[0] = 255, 255
+    for generator, region in ((SimpleNamespace(decode_mask=None), [[1, 1, 1], [0, 0, 0]]), (None, np.ones((2, 3)))):
+        models = [sets.Model("generator", generator, None)]
+        data = sets.Material(images, masks, np.arange(4), np.arange(4), np.arange(4), models, slerp)
+        assert evaluate._region(data).tolist() == np.array(region, bool).tolist()
 
 
 def test_pictures_that_are_no_faces(made, tmp_path):

@@ -193,7 +193,7 @@ def test_the_background_of_the_prediction_changes_nothing():
     assert detached(loss.loss(data, rng())) == before
 
 
-# ---- the paper's hypotheses (paper 000, Table 1; weights of the release)
+# ---- the paper's hypotheses (Toledo and Antonelo, Table 1; weights of the release)
 
 LINES = yaml.safe_load((ROOT / "pipelines/masked_vae/variants.yaml").read_text())
 TERMS = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import shutil
@@ -15,6 +16,9 @@ import fgcli
 from fgcli.artifacts.files import write_aside
 from fgcli.errors import FgError
 
+SHOWING = ("cli", "reports")
+"""Packages whose code changes no result."""
+
 
 def work_folder(output: Path) -> Path:
     """Where the parts of a file in the making lie; the caller removes it when the file is whole."""
@@ -22,9 +26,17 @@ def work_folder(output: Path) -> Path:
 
 
 def fingerprint(depends_on: Any) -> str:
-    """A name for work that depends on this JSON and on fg's version: what lies under another name is other work."""
-    text = json.dumps([fgcli.__version__, depends_on], sort_keys=True)
+    """A name for work that depends on this JSON and on fg's code: what lies under another name is other work."""
+    text = json.dumps([_code(), depends_on], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@functools.cache
+def _code() -> str:
+    """The hash of fg's sources, but for those that only show: else changed code would go on with old results."""
+    root = Path(fgcli.__file__).parent
+    sources = [path for path in sorted(root.rglob("*.py")) if path.relative_to(root).parts[0] not in SHOWING]
+    return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
 
 
 def begin(output: Path, depends_on: Any, resume: bool) -> Path:
@@ -32,7 +44,7 @@ def begin(output: Path, depends_on: Any, resume: bool) -> Path:
 
     Args:
         output: the file in the making.
-        depends_on: JSON of all that the parts depend on, fg's version apart.
+        depends_on: JSON of all that the parts depend on, fg's code apart.
         resume: whether parts of the same work may be taken up.
 
     Raises:

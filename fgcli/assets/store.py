@@ -42,12 +42,12 @@ def need(name: str, who: str) -> Path:
     asset, path = ASSETS[name], find(name)
     if path is None:
         raise FgError(
-            f"{who}: expected the asset {name}, found none; {_get(asset)} ({asset.licence}); "
+            f"{who}: expected the asset {name}, found none; {how_to_get(asset)} ({asset.licence}); "
             f"{asset.without} works without it"
         )
     problem = _damage(asset, path)
     if problem:
-        raise FgError(f"{path}: expected the asset {name}, found {problem}; {_get(asset)}")
+        raise FgError(f"{path}: expected the asset {name}, found {problem}; {how_to_get(asset)}")
     return path
 
 
@@ -120,7 +120,8 @@ def check() -> Iterator[tuple[Asset, Path, str]]:
             yield asset, path, _damage(asset, path)
 
 
-def _get(asset: Asset) -> str:
+def how_to_get(asset: Asset) -> str:
+    """What a person does to have it here."""
     if asset.package:
         return f"reinstall the package {asset.package}"
     if asset.page:

@@ -1,4 +1,4 @@
-"""Attacks: inputs made to deceive a generator that classifies (thesis, sections 4.6 to 4.8), and the defence.
+"""Attacks: inputs made to deceive a generator that classifies (Ghosh's thesis, sections 4.6 to 4.8), and the defence.
 
 An attack has `targeted`, `from_noise` and `craft(defence, images, classes, rng) -> images`: images (n, c, h, w) in
 [-1, 1] before and after; `classes` (n) are those to leave, or of a targeted attack those to reach; `rng` is on the CPU.

@@ -1,4 +1,4 @@
-"""Selective classification: take the nearest component's class, or reject what is unlikely (thesis, 4.6 and 4.7)."""
+"""Selective classification: the nearest component's class, or none for what is unlikely (Ghosh's thesis, 4.6, 4.7)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Images of nothing that are taken for a class (thesis, Eq. 4.10)."""
+"""Images of nothing that are taken for a class (Ghosh's thesis, Eq. 4.10)."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ def class_loss(defence: Any, classes: Tensor) -> Callable[[Tensor], Tensor]:
 def threshold_loss(defence: Any, targets: Tensor, a: float, b: float) -> Callable[[Tensor], Tensor]:
     """(|x - g(f(x))|^2 / tau_dec)^a + ((f(x) - mu_t)^T Sigma^-1 (f(x) - mu_t) / tau_enc)^b, (n): Eq. 4.10.
 
-    The thesis prints Sigma_t for Sigma^-1. Both terms are 1 at their threshold, tau_dec that of the target's class.
+    Ghosh's thesis prints Sigma_t for Sigma^-1. Both terms are 1 at their threshold, tau_dec that of the target's class.
     """
 
     def loss(x: Tensor) -> Tensor:

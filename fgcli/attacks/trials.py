@@ -70,8 +70,8 @@ class Outcome:
     def summary(self) -> dict[str, float]:
         """Shares of the m pictures; of noise all that are accepted are errors.
 
-        `rejected_or_correct` is what the thesis counts as withstood; `reached` the share whose code came to be nearest
-        to the class that was aimed at.
+        `rejected_or_correct` is what Ghosh's thesis counts as withstood; `reached` the share whose code came to be
+        nearest to the class that was aimed at.
         """
         told = {"pictures": len(self.trial.rows), **rates(self.found, self.trial.labels)}
         if self.trial.attack.targeted:

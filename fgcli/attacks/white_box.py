@@ -1,4 +1,4 @@
-"""An attack that knows encoder, decoder and both thresholds (thesis, Eq. 4.9)."""
+"""An attack that knows encoder, decoder and both thresholds (Ghosh's thesis, Eq. 4.9)."""
 
 from __future__ import annotations
 

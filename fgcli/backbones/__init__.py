@@ -23,7 +23,8 @@ __all__ = ["FEATURES", "create"]
 
 
 def create(name: str, path: str, **context: Any) -> Any:
-    """The extractor of this name; of the context (`embedder`, `classifier`, `region`) it gets what it names.
+    """The extractor of this name; of the context (`image_shape`, `embedder`,
+    `classifier`, `region`, `device`) it gets what it names.
 
     Raises:
         UsageError: no such extractor.

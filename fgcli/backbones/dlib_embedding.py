@@ -10,7 +10,7 @@ import hashlib
 import multiprocessing
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -107,12 +107,8 @@ class DlibEmbedding:
             "chip_centre_side_px_angle_rad": [round(float(v), 4) for v in self.place],
         }
 
-    def __call__(self, images: np.ndarray, advance: Callable[[int], object] = lambda count: None) -> np.ndarray:
+    def __call__(self, images: np.ndarray) -> np.ndarray:
         """Embeddings (n, 128) float32 of aligned uint8 images (n, h, w, 3).
-
-        Args:
-            images: aligned faces.
-            advance: called with the number of images just done.
 
         Raises:
             ValueError: not uint8 (n, h, w, 3).
@@ -123,11 +119,9 @@ class DlibEmbedding:
             raise ValueError(f"expected uint8 (n, h, w, 3), got {images.dtype} {images.shape}")
         keys = [hashlib.sha256(image.tobytes()).digest() for image in images]
         new = list({key: i for i, key in enumerate(keys) if key not in self._known}.values())
-        advance(len(images) - len(new))
         parts = [new[i : i + CHUNK] for i in range(0, len(new), CHUNK)]
         for part, vectors in zip(parts, self._embed(images, parts), strict=True):
             self._known.update({keys[i]: v for i, v in zip(part, vectors, strict=True)})
-            advance(len(part))
         return np.array([self._known[key] for key in keys], np.float32).reshape(-1, FEATURES)
 
     def _embed(self, images: np.ndarray, parts: list[list[int]]) -> Iterator[np.ndarray]:

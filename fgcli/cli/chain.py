@@ -46,7 +46,9 @@ def chain_command(
 
     def work() -> None:
         verify(stages)
-        chain = partial(Chain, stages, folder, files(use), params, set, resume)
+        given = files(use)
+        verify_files(given, stages)
+        chain = partial(Chain, stages, folder, given, params, set, resume)
         for done in each(Chain.run, numbers(seeds), chain, processes, "chain"):
             show(done, json)
 
@@ -68,15 +70,19 @@ class Chain:
         """The stages' results, as seedS.STAGE."""
         quiet_libraries()
         done = {}
-        for name in self.stages:
-            stage = importlib.import_module(f"fgcli.stages.{name}")
-            seeded = [f"{name}.seed={seed}"] if "seed" in stage.Params.model_fields else []
-            section = config.section(config.read(self.params, [*self.sets, *seeded]), name, stage.Params)
-            arguments = {"params": section} | paths(stage, self.folder / f"seed{seed}", self.given)
+        stages = {name: importlib.import_module(f"fgcli.stages.{name}") for name in self.stages}
+        sections = {name: self.section(name, stage, seed) for name, stage in stages.items()}  # mistakes show now
+        for name, stage in stages.items():
+            arguments = {"params": sections[name]} | paths(stage, self.folder / f"seed{seed}", self.given)
             if "resume" in inspect.signature(stage.run).parameters:
                 arguments["resume"] = self.resume
             done[f"seed{seed}.{name}"] = stage.run(**arguments)
         return done
+
+    def section(self, name: str, stage: Any, seed: int) -> Any:
+        """A stage's params, with the seed where it has one."""
+        seeded = [f"{name}.seed={seed}"] if "seed" in stage.Params.model_fields else []
+        return config.section(config.read(self.params, [*self.sets, *seeded]), name, stage.Params)
 
 
 def verify(stages: list[str]) -> None:
@@ -85,6 +91,16 @@ def verify(stages: list[str]) -> None:
         if name not in STAGES:
             near = config.near(name, STAGES)
             raise UsageError(f"chain: expected stages of {', '.join(STAGES)}, found {name!r}{near}")
+
+
+def verify_files(given: Mapping[str, Path], stages: list[str]) -> None:
+    """Raises UsageError where no stage takes a file of that name."""
+    modules = [importlib.import_module(f"fgcli.stages.{name}") for name in stages]
+    taken = dict.fromkeys(key for m in modules for key in inspect.signature(m.run).parameters if is_path(m, key))
+    for name in given:
+        if name not in taken:
+            near = config.near(name, taken)
+            raise UsageError(f"--use: expected one of {', '.join(taken)}, found {name!r}{near}")
 
 
 def numbers(seeds: str) -> list[int]:

@@ -53,9 +53,8 @@ def examine() -> dict[str, Any]:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     missing = {extra: [m for m in modules if importlib.util.find_spec(m) is None] for extra, modules in EXTRAS.items()}
     advice = [f'pip install "fgcli[{extra}]"  # for {", ".join(names)}' for extra, names in missing.items() if names]
-    advice += [
-        f"fg assets import FILE  # {a.name}: {a.url}" for a in assets.ASSETS.values() if assets.find(a.name) is None
-    ]
+    lacking = [asset for asset in assets.ASSETS.values() if assets.find(asset.name) is None]
+    advice += [f"{assets.how_to_get(asset)}  # the asset {asset.name}" for asset in lacking]
     return {
         "fg": fgcli.__version__,
         "python": platform.python_version(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,7 +15,17 @@ Generator = Annotated[Path, typer.Option(help="Generator to use.")]
 Latents = Annotated[Path, typer.Option(help="Codes of faces, for row numbers.")]
 Output = Annotated[Path, typer.Option("--output", "-o", help="PNG to write.")]
 Inputs = Annotated[list[str], typer.Argument(metavar="PHOTO|ROW...", help="Photo files, or row numbers of latents.h5.")]
-Face = Annotated[str, typer.Option(help="Which face of a photo: only, largest or centre.")]
+
+
+class Face(StrEnum):
+    """Which face of a photo."""
+
+    only = "only"
+    largest = "largest"
+    centre = "centre"
+
+
+FaceOption = Annotated[Face, typer.Option(help="Which face of a photo.")]
 Json = Annotated[bool, typer.Option("--json", help="Results as one JSON line.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
@@ -41,7 +52,7 @@ def edit_command(
     method: Annotated[str, typer.Option(help="Label of an editor in editor.h5; the last one by default.")] = "",
     output: Output = Path("edit.png"),
     paste_back: Annotated[bool, typer.Option(help="Also write the whole photos with the change added.")] = True,
-    face: Face = "largest",
+    face: FaceOption = Face.largest,
     generator: Generator = Path("out/generator.h5"),
     editor: Annotated[Path, typer.Option(help="Editor to use.")] = Path("out/editor.h5"),
     latents: Latents = Path("out/latents.h5"),
@@ -95,7 +106,7 @@ def sample_command(
 def reconstruct_command(
     what: Inputs,
     output: Output = Path("reconstruction.png"),
-    face: Face = "largest",
+    face: FaceOption = Face.largest,
     generator: Generator = Path("out/generator.h5"),
     latents: Latents = Path("out/latents.h5"),
     json: Json = False,
@@ -115,7 +126,7 @@ def interpolate_command(
     frames: Annotated[int, typer.Option(min=2, help="Pictures from one face to the next, both included.")] = 8,
     path: Annotated[str, typer.Option(help="linear or slerp.")] = "slerp",
     output: Output = Path("interpolation.png"),
-    face: Face = "largest",
+    face: FaceOption = Face.largest,
     generator: Generator = Path("out/generator.h5"),
     latents: Latents = Path("out/latents.h5"),
     json: Json = False,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import typing
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -117,7 +118,7 @@ def section(params: Mapping[str, Any], name: str, kind: type[S]) -> S:
     try:
         return kind.model_validate(params[name] or {})
     except pydantic.ValidationError as error:
-        raise UsageError(_sentence(name, kind, error.errors()[0])) from error
+        raise UsageError(f"{name}.{sentence(kind, error)}") from error
 
 
 def near(word: str, words: Iterable[str]) -> str:
@@ -126,16 +127,30 @@ def near(word: str, words: Iterable[str]) -> str:
     return f" (did you mean {found[0]!r}?)" if found else ""
 
 
-def _sentence(name: str, kind: type[Section], error: Any) -> str:
-    where = ".".join([name, *(str(p) for p in error["loc"])])
-    key = str(error["loc"][-1])
-    if error["type"] == "extra_forbidden":
-        known = list(kind.model_fields)
-        return f"{where}: unknown key{near(key, known)}; expected one of {', '.join(known)}"
-    if error["type"] == "missing":
-        return f"{where}: expected a value, found none; add it to params.yaml"
-    message = error["msg"][0].lower() + error["msg"][1:]
-    return f"{where}: {message}, found {error['input']!r}"
+def sentence(kind: type[Section], error: pydantic.ValidationError) -> str:
+    """The first mistake: its path of keys, what was expected and what was found."""
+    first: Any = error.errors()[0]
+    *outer, key = first["loc"]
+    where = ".".join(map(str, first["loc"]))
+    if first["type"] == "extra_forbidden":
+        known = list(_inside(kind, outer).model_fields)
+        return f"{where}: unknown key{near(str(key), known)}; expected one of {', '.join(known)}"
+    if first["type"] == "missing":
+        return f"{where}: expected a value, found none; add it"
+    message = first["msg"][0].lower() + first["msg"][1:]
+    return f"{where}: {message}, found {first['input']!r}; correct it"
+
+
+def _inside(kind: Any, place: Iterable[Any]) -> Any:
+    """The type that a path of keys leads to: through fields of sections, values of mappings, items of lists."""
+    for part in place:
+        if isinstance(kind, type) and issubclass(kind, Section):
+            kind = kind.model_fields[part].annotation
+        else:
+            kind = typing.get_args(kind)[-1]
+        if typing.get_origin(kind) is typing.Annotated:
+            kind = typing.get_args(kind)[0]
+    return kind
 
 
 def parse(path: Path, what: str = "a params file") -> dict[str, Any]:

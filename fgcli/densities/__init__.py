@@ -1,4 +1,4 @@
-"""Ex-post densities over codes (thesis, section 3.4): fitted after training, they make any autoencoder a sampler.
+"""Ex-post densities over codes (Ghosh's thesis, 3.4): fitted after training, they make any autoencoder a sampler.
 
 A density has `fit(codes (n, l, d), seed)`, `sample(n, seed) -> codes`, `log_prob(codes) -> (n,)` in nats,
 `arrays()` and `from_arrays(arrays)`. Fits are in float64 on standardised codes: deterministic codes have

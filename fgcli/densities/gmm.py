@@ -16,7 +16,7 @@ class GMM(Gaussian):
     """Mixture of Gaussians of full covariance.
 
     Args:
-        components: number of Gaussians; 10 in the thesis.
+        components: number of Gaussians; 10 in Ghosh's thesis.
         regularize: added to the variances of the standardised codes.
         shrink: how far each covariance is drawn to their weighted mean (Friedman 1989, "Regularized Discriminant
             Analysis"): 0 for the thesis's mixture; towards 1 where components have fewer codes than dimensions.

@@ -1,4 +1,4 @@
-"""The prior N(0, I) itself: what VAE and WAE are sampled from when nothing is fitted (thesis, appendix A.1.2)."""
+"""The prior N(0, I): what VAE and WAE are sampled from when nothing is fitted (Ghosh's thesis, appendix A.1.2)."""
 
 from __future__ import annotations
 

@@ -53,9 +53,13 @@ class Mixture:
         return logsumexp(terms, axis=0) - 0.5 * x.shape[1] * np.log(2 * np.pi) - np.log(self.scale).sum()
 
 
+CONSTANT = 1e-8
+"""Standard deviation up to which a dimension of codes is constant."""
+
+
 def standardize(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Flat standardised codes (n, D) in float64, their center and scale (l, d); constant dimensions keep scale 1."""
     codes = codes.astype(np.float64)
     center, scale = codes.mean(0), codes.std(0)
-    scale = np.where(scale > 1e-8, scale, 1.0)
+    scale = np.where(scale > CONSTANT, scale, 1.0)
     return ((codes - center) / scale).reshape(len(codes), -1), center, scale

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from fgcli.densities.mixture import standardize
+from fgcli.densities.mixture import CONSTANT, standardize
 from fgcli.errors import FgError
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class TwoStageVAE:
         from fgcli.densities.descent import descend
 
         x, self.center, self.scale = standardize(codes)
-        self.varies = np.asarray(x.any(0))
+        self.varies = codes.reshape(len(codes), -1).std(0) > CONSTANT
         size = int(self.varies.sum())
         if not size:
             raise FgError(

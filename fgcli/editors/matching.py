@@ -1,4 +1,4 @@
-"""Source and target codes of an edit, weighted so that only the attribute tells them apart (paper 001, section 3.2).
+"""Source and target codes of an edit, weighted so that only the attribute tells them apart (Doubinsky et al., 3.2).
 
 With A a combination of the matched attributes and n_s^A, n_t^A its codes on either side, a source code weighs
 n_t^A / (n_t n_s^A). The printed 1 / (n_t^A n_s^A) neither sums to 1 nor gives the target's share of A.

@@ -13,7 +13,6 @@ from scipy import ndimage
 from fgcli.errors import FgError
 from fgcli.faces.landmarks import MOUTH_CORNERS, Face, eye_centres
 
-RULES = ("only", "largest", "centre")
 BAND_PX = 1 << 20
 """Samples taken at once: keeps memory flat however large the photo."""
 
@@ -23,7 +22,7 @@ def choose(faces: Sequence[Face], rule: str, shape: tuple[int, int] = (0, 0)) ->
 
     Args:
         faces: at least none.
-        rule: one of RULES.
+        rule: one of these.
         shape: (h, w) of the photo, px; needed for "centre".
 
     Raises:

@@ -20,11 +20,13 @@ HOLD = 2.0
 """Surprise, at the band's edges, of finding the mask's edge there: colours that tell nothing leave it where it is."""
 COLOURS = 4
 """Gaussians per side."""
+ROUNDS = 2
+"""Cuts, each with the colours of the last one's sides."""
 PER_UNIT = 100
 """The maximum flow counts in whole numbers: hundredths."""
 
 
-def refine(image: np.ndarray, mask: np.ndarray, band: float, rounds: int = 2) -> np.ndarray:
+def refine(image: np.ndarray, mask: np.ndarray, band: float) -> np.ndarray:
     """The mask bool (h, w) of an image uint8 (h, w, 3), moved by at most `band` px.
 
     What lies deeper inside or further outside keeps its side; a mask with no inside or no outside is returned as it is.
@@ -37,10 +39,10 @@ def refine(image: np.ndarray, mask: np.ndarray, band: float, rounds: int = 2) ->
     colours = image.astype(np.float64)
     depth = ndimage.distance_transform_edt(~mask) - ndimage.distance_transform_edt(mask)
     held = HOLD * depth / band
-    for _ in range(rounds):
+    for _ in range(ROUNDS):
         cost = [_surprise(colours, side) for side in (mask, ~mask & near)]
         mask = _cut(colours, cost[0] - cost[1] + held, inner, outer)
-        if not inner.any() or mask.all():
+        if mask.all():
             break
     return ndimage.binary_fill_holes(_largest(mask))
 

@@ -1,4 +1,4 @@
-"""GMM-VAE: an autoencoder whose prior has one Gaussian per class, so that its encoder classifies (thesis, chapter 4).
+"""GMM-VAE: an autoencoder with one Gaussian per class as prior: its encoder classifies (Ghosh's thesis, chapter 4).
 
 The thesis gives the kinds of layers (section 4.8.1), not their sizes: filters and dense width here are our choice.
 """

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from fgcli.layers.linear import principal_components
+
+FIT_BYTES, FIT_COPIES = 2_000_000_000, 4
+"""Memory for a fit beside a generator, and how many float32 copies of a training image it holds."""
 
 
 class PCA(nn.Module):
@@ -54,3 +60,18 @@ class PCA(nn.Module):
     def prior(self, n: int, rng: torch.Generator) -> Tensor:
         """Codes from N(0, I)."""
         return torch.randn(n, *self.code_shape, generator=rng, device=rng.device).to(self.average.device)
+
+
+def baseline(images: np.ndarray, train: np.ndarray, generator: Any) -> tuple[PCA, np.ndarray]:
+    """Eigenfaces with as many codes as a generator, and the rows they were fitted to: all of `train` that memory holds.
+
+    Args:
+        images: uint8 (n, h, w, c).
+        train: rows of the training split; where they are too many, every second, third, ... one is taken.
+        generator: has `image_shape` and `code_shape`.
+    """
+    size = math.prod(generator.image_shape)
+    rows = train[:: -(-len(train) // max(2, FIT_BYTES // (4 * FIT_COPIES * size)))]
+    pca = PCA(tuple(generator.image_shape), min(math.prod(generator.code_shape), size))
+    pca.fit(images[rows])
+    return pca.eval(), rows

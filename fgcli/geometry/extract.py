@@ -31,10 +31,9 @@ class Fit:
 
     Args:
         head: whose parameters are wanted.
-        regressor, framing: not used.
     """
 
-    def __init__(self, head: Head, regressor: Path, framing: float) -> None:
+    def __init__(self, head: Head) -> None:
         self.head = head
 
     def guess(self, images: Tensor, landmarks: Tensor) -> Parameters:
@@ -85,13 +84,12 @@ class Deca:
 
     Args:
         head: FLAME.
-        regressor, framing: not used.
 
     Raises:
         FgError: the file was not imported, or the head is another.
     """
 
-    def __init__(self, head: Head, regressor: Path, framing: float) -> None:
+    def __init__(self, head: Head) -> None:
         from fgcli.geometry.deca import Encoder
 
         if head.name != "flame":

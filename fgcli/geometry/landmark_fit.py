@@ -1,6 +1,6 @@
 """Geometry from landmarks: Levenberg-Marquardt over camera, pose, shape and expression, many faces at once.
 
-Every step goes down r^T V^-1 r + |theta - prior|^2 / tau^2, where r_i = p_i - q_i, p_i the head's projected landmarks
+Every step goes down r^T V^-1 r + |theta|^2 / tau^2, where r_i = p_i - q_i, p_i the head's projected landmarks
 and q_i those found, both in [-1, 1], and
 
     V = S + diag_i(S_ii d_i^2 / c^2),   S = diag_i(sigma^2 / w_i^2) + C,   d_i^2 = r_i^T S_ii^-1 r_i
@@ -53,19 +53,21 @@ class LandmarkFit:
         head: Head,
         landmarks: Tensor,
         start: Parameters,
-        prior: Parameters | None = None,
         covariance: Tensor | None = None,
     ) -> Parameters:
         """The parameters (n rows) whose landmarks lie on `landmarks` (n, 68, 2), in [-1, 1].
 
-        start: where to begin; its texture and light are kept. prior: where shape, expression and jaw are drawn to;
-        None: the mean head. covariance: (n, 136, 136) of the errors of what found the landmarks; None: it makes none.
+        Shape, expression and pose are drawn to the mean head that looks ahead.
+
+        start: where to begin; its texture and light are kept. covariance: (n, 136, 136) of the errors of what found the
+        landmarks; None: it makes none.
         """
         head = head.landmark_head().double()
         k, e = min(self.shape, head.shape_basis.shape[2]), min(self.expression, head.expression_basis.shape[2])
         split = [3, 6, k, e]
         found = landmarks.double()
-        centre, spread = _prior(prior or Parameters.zeros(len(found), found.device), k, e)
+        # tau: the standard deviations of the unknowns; the camera has none.
+        spread = torch.cat([torch.full((3,), 1e3), torch.tensor(POSE_SPREAD), torch.ones(k + e)]).to(found)
         weight = torch.ones(68, device=found.device, dtype=found.dtype)
         weight[:JAW_POINTS] = self.jaw
         expected = (self.sigma / weight).square().repeat_interleave(2).diag().expand(len(found), -1, -1)
@@ -81,7 +83,7 @@ class LandmarkFit:
             return head.contour_rows(theta[:, 3:9])
 
         theta = torch.cat([start.camera, start.pose, start.shape[:, :k], start.expression[:, :e]], 1).double()
-        theta = _minimise(theta, contour, residuals, found, expected, centre, spread, self.steps)
+        theta = _minimise(theta, contour, residuals, found, expected, spread, self.steps)
         camera, pose, shape, expression = theta.to(start.shape.dtype).split(split, 1)
         shape, expression = F.pad(shape, (0, SIZES["shape"] - k)), F.pad(expression, (0, SIZES["expression"] - e))
         return start.replace(camera=camera, pose=pose, shape=shape, expression=expression)
@@ -112,22 +114,12 @@ def residual(head: Head, parameters: Parameters, landmarks: Tensor) -> tuple[Ten
     return own, inner.mean(1) / eyes.clamp_min(1e-6)
 
 
-def _prior(prior: Parameters, k: int, e: int) -> tuple[Tensor, Tensor]:
-    """Means and standard deviations of the unknowns; the camera has none."""
-    n = len(prior.shape)
-    centre = torch.cat([prior.camera, torch.zeros_like(prior.pose), prior.shape[:, :k], prior.expression[:, :e]], 1)
-    free, pose = torch.full((3,), 1e3), torch.tensor(POSE_SPREAD)
-    spread = torch.cat([free, pose, torch.ones(k + e)]).to(centre)
-    return centre.double(), spread.double().expand(n, -1)
-
-
 def _minimise(
     theta: Tensor,
     rows_of: Callable[[Tensor], Tensor],
     residuals: Callable[[Tensor, Tensor, Tensor], Tensor],
     found: Tensor,
     expected: Tensor,
-    centre: Tensor,
     spread: Tensor,
     steps: int,
 ) -> Tensor:
@@ -141,12 +133,12 @@ def _minimise(
         root = torch.linalg.cholesky_ex(_doubted(expected, r))[0]
         white = torch.linalg.solve_triangular(root, torch.cat([j, r[..., None]], 2), upper=False)
         j, r = white[..., :-1], white[..., -1]
-        gradient = (j * r[..., None]).sum(1) + (theta - centre) / spread**2
-        hessian = j.mT @ j + torch.diag_embed(1 / spread**2)
+        gradient = (j * r[..., None]).sum(1) + theta / spread**2
+        hessian = j.mT @ j + (1 / spread**2).diag()
         damped = hessian + torch.diag_embed(damping[:, None] * hessian.diagonal(dim1=1, dim2=2) + 1e-12)
         trial = theta - torch.linalg.solve(damped, gradient)
         after = torch.linalg.solve_triangular(root, value(trial, found, rows)[..., None], upper=False)[..., 0]
-        better = _cost(after, trial, centre, spread) < _cost(r, theta, centre, spread)
+        better = _cost(after, trial, spread) < _cost(r, theta, spread)
         theta = torch.where(better[:, None], trial, theta)
         damping = torch.where(better, damping / 5, damping * 10).clamp(1e-9, 1e9)
     return theta
@@ -161,5 +153,5 @@ def _doubted(expected: Tensor, r: Tensor) -> Tensor:
     return expected + torch.diag_embed(added.permute(0, 2, 3, 1)).permute(0, 3, 1, 4, 2).flatten(3, 4).flatten(1, 2)
 
 
-def _cost(r: Tensor, theta: Tensor, centre: Tensor, spread: Tensor) -> Tensor:
-    return r.square().sum(1) + ((theta - centre) / spread).square().sum(1)
+def _cost(r: Tensor, theta: Tensor, spread: Tensor) -> Tensor:
+    return r.square().sum(1) + (theta / spread).square().sum(1)

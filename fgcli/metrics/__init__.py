@@ -38,7 +38,7 @@ __all__ = ["METRICS", "create", "label"]
 
 
 def create(spec: Mapping[str, Any], path: str, **context: Any) -> Any:
-    """The metric of a spec; of the context (`image_shape`, `embedder`) it gets what its constructor names.
+    """The metric of a spec; of the context (`image_shape`, `embedder`, `device`) it gets what its constructor names.
 
     Raises:
         UsageError: as `fgcli.config.build`; or no such features.

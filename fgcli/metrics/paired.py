@@ -1,4 +1,4 @@
-"""What paired metrics share: the protocol of paper 000, "only the face pixels were regarded"."""
+"""What paired metrics share: the protocol of Toledo and Antonelo, "only the face pixels were regarded"."""
 
 from __future__ import annotations
 

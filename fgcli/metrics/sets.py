@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from fgcli.training.batches import u8
+
 Images = Iterator[np.ndarray]
 Middle = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
@@ -119,8 +121,7 @@ def _decoded(model: Model, codes: torch.Tensor, batch: int) -> Images:
 def decode(model: Model, codes: torch.Tensor) -> np.ndarray:
     """8-bit images (n, h, w, c), as a file would hold them."""
     with torch.no_grad():
-        images = model.generator.decode(codes)
-    return ((images.float().clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).contiguous().cpu().numpy()
+        return u8(model.generator.decode(codes)).cpu().numpy()
 
 
 def region(masks: np.ndarray, train: np.ndarray, most: int = 10_000, chunk: int = 256) -> np.ndarray:

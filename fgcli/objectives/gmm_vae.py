@@ -1,4 +1,4 @@
-"""The GMM-VAE's loss, supervised and semi-supervised (thesis, Eq. 4.2 and 4.6).
+"""The GMM-VAE's loss, supervised and semi-supervised (Ghosh's thesis, Eq. 4.2 and 4.6).
 
 Images compare in [0, 1]. The squared norm of an image is the sum over pixels of the mean over channels, so that a grey
 picture weighs the same in one channel as repeated in three; that of a code is the sum over dimensions. Both are means
@@ -30,7 +30,7 @@ class GMMELBO(nn.Module):
         labels_per_class: training rows of each class whose label is used, chosen by `seed`; 0 for every label.
         unlabelled_after: steps for which rows without a label are only reconstructed; not in the thesis. From a network
             that knows no class yet, Eq. 4.2 draws all of them to one mean, whichever is nearest at the start.
-        seed: of the choice of labels.
+        seed: of the run; it chooses the labels.
 
     Raises:
         ValueError: a generator without classes, or alpha, labels_per_class or unlabelled_after below 0.

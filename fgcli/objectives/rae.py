@@ -9,8 +9,9 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import cached
 
-from fgcli.objectives.jacobian import MODES
+from fgcli.objectives.jacobian import MODES, still_statistics
 from fgcli.training.phase import Batch, Phase, Terms
 
 
@@ -62,7 +63,8 @@ class RAE(nn.Module):
         """The terms of one batch, unweighted."""
         x, weights = batch["images"], self.phases[0].weights
         z = self.generator.encode(x).float()
-        with torch.autocast(x.device.type, enabled=False) if "gradient" in weights else nullcontext():
+        # Cached, both decodes of a finite difference have the same spectrally normalised weights.
+        with cached(), torch.autocast(x.device.type, enabled=False) if "gradient" in weights else nullcontext():
             return self.terms((x.float() + 1) / 2, z, rng)  # under bf16 finite differences are rounding noise
 
     def terms(self, x: Tensor, z: Tensor, rng: torch.Generator) -> Terms:
@@ -73,7 +75,8 @@ class RAE(nn.Module):
             y = self.decode(z)
             terms = {"reconstruction": self.reduce((x - y.float()).square())}
             if "gradient" in weights:
-                values = self.penalty(self.decode, z, y, rng)
+                with still_statistics(self.generator):
+                    values = self.penalty(self.decode, z, y, rng)
                 terms["gradient"] = values.mean() / (x[0].numel() if self.per_value else 1)
         if "codes" in weights:
             terms["codes"] = z.square().mean() if self.mean else 0.5 * z.square().sum((1, 2)).mean()

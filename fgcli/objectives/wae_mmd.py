@@ -67,7 +67,7 @@ def mmd_imq(z: Tensor, p: Tensor) -> Tensor:
     """MMD^2 of codes z and draws p, (n, d) each, by the inverse multiquadratic kernel C / (C + |a - b|^2).
 
     Summed over C = 2 d s, s in SCALES. Pairs within a set without the diagonal, which makes them unbiased:
-    sum_{i != j} (k(z_i, z_j) + k(p_i, p_j)) / (n (n - 1)) - 2 sum_ij k(z_i, p_j) / n^2.
+    sum_{i != j} (k(z_i, z_j) + k(p_i, p_j)) / (n (n - 1)) - 2 sum_ij k(z_i, p_j) / n^2. One row alone has no such pair.
     """
     n, d = z.shape
     total = z.new_zeros(())
@@ -76,7 +76,7 @@ def mmd_imq(z: Tensor, p: Tensor) -> Tensor:
     for scale in SCALES:
         c = 2 * d * scale
         zz, pp, zp = (c / (c + s) for s in squares)
-        total = total + ((zz + pp) * off).sum() / (n * (n - 1)) - 2 * zp.mean()
+        total = total + ((zz + pp) * off).sum() / (n * max(n - 1, 1)) - 2 * zp.mean()
     return total
 
 

@@ -11,6 +11,8 @@ from PIL import Image, ImageDraw, ImageFont
 from fgcli.artifacts import write_aside
 
 INK, PAPER = (40, 40, 40), (255, 255, 255)
+GAP = 2
+"""Between pictures, px."""
 
 
 def sheet(
@@ -18,7 +20,6 @@ def sheet(
     row_labels: Sequence[str] = (),
     column_labels: Sequence[str] = (),
     scale: int = 1,
-    gap: int = 2,
 ) -> Image.Image:
     """Rows of equal-sized uint8 images (h, w, 3), each enlarged `scale` times, with labels left and above."""
     h, w = (scale * s for s in rows[0][0].shape[:2])
@@ -26,16 +27,16 @@ def sheet(
     left = max((int(font.getlength(t)) + 8 for t in row_labels), default=0)
     top = 18 if column_labels else 0
     columns = max(map(len, rows))
-    page = Image.new("RGB", (left + columns * (w + gap) - gap, top + len(rows) * (h + gap) - gap), PAPER)
+    page = Image.new("RGB", (left + columns * (w + GAP) - GAP, top + len(rows) * (h + GAP) - GAP), PAPER)
     draw = ImageDraw.Draw(page)
     for j, text in enumerate(column_labels):
-        draw.text((left + j * (w + gap) + 2, 2), text, INK, font)
+        draw.text((left + j * (w + GAP) + 2, 2), text, INK, font)
     for i, row in enumerate(rows):
         if i < len(row_labels):
-            draw.text((2, top + i * (h + gap) + h // 2 - 7), row_labels[i], INK, font)
+            draw.text((2, top + i * (h + GAP) + h // 2 - 7), row_labels[i], INK, font)
         for j, image in enumerate(row):
             tile = Image.fromarray(np.ascontiguousarray(image)).resize((w, h), Image.Resampling.NEAREST)
-            page.paste(tile, (left + j * (w + gap), top + i * (h + gap)))
+            page.paste(tile, (left + j * (w + GAP), top + i * (h + GAP)))
     return page
 
 

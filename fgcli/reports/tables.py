@@ -91,11 +91,7 @@ def distribution(numbers: Mapping[str, Any], protocols: Mapping[str, Any]) -> li
     """A table per distance between sets of images."""
     found = numbers.get("distribution", {})
     counts = found.get("images", {})
-    return [
-        _distances(name, {k: v for k, v in entry.items()}, counts, protocols)
-        for name, entry in found.items()
-        if name != "images"
-    ]
+    return [_distances(name, entry, counts, protocols) for name, entry in found.items() if name != "images"]
 
 
 def _distances(

@@ -1,6 +1,9 @@
 """The verbs. Each stage reads and writes whole files; stages meet only through them.
 
 preprocess   photos                      -> faces.h5
+heads        nothing                     -> heads/faces.h5, heads/flame.h5
+regressor    heads/faces.h5, flame.h5    -> regressor.h5
+flame        faces.h5, regressor.h5      -> flame.h5
 classifier   faces.h5                    -> classifier.h5
 train        faces.h5                    -> generator.h5
 invert       faces.h5, generator.h5      -> latents.h5

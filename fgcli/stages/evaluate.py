@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 GIVEN, PREDICTED = "given_mask", "predicted_mask"
 TILE = 96
 """Side of the faces on the sheet of neighbours, px, about."""
-BASELINE_BYTES, BASELINE_COPIES = 2_000_000_000, 4
-"""Memory for fitting eigenfaces, and how many float32 copies of a training image the fit holds."""
 
 
 class Params(Section):
@@ -33,7 +31,7 @@ class Params(Section):
     """Faces of this split are the held-out ones: every number is about them."""
 
     codes_split: Literal["train", "val", "test"]
-    """Reconstructions and mid-points that are compared as sets are those of this split (thesis: val, against test)."""
+    """Reconstructions and mid-points that are compared as sets are of this split (Ghosh's thesis: val, not test)."""
 
     baseline: Literal["pca", "none"]
     """What stands beside the generator: eigenfaces of the same code size, or nothing."""
@@ -98,7 +96,7 @@ def run(
         shape = data.models[0].generator.image_shape
         context = {"image_shape": shape, "embedder": embedder, "classifier": classifier}
         context["device"] = cpu_or_cuda(params.device)
-        context["region"] = sets.region(data.masks, data.train)
+        context["region"] = _region(data)
         create = _creator(params, context, result)
         distances = create("distribution")  # before the work: a mistake in params shows now
         collection = _collection(distances, context, result)
@@ -119,21 +117,10 @@ def run(
     return {**result.numbers, "left_out": result.left_out}
 
 
-def plan(
-    faces: Path = Path("out/faces.h5"),
-    generator: Path = Path("out/generator.h5"),
-    latents: Path = Path("out/latents.h5"),
-    density: Path | None = Path("out/density.h5"),
-    classifier: Path | None = Path("out/classifier.h5"),
-    output: Path = Path("out/evaluation.h5"),
-    metrics: Path = Path("out/metrics.json"),
-    protocols: Path = Path("out/protocols.json"),
-    sheet: Path = Path("out/neighbours.png"),
-    *,
-    params: Params,
-) -> dict[str, Any]:
+def plan(faces: Path = Path("out/faces.h5"), *, params: Params, **_: Any) -> dict[str, Any]:
     """What `run` would measure, and which metrics it would leave out for want of weights."""
     from fgcli import artifacts, assets
+    from fgcli.generators.pca import FIT_BYTES
     from fgcli.metrics import label
 
     labels = [label(spec) for spec in params.metrics]
@@ -147,8 +134,8 @@ def plan(
         **found,
         "samples_per_set": params.samples,
         "metrics": labels,
-        "missing_assets": {a.name: f"{', '.join(a.needed_by)}: get {a.url or a.package}" for a in missing},
-        "memory_mb": BASELINE_BYTES // 1_000_000,
+        "missing_assets": {a.name: f"{', '.join(a.needed_by)}: {assets.how_to_get(a)}" for a in missing},
+        "memory_mb": FIT_BYTES // 1_000_000,
     }
 
 
@@ -172,6 +159,7 @@ def _load(
     import torch
 
     from fgcli import artifacts, generators
+    from fgcli.generators.pca import baseline
     from fgcli.inverters.paths import slerp
     from fgcli.metrics.sets import Material, Model
     from fgcli.training.devices import cpu_or_cuda
@@ -201,10 +189,27 @@ def _load(
     build = artifacts.load(generator, artifacts.GENERATOR, ()).meta["build"]
     about = {"generator": {"sha256": artifacts.sha256(generator), "build": build}}
     if params.baseline == "pca":
-        baseline, about["pca"] = _eigenfaces(images, train, trained)
-        models.append(Model("pca", baseline, lambda rows: baseline.encode(generators.tensor(images[rows]))))
+        eigenfaces, fitted = baseline(images, train, trained)
+        models.append(Model("pca", eigenfaces, lambda rows: eigenfaces.encode(generators.tensor(images[rows]))))
+        about["pca"] = {
+            "codes": eigenfaces.code_shape[1],
+            "training_images": len(fitted),
+            "mirrored": True,
+            "background": "as photographed",
+        }
     result.protocols["models"] = about
     return Material(images, masks, train, held, coded, models, middle=lambda a, b: slerp(a, b, 0.5))
+
+
+def _region(data: Material) -> np.ndarray:
+    """Where sets of images are compared (h, w): on the face, where only face pixels taught the generator."""
+    import numpy as np
+
+    from fgcli.metrics import sets
+
+    if hasattr(data.models[0].generator, "decode_mask"):
+        return sets.region(data.masks, data.train)
+    return np.ones(data.images.shape[1:3], bool)
 
 
 def _mean_landmarks(faces: Path, train: np.ndarray) -> np.ndarray:
@@ -212,23 +217,6 @@ def _mean_landmarks(faces: Path, train: np.ndarray) -> np.ndarray:
     from fgcli import artifacts
 
     return artifacts.load(faces, artifacts.FACES, ("landmarks",))["landmarks"][train].mean(0)
-
-
-def _eigenfaces(images: np.ndarray, train: np.ndarray, trained: Any) -> tuple[Any, dict[str, Any]]:
-    """Eigenfaces with as many codes as the generator has, and how they were fitted."""
-    import math
-
-    from fgcli.config import build
-    from fgcli.generators import GENERATORS
-
-    pixels = math.prod(trained.image_shape)
-    most = max(2, BASELINE_BYTES // (4 * BASELINE_COPIES * pixels))
-    rows = train[:: -(-len(train) // most)]
-    codes = min(math.prod(trained.code_shape), pixels)
-    baseline = build(GENERATORS, {"name": "pca", "codes": codes}, "evaluate", image_shape=tuple(trained.image_shape))
-    baseline.fit(images[rows])
-    about = {"codes": codes, "training_images": len(rows), "mirrored": True, "background": "as photographed"}
-    return baseline.eval(), about
 
 
 def _creator(params: Params, context: dict[str, Any], result: _Result) -> Create:
@@ -344,9 +332,10 @@ def _distribution(
             collection.update(name, shown(batch, region))
             counts[name] = counts.get(name, 0) + len(batch)
             advance(len(batch))
+    on_faces = f"where half of the training masks are; grey {BACKGROUND} elsewhere, in every set"
     shared = {
         "reference": f"{HELD_OUT}, the faces of split {params.split}",
-        "region": f"where half of the training masks are; grey {BACKGROUND} elsewhere, in every set",
+        "region": "whole pictures" if region.all() else on_faces,
     }
     result.numbers["distribution"] = {"images": _nest(counts)}
     result.protocols["sets"] = {name: text.replace("SPLIT", params.codes_split) for name, text in SETS.items()}

@@ -120,7 +120,7 @@ def _prepare(params: Params, stored: Artifact, regressor: Path) -> tuple[Head, E
         FgError: the method that was asked for cannot work here.
     """
 
-    from fgcli.config import build
+    from fgcli.config import build, supply
     from fgcli.faces.landmark_errors import measure
     from fgcli.geometry import EXTRACTORS, HEADS
     from fgcli.geometry.extract import identity
@@ -139,7 +139,7 @@ def _prepare(params: Params, stored: Artifact, regressor: Path) -> tuple[Head, E
     who = identity(head, params.head)
     head = head.to(cpu_or_cuda(params.device))
     context = {"head": head, "regressor": regressor, "framing": stored.params.get("framing", 1.0)}
-    extractor = build(EXTRACTORS, {"name": name}, "flame.method", **context)
+    extractor = supply(EXTRACTORS, {"name": name}, "flame.method", **context)
     rendered = stored.meta["analyser"].get("name") == "exact"
     refine = params.refine if params.refine != "auto" else _refinement(name, rendered)
     say(f"flame: head {head.name}, first guess by {name} ({why}), refined by {refine}. {head.notice}")

@@ -148,7 +148,7 @@ def _write_flame(flame: Path, faces: Path, todo: list[Chunk], split: np.ndarray,
     arrays["landmarks2d"] = arrays.pop("landmarks")
     arrays |= {"residuals": np.zeros(params.n, np.float32), "colour_error": np.zeros(params.n, np.float32)}
     arrays |= {"status": np.full(params.n, "ok"), "split": split}
-    meta = {"head": own.identity, "method": {"name": "exact"}}
+    meta = {"head": own.identity, "method": {"name": "exact", "refine": "none"}}
     head = params.model_dump(exclude={"processes"})
     artifacts.save(flame, artifacts.FLAME, arrays, params=head, inputs={"faces": faces}, meta=meta)
 

@@ -45,6 +45,7 @@ def edit(
     from fgcli import generators
     from fgcli.editors import load
     from fgcli.reports import grid
+    from fgcli.reports.pictures import decoded
 
     generators.verify(editor, generator)
     known = load(editor)
@@ -57,8 +58,8 @@ def edit(
     rows, written = [], [str(output)]
     for person in people:
         codes = steered(steer, person.code, attribute, strengths)
-        changed = decoded(model, codes)
-        plain = decoded(model, person.code[None])[0]
+        changed = decoded(model.decode, codes)
+        plain = decoded(model.decode, person.code[None])[0]
         rows.append([plain if person.cut is None else person.cut.image, plain, *changed])
         if paste_back and person.cut:
             path = output.with_name(f"{output.stem}-{Path(person.name).stem}.png")
@@ -79,6 +80,7 @@ def sample(
     from fgcli import generators
     from fgcli.densities import load
     from fgcli.reports import grid
+    from fgcli.reports.pictures import decoded
 
     model = generators.load(generator)
     if density == "prior" or (not density and not densities.exists()):
@@ -89,7 +91,7 @@ def sample(
         known = load(densities)
         chosen = pick(known, density, densities)
         codes = known[chosen].sample(count, seed)
-    grid.save_png(output, grid.sheet(grid.wrap(decoded(model, codes), columns), scale=enlarge(model)))
+    grid.save_png(output, grid.sheet(grid.wrap(decoded(model.decode, codes), columns), scale=enlarge(model)))
     return {"output": str(output), "faces": count, "density": chosen, "seed": seed}
 
 
@@ -97,12 +99,13 @@ def reconstruct(what: Sequence[str], output: Path, face: str, generator: Path, l
     """One sheet: faces, reconstructions, predicted masks."""
     from fgcli import generators
     from fgcli.reports import grid
+    from fgcli.reports.pictures import decoded
 
     model = generators.load(generator)
     people = subjects(what, face, generator, latents, model)
     rows = []
     for person in people:
-        pictures = [decoded(model, person.code[None])[0], *predicted_masks(model, person.code[None])]
+        pictures = [decoded(model.decode, person.code[None])[0], *predicted_masks(model, person.code[None])]
         rows.append([pictures[0] if person.cut is None else person.cut.image, *pictures])
     labels = ["face", "code", "mask"][: len(rows[0])]
     names = [Path(person.name).stem for person in people]
@@ -119,6 +122,7 @@ def interpolate(
     from fgcli import generators
     from fgcli.inverters.paths import PATHS
     from fgcli.reports import grid
+    from fgcli.reports.pictures import decoded
 
     if path not in PATHS:
         raise UsageError(f"--path {path}: expected one of {', '.join(PATHS)}")
@@ -127,7 +131,8 @@ def interpolate(
     model = generators.load(generator)
     people = subjects(what, face, generator, latents, model)
     times = np.linspace(0, 1, frames)
-    rows = [decoded(model, np.stack([PATHS[path](a.code, b.code, t) for t in times])) for a, b in pairwise(people)]
+    walks = (np.stack([PATHS[path](a.code, b.code, t) for t in times]) for a, b in pairwise(people))
+    rows = [decoded(model.decode, codes) for codes in walks]
     grid.save_png(output, grid.sheet(rows, scale=enlarge(model)))
     return {"output": str(output), "pairs": len(rows), "frames": frames, "path": path}
 
@@ -247,16 +252,6 @@ def steered(editor: Any, code: np.ndarray, attribute: str, strengths: Sequence[f
     import numpy as np
 
     return np.concatenate([editor.edit(code[None], attribute, s) for s in strengths])
-
-
-def decoded(model: Any, codes: np.ndarray) -> list[np.ndarray]:
-    """Pictures (h, w, 3) of codes (n, l, d)."""
-    import torch
-
-    from fgcli.reports.pictures import pictures
-
-    with torch.no_grad():
-        return [p for part in torch.from_numpy(codes).split(64) for p in pictures(model.decode(part))]
 
 
 def predicted_masks(model: Any, codes: np.ndarray) -> list[np.ndarray]:

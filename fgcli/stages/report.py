@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -139,17 +140,16 @@ def _read(metrics: Path) -> dict[str, Any]:
 
 
 def _material(stored: dict[str, Artifact], paths: dict[str, Path]) -> Material:
-
     from fgcli import artifacts, editors, generators
     from fgcli.inverters.paths import slerp
     from fgcli.reports.material import Material
-    from fgcli.reports.pictures import mask_pictures, pictures
+    from fgcli.reports.pictures import decoded, mask_pictures
 
     faces, images = stored["faces"], artifacts.rows(paths["faces"], "images")
     model = generators.load(paths["generator"])
     generators.match(model, images.shape, paths["faces"])
-    fitted = stored["evaluation"].meta["protocols"]["models"].get("pca")
-    masks = _decoder(model.decode_mask, mask_pictures) if hasattr(model, "decode_mask") else None
+    measured = stored["evaluation"].meta["protocols"]["models"]
+    masks = partial(decoded, model.decode_mask, draw=mask_pictures) if hasattr(model, "decode_mask") else None
     return Material(
         images=images,
         masks=artifacts.rows(paths["faces"], "masks"),
@@ -161,48 +161,29 @@ def _material(stored: dict[str, Artifact], paths: dict[str, Path]) -> Material:
         codes=artifacts.rows(paths["latents"], "codes"),
         error=stored["latents"]["error"],
         held=stored["evaluation"]["values/rows"],
-        decode=_decoder(model.decode, pictures),
+        decode=partial(decoded, model.decode),
         decode_masks=masks,
-        baseline=_eigenfaces(images, faces["split"], model, fitted) if fitted else None,
+        baseline=_eigenfaces(images, faces["split"], model) if "pca" in measured else None,
         blend=slerp,
         editors=editors.load(paths["editor"]) if "editor" in paths else {},
         faded=masks is not None,
     )
 
 
-def _decoder(function: Any, draw: Any) -> Any:
-    """A function from codes (n, l, d) to pictures: `function` of a generator, then `draw`, part by part."""
-    import numpy as np
-    import torch
-
-    def decode(codes: np.ndarray) -> list[np.ndarray]:
-        with torch.no_grad():
-            parts = torch.from_numpy(np.ascontiguousarray(codes, np.float32)).split(64)
-            return [picture for part in parts for picture in draw(function(part))]
-
-    return decode
-
-
-def _eigenfaces(images: Any, split: Any, model: Any, fitted: dict[str, Any]) -> Any:
-    """A function from rows to the pictures that `fg evaluate` measured of eigenfaces, fitted to the same rows."""
+def _eigenfaces(images: Any, split: Any, model: Any) -> Any:
+    """A function from rows to the pictures that `fg evaluate` measured of eigenfaces."""
     import numpy as np
     import torch
 
     from fgcli import generators
-    from fgcli.config import build
-    from fgcli.generators import GENERATORS
+    from fgcli.generators.pca import baseline
     from fgcli.reports.pictures import pictures
 
-    train = np.flatnonzero(split == 0)
-    rows = train[:: -(-len(train) // fitted["training_images"])]
-    spec = {"name": "pca", "codes": fitted["codes"]}
-    baseline = build(GENERATORS, spec, "report", image_shape=tuple(model.image_shape))
-    baseline.fit(images[rows])
-    baseline.eval()
+    eigenfaces, _ = baseline(images, np.flatnonzero(split == 0), model)
 
     def draw(shown: np.ndarray) -> list[np.ndarray]:
         with torch.no_grad():
-            return pictures(baseline.decode(baseline.encode(generators.tensor(images[shown]))))
+            return pictures(eigenfaces.decode(eigenfaces.encode(generators.tensor(images[shown]))))
 
     return draw
 
@@ -226,7 +207,7 @@ def _pictures(
     history = stored["generator"].group("history")
     if not len(history.get("step", ())):
         left_out["loss curves"] = "the generator was solved, not trained step by step"
-    drawn = _drawn(run, stored, paths, params)
+    drawn = _drawn(run, paths, params)
     side = run.images.shape[2]
     return _edited(run, stored, params, left_out) | {
         "tile": shown_side(side),
@@ -299,7 +280,7 @@ def _worst_by(stored: dict[str, Artifact], run: Material) -> tuple[str, Any]:
     return "root mean squared error in latents.h5, on the face, [0, 2] scale", run.error[run.held]
 
 
-def _drawn(run: Material, stored: dict[str, Artifact], paths: dict[str, Path], params: Params) -> dict[str, Any]:
+def _drawn(run: Material, paths: dict[str, Path], params: Params) -> dict[str, Any]:
     """Faces to set side by side: real ones, draws from the prior, draws from each density."""
     import torch
 

@@ -191,6 +191,7 @@ def make_session(
         generator=generator,
         labels=torch.from_numpy(about["identity"]).long(),
         split=torch.from_numpy(about["split"]),
+        seed=params.seed,
     )
     settings = params.model_dump(
         include={"steps", "learning_rate", "betas", "warmup", "schedule", "patience", "clip", "ema_half_life", "seed"}

@@ -74,6 +74,11 @@ def pixels(images: Tensor, memory_format: torch.memory_format = torch.contiguous
     return values.copy_(source).div_(127.5).sub_(1)
 
 
+def u8(images: Tensor) -> Tensor:
+    """float (n, c, h, w) in [-1, 1] as uint8 (n, h, w, c), as a file would hold them: the inverse of `pixels`."""
+    return ((images.float().clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).contiguous()
+
+
 def to_device(array: np.ndarray, compute: Compute) -> Tensor:
     """A copy on the device; from pinned memory where that lets the transfer overlap."""
     tensor = torch.from_numpy(array)

@@ -10,7 +10,9 @@ from torch import Tensor, nn
 
 
 class EMA:
-    """Follows a module's floating-point state; the rest is copied.
+    """Follows a module's floating-point state; the rest is copied, and so are the singular vectors of spectral norms.
+
+    An average of singular vectors is shorter than 1, which would make the singular value too small.
 
     Args:
         half_life: steps after which an old value has half its weight; 0: the weights themselves, no average.
@@ -20,7 +22,7 @@ class EMA:
         self.half_life = half_life
         live = {k: v.detach() for k, v in module.state_dict().items()}  # the tensors themselves: they stay
         self.state = {k: v.clone() for k, v in live.items()} if half_life else live
-        floats = [k for k, v in live.items() if v.is_floating_point()]
+        floats = [k for k, v in live.items() if v.is_floating_point() and not k.endswith(("._u", "._v"))]
         self._averaged = [self.state[k] for k in floats], [live[k] for k in floats]
         self._copied = [(self.state[k], live[k]) for k in live.keys() - set(floats)]
 

@@ -92,6 +92,11 @@ class Loop:
         """The objective's phases, in order."""
         return self.objective.phases  # type: ignore[return-value]
 
+    @property
+    def _cure(self) -> str:
+        rate, precision = (f"{self.section}.{key}" for key in ("learning_rate", "precision"))
+        return f"lower {rate} (now {self.learning_rate:g}) or set {precision}=float32"
+
     def rate(self, step: int) -> float:
         """Learning rate at a step (from 0): linear warm-up, then the schedule."""
         rise = min(1.0, (step + 1) / self.warmup) if self.warmup else 1.0
@@ -127,11 +132,8 @@ class Loop:
         named = dict(zip([*terms, "gradient"], values.tolist(), strict=True))
         for term, value in named.items():
             if not math.isfinite(value):
-                raise NonFinite(
-                    f"training step {self.step + 1}: expected finite losses, found {phase.name}/{term} = {value}; "
-                    f"lower {self.section}.learning_rate (now {self.learning_rate:g}) or set "
-                    f"{self.section}.precision=float32"
-                )
+                found = f"{phase.name}/{term} = {value}"
+                raise NonFinite(f"training step {self.step + 1}: expected finite losses, found {found}; {self._cure}")
         if self.clip:
             clip_each(gradients, self.clip)
         for parameter, gradient in zip(phase.parameters, gradients, strict=True):
@@ -146,7 +148,11 @@ class Loop:
 
     @torch.no_grad()
     def validate(self, batches: Iterable[Batch]) -> float:
-        """The first phase's weighted loss over whole batches, by the moving average, in eval mode; on every rank."""
+        """The first phase's weighted loss over whole batches, by the moving average, in eval mode; on every rank.
+
+        Raises:
+            NonFinite: it is not a finite number.
+        """
         phase, total, count = self.phases[0], 0.0, 0
         with self.ema.applied(self.generator), self.compute.autocast():
             self.objective.eval()
@@ -156,6 +162,8 @@ class Loop:
                 count += len(batch["images"])
         self.objective.train()
         loss = self.compute.mean(total / count)  # batch norm's statistics may differ among ranks; step sizes may not
+        if not math.isfinite(loss):
+            raise NonFinite(f"validation after step {self.step}: expected a finite loss, found {loss}; {self._cure}")
         if self.schedule == "plateau":
             self.plateau.see(loss, self.patience)
         return loss

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import shutil
 import signal
 import threading
@@ -173,7 +172,7 @@ class Session:
             return
         write({"step": step, "learning_rate": self.loop.rate(step - 1), **means, "validation": loss})
         self.draw(folder.sheet(step), self.loop, self.batches.images[self.held_out[:: self.stride()]])
-        if math.isfinite(loss) and (self.best["best_loss"] is None or loss < self.best["best_loss"]):
+        if self.best["best_loss"] is None or loss < self.best["best_loss"]:
             self.best = {"best_step": step, "best_loss": loss}
             self.save(folder.best, folder.fingerprint)
 

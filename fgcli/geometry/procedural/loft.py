@@ -52,7 +52,7 @@ def knots(table: list[tuple[float, int]], detail: float) -> np.ndarray:
 
 
 def grid(detail: float) -> Grid:
-    """The grid of about 3900 detail² vertices."""
+    """The grid of about 4000 detail² vertices."""
     half, levels = knots(cm.COLUMNS, detail), knots(cm.ROWS, detail)[1:]
     columns = np.concatenate([-half[:0:-1], half])
     above = 1 + np.arange(len(levels) * (len(columns) - 1)).reshape(len(levels), -1)

@@ -65,7 +65,7 @@ EAR_CENTRE, EAR_FLARE, EAR_TILT = np.array([7.12, -1.55, -0.75]), 30.0, 10.0
 
 
 def build(detail: float) -> Mesh:
-    """The neutral head of about 4700 detail² vertices."""
+    """The neutral head of about 4800 detail² vertices."""
     mesh = _skin(grid(detail))
     for sign in (1, -1):
         _lids(mesh, sign)

@@ -106,11 +106,11 @@ def _outcomes(comparison: Comparison, cells: Mapping[str, Mapping[str, Cell]]) -
     right = comparison.right if isinstance(comparison.right, float) else cells[comparison.right[0]][comparison.right[1]]
     if left.gap or (isinstance(right, Cell) and right.gap):
         return [Outcome(comparison, gap=left.gap or (right.gap if isinstance(right, Cell) else ""))]
-    if not left.keys:
-        return [_outcome(comparison, "", left.seeds, right if isinstance(right, float) else right.seeds)]
+    if isinstance(right, float):
+        return [_outcome(comparison, key, seeds, right) for key, seeds in (left.keys or {"": left.seeds}).items()]
     return [
-        _outcome(comparison, key, seeds, right if isinstance(right, float) else right.keys.get(key, right.seeds))
-        for key, seeds in left.keys.items()
+        _outcome(comparison, key, left.keys.get(key, left.seeds), right.keys.get(key, right.seeds))
+        for key in left.keys or right.keys or [""]
     ]
 
 
