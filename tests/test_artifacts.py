@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from fgcli import artifacts
-from fgcli.artifacts import FACES, LATENTS
+from fgcli.artifacts import FACES, LATENTS, parts
 from fgcli.errors import FgError
 
 
@@ -184,3 +184,21 @@ def test_an_output_that_cannot_be_written_is_told(tmp_path):
     blocker.write_text("")
     with pytest.raises(FgError, match="expected a folder that can be written"):
         write(blocker / "a.h5")
+
+
+def test_work_of_other_code_has_another_name(tmp_path, monkeypatch):
+    """Else a run would go on with the results of code that is gone."""
+    package = tmp_path / "fgcli"
+    for name in ("__init__.py", "objectives/rae.py", "cli/run.py"):
+        (package / name).parent.mkdir(parents=True, exist_ok=True)
+        (package / name).write_text("1")
+    monkeypatch.setattr(parts.fgcli, "__file__", str(package / "__init__.py"))
+    names = []
+    for change in (None, "cli/run.py", "objectives/rae.py"):
+        if change:
+            (package / change).write_text("2")
+        parts._code.cache_clear()
+        names.append(parts.fingerprint({"steps": 1}))
+    parts._code.cache_clear()
+    assert names[0] == names[1] != names[2]
+    assert parts.fingerprint({"steps": 2}) != parts.fingerprint({"steps": 1})

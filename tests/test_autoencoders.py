@@ -84,6 +84,28 @@ def test_estimates_have_the_squared_jacobian_norm_as_their_mean(name):
     assert error.max() < 4, error
 
 
+@pytest.mark.parametrize("spectral", ["none", "both"])
+def test_penalties_of_the_network_that_trains_agree(spectral):
+    """Rows meet in batch norms there; its running statistics see each batch once."""
+
+    def mean(mode, draws):
+        found = []
+        for seed in range(draws):
+            generator = network(spectral=spectral)
+            objective = RAE(generator, gp=1.0, gp_mode=mode).train()
+            terms = objective.loss(batch(), rng(seed))
+            gradients = torch.autograd.grad(objective.phases[0].total(terms), objective.phases[0].parameters)
+            assert all(g.isfinite().all() for g in gradients)
+            counts = [m.num_batches_tracked for m in generator.modules() if hasattr(m, "num_batches_tracked")]
+            assert {int(count) for count in counts} == {1}
+            found.append(float(terms["gradient"]))
+        return sum(found) / draws
+
+    exactly = mean("exact", 4)
+    assert mean("finite_difference", 20) == pytest.approx(exactly, rel=0.05)
+    assert mean("hutchinson", 40) == pytest.approx(exactly, rel=0.2)
+
+
 def test_only_the_penalty_of_the_thesis_does_not_change_with_the_sign_of_a_pixel():
     """Flipping output pixels leaves ||J||_F alone; it changes pythae's term and the released code's."""
     flip = torch.where(torch.arange(16) % 2 == 0, 1.0, -1.0).double()
@@ -286,6 +308,13 @@ def test_mmd_by_loops_value_and_gradient():
     mine, other = mmd_imq(z, p), mmd_by_loops(z, p)
     torch.testing.assert_close(mine, other)
     torch.testing.assert_close(torch.autograd.grad(mine, z)[0], torch.autograd.grad(other, z)[0])
+
+
+def test_mmd_of_one_row_is_a_number():
+    z, p = torch.zeros(1, 3), torch.ones(1, 3)
+    squared = 3.0
+    expected = -2 * sum(6 * s / (6 * s + squared) for s in SCALES)
+    assert float(mmd_imq(z, p)) == pytest.approx(expected)
 
 
 def test_mmd_is_unbiased():

@@ -66,3 +66,16 @@ def test_only_a_file_that_a_stage_can_do_without_may_be_absent(tmp_path):
     assert own(parameters["density"], absent) is None
     assert own(parameters["density"], present) == present
     assert own(parameters["faces"], absent) == absent
+
+
+def test_mistakes_are_told_before_the_first_stage(faces, tmp_path):
+    chain = ["chain", "train", "invert", "--folder", str(tmp_path / "runs"), "--set", "train.steps=1"]
+    done = run(app, [*chain, "--use", f"faces={faces}", "--set", "invert.bach=4"])
+    assert done.exit_code == 2
+    assert "invert.bach: unknown key (did you mean 'batch'?)" in done.output
+    done = run(app, [*chain, "--use", f"face={faces}"])
+    assert done.exit_code == 2
+    assert (
+        "--use: expected one of faces, output, folder, generator, found 'face' (did you mean 'faces'?)" in done.output
+    )
+    assert not (tmp_path / "runs").exists()

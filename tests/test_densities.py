@@ -398,3 +398,11 @@ def test_stage_refuses_a_lone_code(tmp_path):
     with pytest.raises(FgError, match="expected at least 2 codes of the train split, found 1"):
         stage.run(tmp_path / "latents.h5", tmp_path / "d.h5", params=stage.Params(methods={}, seed=0))
     assert not (tmp_path / "d.h5").exists()
+
+
+def test_a_dimension_that_hardly_varies_is_constant():
+    codes = correlated(300, (1, 3))
+    codes[:, 0, 1] = 0.5 + 1e-10 * codes[:, 0, 1]
+    drawn = TwoStageVAE(width=0.02, epochs=1).fit(codes, seed=0).sample(100, 0)
+    np.testing.assert_allclose(drawn[:, 0, 1], 0.5, atol=5e-3)  # the noise of `regularize` alone
+    assert drawn.std(0)[0, [0, 2]].min() > 0.1

@@ -14,7 +14,8 @@ from typer.testing import CliRunner
 from fgcli.cli import app
 from fgcli.errors import FgError, UsageError
 from fgcli.reports.paper import page, runs, verdicts
-from fgcli.reports.paper.layout import load
+from fgcli.reports.paper.layout import Comparison, load
+from fgcli.reports.paper.runs import Cell
 from fgcli.stages import paper
 
 ROOT = Path(__file__).parents[1]
@@ -130,6 +131,18 @@ def test_verdicts_are_for_the_mean_and_seeds_are_counted(folder):
     assert compared["std"] == pytest.approx(7.0)
     assert list(claims["safe"]["comparisons"]) == ["VAE fgsm <= 3.9 at 0", "VAE fgsm <= 3.9 at 0.1"]
     assert claims["both"]["printed"] == {"holds": 1, "of": 2}
+
+
+def test_a_place_with_keys_is_compared_at_each_on_either_side():
+    keyed = Cell(seeds={0: 9.0}, keys={"a": {0: 1.0}, "b": {0: 9.0}})
+    cells = {"VAE": {"x": Cell(seeds={0: 5.0})}, "RAE": {"y": keyed}}
+    for comparison, holds in (
+        (Comparison("VAE", "x", ">", ("RAE", "y")), [True, False]),
+        (Comparison("RAE", "y", ">", ("VAE", "x")), [False, True]),
+        (Comparison("RAE", "y", "<", 2.0), [True, False]),
+        (Comparison("VAE", "x", "<", 2.0), [False]),
+    ):
+        assert [outcome.holds for outcome in verdicts._outcomes(comparison, cells)] == holds
 
 
 @pytest.mark.parametrize(

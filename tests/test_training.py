@@ -411,6 +411,20 @@ def test_applied_gives_back_even_after_an_error():
     assert torch.equal(module.weight, torch.ones(2, 2))
 
 
+def test_averages_of_spectrally_normalised_weights_are_normalised():
+    """Averaged singular vectors would be shorter than 1, and weights divided by too little."""
+    torch.manual_seed(0)
+    module = nn.utils.parametrizations.spectral_norm(nn.Linear(6, 4))
+    ema = EMA(module, half_life=20)
+    for step in range(1, 41):
+        with torch.no_grad():
+            module.parametrizations.weight.original.mul_(0.99).add_(0.3 * torch.randn(4, 6))
+        module(torch.zeros(1, 6))
+        ema.update(step)
+    vectors = [v for k, v in ema.state.items() if k.endswith(("._u", "._v"))]
+    assert [float(v.norm()) for v in vectors] == pytest.approx([1.0, 1.0])
+
+
 def test_no_half_life_is_no_average():
     module = nn.Linear(2, 2)
     ema = EMA(module, 0)
@@ -455,6 +469,16 @@ def test_validation_is_the_weighted_loss_of_the_average(faces):
     expected = ((y - x) ** 2).mean() + 0.5 * y.abs().mean()
     assert found == pytest.approx(expected.item(), rel=1e-5)
     assert loop.objective.training
+
+
+def test_a_validation_that_is_no_number_is_told(faces):
+    loop = make_loop(Plain())
+    images, masks = np.zeros((2, 16, 16, 3), np.uint8), np.zeros((2, 16, 16), np.uint8)
+    nan = tensors(images, masks, np.arange(2), CPU) | {"images": torch.full((2, 3, 16, 16), torch.nan)}
+    with pytest.raises(
+        NonFinite, match=r"validation after step 0: expected a finite loss, found nan; lower train.learn"
+    ):
+        loop.validate([nan])
 
 
 # ---- augmentation
