@@ -11,6 +11,7 @@ from fgcli.artifacts.files import (
     sha256,
     verify_free_space,
     write_aside,
+    write_json,
 )
 from fgcli.artifacts.schemas import (
     ATTACKS,
@@ -60,4 +61,5 @@ __all__ = [
     "sha256",
     "verify_free_space",
     "write_aside",
+    "write_json",
 ]

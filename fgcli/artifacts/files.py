@@ -153,6 +153,17 @@ def write_aside(path: Path) -> Iterator[Path]:
         raise
 
 
+def write_json(path: Path, content: Any) -> None:
+    """Writes JSON, whole or not at all.
+
+    Raises:
+        ValueError: a number is not finite; JSON has no word for it.
+    """
+    with write_aside(path) as part:
+        text = json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+        part.write_text(text, encoding="utf-8")
+
+
 def _explain(path: Path, error: BaseException) -> str:
     text = str(error)
     told = re.search(r"errno = (\d+)", text)  # HDF5 hides the system's error in its message

@@ -10,10 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fgcli import artifacts
+from fgcli import artifacts, generators
 from fgcli.attacks.defence import SelectiveClassifier
 from fgcli.errors import FgError
 from fgcli.training.batches import pixels
+from fgcli.training.devices import cpu_or_cuda
 
 
 @dataclass(frozen=True)
@@ -41,14 +42,19 @@ class Subject:
         return pixels(torch.from_numpy(self.images[rows]))
 
 
-def calibrated(
-    model: Any, faces: Path, generator: Path, confidence: float, batch: int
-) -> tuple[SelectiveClassifier, Subject]:
+def calibrated(generator: Path, faces: Path, params: Any) -> tuple[SelectiveClassifier, Subject]:
     """The defence of a generator with thresholds from the val split, and the labelled images.
 
+    Args:
+        generator: generator.h5.
+        faces: faces.h5.
+        params: of a stage: `confidence`, `batch`, `device`.
+
     Raises:
-        FgError: a generator that cannot classify, or a val split that gives no thresholds.
+        FgError: a generator that cannot classify, faces of another size, or a val split that gives no thresholds.
     """
+    model = generators.load(generator, cpu_or_cuda(params.device))
+    generators.match(model, artifacts.rows(faces, "images").shape, faces)
     if not hasattr(model, "classify"):
         found = artifacts.load(generator, artifacts.GENERATOR, names=()).meta["build"]["name"]
         raise FgError(f"{generator}: expected a generator that classifies, found {found}; train gmm_vae")
@@ -62,7 +68,9 @@ def calibrated(
     if not len(rows):
         raise FgError(f"{faces}: expected rows of the val split for the thresholds, found none; raise preprocess.val")
     try:
-        defence = SelectiveClassifier.calibrated(model, subject.pictures(rows), labels[rows], confidence, batch)
+        defence = SelectiveClassifier.calibrated(
+            model, subject.pictures(rows), labels[rows], params.confidence, params.batch
+        )
     except ValueError as error:
         raise FgError(f"{generator}: {error}; train it longer") from error
     return defence, subject

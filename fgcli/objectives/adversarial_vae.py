@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from fgcli.layers.began import began_decoder, began_encoder
-from fgcli.objectives.masked_elbo import kl_divergence
+from fgcli.objectives.vae import kl_divergence
 from fgcli.training.phase import Batch, Phase, Terms
 
 
@@ -104,7 +104,7 @@ class AdversarialVAE(nn.Module):
         x = batch["images"]
         mu, log_std = self.posterior(x)
         x_v = self.generator.decode(self.sample(mu, log_std, rng) if self.training else mu)
-        terms = {"kl": kl_divergence(mu, log_std), "l1": distance(x, x_v)}
+        terms = {"kl": kl_divergence(mu, log_std).mean(), "l1": distance(x, x_v)}
         if self.training:
             terms["similarity"] = distance(self.codes(x), self.discriminator.encoder(x_v))
         return terms

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fgcli.objectives.ssim import ssim
+from fgcli.objectives.vae import kl_divergence
 from fgcli.training.phase import Batch, Phase, Terms
 
 
@@ -75,7 +76,7 @@ class MaskedELBO(nn.Module):
         terms = self.image_terms((x.float() + 1) / 2, (y.float() + 1) / 2)
         if self.mask:
             terms |= self.mask_terms(self.generator.mask_logits(z[:, None]).float(), m)
-        terms["kl"] = kl_divergence(mu, log_std)
+        terms["kl"] = kl_divergence(mu, log_std).mean()
         return {name: value for name, value in terms.items() if name in self.weights}
 
     def sample(self, mu: Tensor, log_std: Tensor, rng: torch.Generator) -> Tensor:
@@ -100,8 +101,3 @@ class MaskedELBO(nn.Module):
 def dice_loss(p: Tensor, m: Tensor) -> Tensor:
     """1 - (2 sum(p m) + 1) / (sum(p^2) + sum(m^2) + 1), sums over the whole batch."""
     return 1 - (2 * (p * m).sum() + 1) / (p.square().sum() + m.square().sum() + 1)
-
-
-def kl_divergence(mu: Tensor, log_std: Tensor) -> Tensor:
-    """KL(N(mu, e^{2s}) || N(0, 1)) = (mu^2 + e^{2s} - 1) / 2 - s, mean over batch and dimensions."""
-    return (0.5 * (mu.square() + (2 * log_std).exp() - 1) - log_std).mean()

@@ -49,7 +49,7 @@ class VAE(nn.Module):
             z = mu
         return {
             "reconstruction": squared_error(x, self.generator.decode(z[:, None])),
-            "kl": kl_divergence(mu, log_std),
+            "kl": kl_divergence(mu, log_std).sum(1).mean(),
         }
 
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -72,5 +72,5 @@ def squared_error(x: Tensor, y: Tensor) -> Tensor:
 
 
 def kl_divergence(mu: Tensor, log_std: Tensor) -> Tensor:
-    """KL(N(mu, sigma^2) || N(0, I)) = sum_j (mu^2 + sigma^2 - 1) / 2 - log sigma, mean over the batch."""
-    return (0.5 * (mu.square() + (2 * log_std).exp() - 1) - log_std).sum(1).mean()
+    """KL(N(mu, sigma^2) || N(0, 1)) = (mu^2 + sigma^2 - 1) / 2 - log sigma of each code and dimension, (n, d)."""
+    return 0.5 * (mu.square() + (2 * log_std).exp() - 1) - log_std

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -66,10 +65,9 @@ def plan(
     faces: Path = Path("out/faces.h5"), generator: Path = Path("out/generator.h5"), *, params: Params, **_: Any
 ) -> dict[str, Any]:
     """What `run` would do."""
-    from fgcli import generators
     from fgcli.attacks import calibrated
 
-    subject = calibrated(generators.load(generator), faces, generator, params.confidence, params.batch)[1]
+    subject = calibrated(generator, faces, params)[1]
     trials = _trials(params, subject, faces)
     names = [f"{t.label} {t.epsilon:g}" if t.label == FGSM_LABEL else t.label for t in trials]
     return {
@@ -95,13 +93,10 @@ def run(
     """
     import torch
 
-    from fgcli import artifacts, generators
+    from fgcli import artifacts
     from fgcli.attacks import calibrated
-    from fgcli.training.devices import cpu_or_cuda
 
-    model = generators.load(generator, cpu_or_cuda(params.device))
-    generators.match(model, artifacts.rows(faces, "images").shape, faces)
-    defence, subject = calibrated(model, faces, generator, params.confidence, params.batch)
+    defence, subject = calibrated(generator, faces, params)
     trials = _trials(params, subject, faces)
     rng, outcomes = torch.Generator().manual_seed(params.seed), []
     with progress("attack", sum(len(t.rows) for t in trials), unit="pictures") as advance:
@@ -119,8 +114,7 @@ def run(
         meta={"generator": artifacts.sha256(generator), "class_names": subject.names, "thresholds": thresholds},
     )
     told = results(outcomes, again)
-    with artifacts.write_aside(numbers) as aside:
-        aside.write_text(json.dumps({"split": params.split, **told, "thresholds": thresholds}, indent=1) + "\n")
+    artifacts.write_json(numbers, {"split": params.split, **told, "thresholds": thresholds})
     _curve(curve, told["fgsm"])
     _sheet(sheet, defence, subject, outcomes)
     return {"output": str(output), "numbers": str(numbers), **{k: v for k, v in told.items() if k != "fgsm"}}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -52,10 +51,10 @@ def plan(
     faces: Path = Path("out/faces.h5"), generator: Path = Path("out/generator.h5"), *, params: Params, **_: Any
 ) -> dict[str, Any]:
     """What `run` would do."""
-    from fgcli import artifacts, generators
+    from fgcli import artifacts
     from fgcli.attacks import calibrated, chosen
 
-    defence, subject = calibrated(generators.load(generator), faces, generator, params.confidence, params.batch)
+    defence, subject = calibrated(generator, faces, params)
     return {
         "rows": len(subject.split),
         f"{params.split} rows with a class": len(chosen(subject, params.split, faces)),
@@ -82,13 +81,10 @@ def run(
     """
     import numpy as np
 
-    from fgcli import artifacts, generators
+    from fgcli import artifacts
     from fgcli.attacks import calibrated, chosen
-    from fgcli.training.devices import cpu_or_cuda
 
-    model = generators.load(generator, cpu_or_cuda(params.device))
-    generators.match(model, artifacts.rows(faces, "images").shape, faces)
-    defence, subject = calibrated(model, faces, generator, params.confidence, params.batch)
+    defence, subject = calibrated(generator, faces, params)
     rows = chosen(subject, params.split, faces)
     found = _decided(defence, subject, params.batch)
     again = _reclassified(defence, subject, rows[~found.accepted.numpy()[rows]], params)
@@ -111,8 +107,7 @@ def run(
     )
     told = {"split": params.split, **summary(found.at(rows), subject.labels[rows], again[rows])}
     points = _curve(curve, defence.score(found).numpy()[rows], (found.predicted == subject.labels).numpy()[rows])
-    with artifacts.write_aside(numbers) as aside:
-        aside.write_text(json.dumps({**told, "thresholds": thresholds, "risk_coverage": points}, indent=1) + "\n")
+    artifacts.write_json(numbers, {**told, "thresholds": thresholds, "risk_coverage": points})
     _sheet(sheet, defence, subject, rows[~found.accepted.numpy()[rows]][:SHOWN], again)
     return {"output": str(output), "numbers": str(numbers), **told}
 

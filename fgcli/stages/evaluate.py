@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -384,6 +383,5 @@ def _write(
     arrays = {f"values/{name}": values for name, values in result.values.items()} | {"values/rows": data.held}
     meta = {"protocols": result.protocols}
     artifacts.save(output, artifacts.EVALUATION, arrays, params=params.model_dump(), inputs=inputs, meta=meta)
-    for path, content in ((protocols, result.protocols), (metrics, result.numbers)):
-        with artifacts.write_aside(path) as part:
-            part.write_text(json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+    artifacts.write_json(protocols, result.protocols)
+    artifacts.write_json(metrics, result.numbers)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,7 @@ def run(paper: Path, folder: Path, output: Path, results: Path) -> dict[str, Any
     judged = [judge(claim, content.tables[claim.table], numbers[claim.table]) for claim in content.claims]
     found = results_of(content, numbers, judged)
     text = render(content, numbers, judged, folder)
-    for path, written in ((results, json.dumps(found, indent=2, ensure_ascii=False) + "\n"), (output, text)):
-        with artifacts.write_aside(path) as part:
-            part.write_text(written, encoding="utf-8")
+    artifacts.write_json(results, found)
+    with artifacts.write_aside(output) as part:
+        part.write_text(text, encoding="utf-8")
     return {"output": str(output), "claims": {claim: entry["verdict"] for claim, entry in found["claims"].items()}}

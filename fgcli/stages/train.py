@@ -126,18 +126,17 @@ def run(
 
     images, masks = artifacts.rows(faces, "images"), artifacts.rows(faces, "masks")
     about = artifacts.load(faces, artifacts.FACES, ("split", "identity"))
-    splits = about["split"]
-    if not (splits == 0).any():
+    rows = np.flatnonzero(about["split"] == 0)
+    if not len(rows):
         raise FgError(f"{faces}: expected rows of the train split, found none; lower preprocess.val and .test")
     compute = Compute.of(params)
     torch.manual_seed(params.seed)
     generator = make_generator(params, images.shape)
     if params.batch % compute.ranks:
         raise UsageError(f"train.batch: expected a multiple of the {compute.ranks} processes, found {params.batch}")
-    training: dict[str, Any] = {"precision": compute.precision, "rows": int((splits == 0).sum())}
+    training: dict[str, Any] = {"precision": compute.precision, "rows": len(rows)}
     cut = {"preprocess": about.params}  # how a new photo must be cut for this generator
     history: dict[str, np.ndarray] = {}
-    rows = np.flatnonzero(splits == 0)
     some = rows[:: -(-len(rows) // START_ROWS)]
     if hasattr(generator, "fit"):  # solved, not trained: eigenfaces
         generator.fit(images[some])

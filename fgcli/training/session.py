@@ -118,8 +118,8 @@ class Session:
         if not self.writes:
             return ema, {}, {}
         history = read_history(folder.stats)
-        with artifacts.write_aside(folder.path / "history.json") as part:  # what DVC can plot
-            part.write_text(json.dumps([json.loads(x) for x in folder.stats.read_text().splitlines()]))
+        lines = [json.loads(line) for line in folder.stats.read_text().splitlines()]
+        artifacts.write_json(folder.path / "history.json", lines)  # what DVC can plot
         return ema, history, {"steps": self.loop.step, **self.best}
 
     @property
