@@ -84,11 +84,11 @@ def _pool(build: Callable[[], Any], processes: int) -> Iterator[ProcessPoolExecu
 
 def _start_worker(build: Callable[[], Any]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    threading.Thread(target=_die_with_parent, daemon=True).start()
+    threading.Thread(target=die_with_parent, daemon=True).start()
     _tools.append(build())
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """Ends this process when its parent is gone, even killed by -9: no worker is left waiting for ever."""
     parent = multiprocessing.parent_process()
     if parent is not None:

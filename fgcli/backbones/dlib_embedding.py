@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import multiprocessing
-import os
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -20,6 +19,7 @@ import numpy as np
 
 from fgcli import assets
 from fgcli.errors import FgError
+from fgcli.workers import cores, die_with_parent
 
 CHIP, PADDING, FEATURES = 150, 0.25, 128
 THRESHOLD = 0.6
@@ -59,11 +59,6 @@ def chips(images: np.ndarray, place: Geometry) -> list[np.ndarray]:
     return [dlib.extract_image_chip(np.ascontiguousarray(image), details) for image in images]
 
 
-def usable_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 class DlibEmbedding:
     """Embeds aligned faces; many at once are spread over the processor's cores.
 
@@ -80,7 +75,7 @@ class DlibEmbedding:
         self.is_for_faces = bool(landmarks.any())
         self.place = geometry(landmarks) if self.is_for_faces else Geometry(0.0, 0.0, 0.0, 0.0)
         self._model = Path()
-        self._workers = workers or min(usable_cores(), MOST_WORKERS)
+        self._workers = workers or min(cores(), MOST_WORKERS)
         self._known: dict[bytes, np.ndarray] = {}
         self._pool: ProcessPoolExecutor | None = None
         self._net: Any = None
@@ -172,15 +167,7 @@ _worker: tuple[Any, Geometry] | None = None
 def _start(model: Path, place: Geometry) -> None:
     global _worker
     _worker = dlib.face_recognition_model_v1(str(model)), place
-    threading.Thread(target=_follow_parent, daemon=True).start()
-
-
-def _follow_parent() -> None:
-    """Ends this worker when its parent is gone, even killed: it would wait for tasks for ever."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+    threading.Thread(target=die_with_parent, daemon=True).start()
 
 
 def _work(images: np.ndarray) -> np.ndarray:

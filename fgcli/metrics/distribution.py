@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, NamedTuple
@@ -27,7 +27,7 @@ class Scores(NamedTuple):
     left_out: dict[str, str]
 
 
-class Distribution:
+class Distribution(ABC):
     """Compares the rows of one set with those of the reference; a subclass says how.
 
     Args:

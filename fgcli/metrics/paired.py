@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,7 +13,7 @@ FACE_PIXELS = "mean over face pixels and channels, then over images"
 WHOLE_IMAGE = "over the whole composite, then mean over images"
 
 
-class Paired:
+class Paired(ABC):
     """Composites, keeps the number of each image, and averages them; a subclass scores a batch.
 
     An image whose mask is empty has nothing to compare: its value is NaN and is left out of the mean.

@@ -49,3 +49,8 @@ def save_png(path: Path, page: Image.Image) -> None:
     """Writes a PNG whole or not at all; no metadata, so equal pictures give equal bytes."""
     with write_aside(path) as part:
         page.save(part, "PNG")
+
+
+def spread(n: int, count: int) -> list[int]:
+    """At most `count` of 0..n-1, evenly spread, the first among them."""
+    return [i * n // count for i in range(count)] if n > count > 0 else list(range(n if count > 0 else 0))

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from fgcli.reports.chroma import GREY_BELOW, chroma
+from fgcli.reports.grid import spread
 
 BACKGROUND = 128
 """Grey around faces, 0..255."""
@@ -92,8 +93,3 @@ def fade(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """An image (h, w, 3) that becomes BACKGROUND where its mask picture (h, w, 3) is dark."""
     share = mask.astype(np.float64) / 255
     return (share * image + (1 - share) * BACKGROUND).round().astype(np.uint8)
-
-
-def spread(n: int, count: int) -> list[int]:
-    """At most `count` of 0..n-1, evenly spread, the first among them."""
-    return [i * n // count for i in range(count)] if n > count > 0 else list(range(n if count > 0 else 0))

@@ -13,8 +13,9 @@ import numpy as np
 from PIL import Image
 
 from fgcli.reports.chroma import chroma
+from fgcli.reports.grid import spread
 from fgcli.reports.images import Picture, Row, picture, pictures_of
-from fgcli.reports.material import Material, spread
+from fgcli.reports.material import Material
 
 COLUMNS = 7
 """Faces side by side in tables of reconstructions."""

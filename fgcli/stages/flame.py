@@ -200,16 +200,13 @@ def _sheet(path: Path, head: Head, images: np.ndarray, stored: Artifact, arrays:
     """Photo, mesh, landmarks, normals and render, five tiles a face; rows that failed come first."""
     import numpy as np
 
-    from fgcli.reports.grid import save_png, sheet
+    from fgcli.reports.grid import save_png, sheet, spread
     from fgcli.reports.heads import tiles
 
     failed = np.flatnonzero(arrays["status"] != "ok")
     well = np.flatnonzero(arrays["status"] == "ok")
     most = max(SHEET_FACES - len(failed), 0)
-    shown = (
-        well[np.unique(np.linspace(0, len(well) - 1, min(len(well), most)).round().astype(int))] if len(well) else well
-    )
-    rows = [*failed[:SHEET_FACES], *shown]
+    rows = [*failed[:SHEET_FACES], *well[spread(len(well), most)]]
     drawn = tiles(head, images, stored["landmarks"], arrays, rows, TILE_PX)
     lines = [[t for face in drawn[i : i + SHEET_COLUMNS] for t in face] for i in range(0, len(drawn), SHEET_COLUMNS)]
     save_png(path, sheet(lines))

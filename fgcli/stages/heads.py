@@ -159,11 +159,11 @@ def _sheet(path: Path, faces: Path) -> None:
 
     from fgcli.artifacts import load, rows
     from fgcli.faces.overlay import overlay
-    from fgcli.reports.grid import save_png, sheet, wrap
+    from fgcli.reports.grid import save_png, sheet, spread, wrap
 
     landmarks = load(faces, names=("landmarks",))["landmarks"]
     images, masks = rows(faces, "images"), rows(faces, "masks")
-    shown = np.unique(np.linspace(0, len(images) - 1, min(len(images), SHEET_TILES)).round().astype(int))
+    shown = spread(len(images), SHEET_TILES)
     nowhere = np.zeros((0, 2))
     tiles = []
     for j, i in enumerate(shown):

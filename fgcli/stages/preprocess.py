@@ -371,15 +371,14 @@ def _write_table(writer: Writer, table: Table, kept: np.ndarray, rejected: dict[
 
 def _contact_sheet(path: Path, faces: Path) -> None:
     """At most SHEET_TILES crops, evenly spaced in file order, with mask outline and landmarks where they were found."""
-    import numpy as np
 
     from fgcli.artifacts import load, rows
     from fgcli.faces.overlay import overlay
-    from fgcli.reports.grid import save_png, sheet, wrap
+    from fgcli.reports.grid import save_png, sheet, spread, wrap
 
     stored = load(faces, names=("landmarks",))
     landmarks = stored["landmarks"][:, :0] if stored.meta["analyser"] == WHOLE else stored["landmarks"]
     images, masks = rows(faces, "images"), rows(faces, "masks")
-    shown = np.unique(np.linspace(0, len(images) - 1, min(len(images), SHEET_TILES)).round().astype(int))
+    shown = spread(len(images), SHEET_TILES)
     tiles = [overlay(images[i], masks[i], landmarks[i], TILE_PX) for i in shown]
     save_png(path, sheet(wrap(tiles, SHEET_COLUMNS)))

@@ -285,7 +285,7 @@ def _drawn(run: Material, paths: dict[str, Path], params: Params) -> dict[str, A
     import torch
 
     from fgcli import densities, generators
-    from fgcli.reports.material import spread
+    from fgcli.reports.grid import spread
 
     model = generators.load(paths["generator"])
     held = run.held[spread(len(run.held), params.samples)]
