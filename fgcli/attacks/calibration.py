@@ -10,11 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fgcli import artifacts, generators
+from fgcli import artifacts
 from fgcli.attacks.defence import SelectiveClassifier
 from fgcli.errors import FgError
 from fgcli.training.batches import pixels
-from fgcli.training.devices import cpu_or_cuda
 
 
 @dataclass(frozen=True)
@@ -42,19 +41,18 @@ class Subject:
         return pixels(torch.from_numpy(self.images[rows]))
 
 
-def calibrated(generator: Path, faces: Path, params: Any) -> tuple[SelectiveClassifier, Subject]:
+def calibrated(model: Any, generator: Path, faces: Path, params: Any) -> tuple[SelectiveClassifier, Subject]:
     """The defence of a generator with thresholds from the val split, and the labelled images.
 
     Args:
+        model: the generator of `generator`, on its device.
         generator: generator.h5.
         faces: faces.h5.
-        params: of a stage: `confidence`, `batch`, `device`.
+        params: of a stage: `confidence` and `batch`.
 
     Raises:
-        FgError: a generator that cannot classify, faces of another size, or a val split that gives no thresholds.
+        FgError: a generator that cannot classify, or a val split that gives no thresholds.
     """
-    model = generators.load(generator, cpu_or_cuda(params.device))
-    generators.match(model, artifacts.rows(faces, "images").shape, faces)
     if not hasattr(model, "classify"):
         found = artifacts.load(generator, artifacts.GENERATOR, names=()).meta["build"]["name"]
         raise FgError(f"{generator}: expected a generator that classifies, found {found}; train gmm_vae")

@@ -65,9 +65,10 @@ def plan(
     faces: Path = Path("out/faces.h5"), generator: Path = Path("out/generator.h5"), *, params: Params, **_: Any
 ) -> dict[str, Any]:
     """What `run` would do."""
+    from fgcli import generators
     from fgcli.attacks import calibrated
 
-    subject = calibrated(generator, faces, params)[1]
+    subject = calibrated(generators.load(generator), generator, faces, params)[1]
     trials = _trials(params, subject, faces)
     names = [f"{t.label} {t.epsilon:g}" if t.label == FGSM_LABEL else t.label for t in trials]
     return {
@@ -93,10 +94,13 @@ def run(
     """
     import torch
 
-    from fgcli import artifacts
+    from fgcli import artifacts, generators
     from fgcli.attacks import calibrated
+    from fgcli.training.devices import cpu_or_cuda
 
-    defence, subject = calibrated(generator, faces, params)
+    model = generators.load(generator, cpu_or_cuda(params.device))
+    generators.match(model, artifacts.rows(faces, "images").shape, faces)
+    defence, subject = calibrated(model, generator, faces, params)
     trials = _trials(params, subject, faces)
     rng, outcomes = torch.Generator().manual_seed(params.seed), []
     with progress("attack", sum(len(t.rows) for t in trials), unit="pictures") as advance:

@@ -51,10 +51,10 @@ def plan(
     faces: Path = Path("out/faces.h5"), generator: Path = Path("out/generator.h5"), *, params: Params, **_: Any
 ) -> dict[str, Any]:
     """What `run` would do."""
-    from fgcli import artifacts
+    from fgcli import artifacts, generators
     from fgcli.attacks import calibrated, chosen
 
-    defence, subject = calibrated(generator, faces, params)
+    defence, subject = calibrated(generators.load(generator), generator, faces, params)
     return {
         "rows": len(subject.split),
         f"{params.split} rows with a class": len(chosen(subject, params.split, faces)),
@@ -81,10 +81,13 @@ def run(
     """
     import numpy as np
 
-    from fgcli import artifacts
+    from fgcli import artifacts, generators
     from fgcli.attacks import calibrated, chosen
+    from fgcli.training.devices import cpu_or_cuda
 
-    defence, subject = calibrated(generator, faces, params)
+    model = generators.load(generator, cpu_or_cuda(params.device))
+    generators.match(model, artifacts.rows(faces, "images").shape, faces)
+    defence, subject = calibrated(model, generator, faces, params)
     rows = chosen(subject, params.split, faces)
     found = _decided(defence, subject, params.batch)
     again = _reclassified(defence, subject, rows[~found.accepted.numpy()[rows]], params)
