@@ -730,7 +730,7 @@ def test_a_guess_that_is_no_number_is_told_of(head, known):
             p.shape[2] = torch.nan
             return p
 
-    arrays = extraction(head, Broken(head, None, 1.0)).fit(*uint8(known))
+    arrays = extraction(head, Broken(head)).fit(*uint8(known))
     assert arrays["status"][2] == "the fit did not converge"
     assert (np.delete(arrays["status"], 2) == "ok").all()
 
