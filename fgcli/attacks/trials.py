@@ -46,13 +46,11 @@ class Trial:
         done: Callable[[int], None],
     ) -> Outcome:
         """Attacks the pictures in the defence's batches and keeps the first `kept`; tells `done` each batch's size."""
-        parts, pictures = [], []
+        parts, pictures, device = [], [], defence.model.means.device
         for i in range(0, len(self.rows), defence.batch):
             part = slice(i, i + defence.batch)
-            given = (
-                tensor.to(defence.model.means.device) for tensor in (subject.pictures(self.rows[part]), self.aims[part])
-            )
-            attacked = self.attack.craft(defence, *given, rng)
+            given = subject.pictures(self.rows[part]).to(device)
+            attacked = self.attack.craft(defence, given, self.aims[part].to(device), rng)
             parts.append(defence.decide(attacked))
             pictures.append(attacked[: max(0, kept - i)].cpu())
             done(len(attacked))

@@ -23,8 +23,9 @@ __all__ = ["FEATURES", "create"]
 
 
 def create(name: str, path: str, **context: Any) -> Any:
-    """The extractor of this name; of the context (`image_shape`, `embedder`,
-    `classifier`, `region`, `device`) it gets what it names.
+    """The extractor of this name; of the context it gets what it names.
+
+    The context has `image_shape`, `embedder`, `classifier`, `region` and `device`.
 
     Raises:
         UsageError: no such extractor.
