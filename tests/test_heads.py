@@ -27,6 +27,7 @@ from fgcli.geometry.extraction import drawing
 from fgcli.geometry.face_mask import face_mask
 from fgcli.geometry.parameters import SIZES, Parameters, load_npz
 from fgcli.reports import heads as sections
+from fgcli.reports.heads import section as heads_section
 from fgcli.stages import flame, heads
 from fgcli.stages import regressor as training
 
@@ -87,6 +88,14 @@ def test_rendered_heads_fit_their_schemas_and_name_each_other(rendered):
     assert faces.meta["analyser"]["name"] == faces.meta["segmenter"]["name"] == "exact"
     assert len(set(faces["source"])) == N
     assert Image.open(rendered["sheet"]).size[0] > 1000
+
+
+def test_the_report_shows_rendered_heads(rendered):
+    images, masks = (artifacts.rows(rendered["faces"], name) for name in ("images", "masks"))
+    known = artifacts.load(rendered["flame"], artifacts.FLAME)
+    shown = heads_section(known, images, masks, known["landmarks2d"], {0: "one", 2: "two"})
+    assert (shown.method, shown.rows, shown.failed) == ("exact, refined by none, head procedural", N, [])
+    assert [row.label for row in shown.people] == ["one", "two"]
 
 
 def test_parameters_give_the_pictures_back(head, rendered):

@@ -74,7 +74,7 @@ class TwoStageVAE:
         from fgcli.densities.descent import descend
 
         x, self.center, self.scale = standardize(codes)
-        self.varies = codes.reshape(len(codes), -1).std(0) > CONSTANT
+        self.varies = codes.reshape(len(codes), -1).std(0, dtype=np.float64) > CONSTANT
         size = int(self.varies.sum())
         if not size:
             raise FgError(
