@@ -26,15 +26,15 @@ import numpy as np
 import rendering
 import torch
 
-from fgcli.geometry.appearance import solve
-from fgcli.geometry.camera import project
-from fgcli.geometry.extraction import drawing
-from fgcli.geometry.landmark_fit import LandmarkFit, frontal
-from fgcli.geometry.photometric_fit import PhotometricFit
-from fgcli.geometry.population import Population
-from fgcli.geometry.procedural import procedural_head
-from fgcli.geometry.regressor import Regressor, leading
-from fgcli.geometry.render import render
+from fgcli.fitting.appearance import solve
+from fgcli.fitting.extraction import drawing
+from fgcli.fitting.landmark_fit import LandmarkFit, frontal
+from fgcli.fitting.photometric_fit import PhotometricFit
+from fgcli.fitting.regressor import Regressor, leading
+from fgcli.heads.camera import project
+from fgcli.heads.render import render
+from fgcli.procedural import procedural_head
+from fgcli.procedural.population import Population
 
 BATCH, GROUP, SIDE = 64, 16, 64
 

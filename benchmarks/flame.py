@@ -24,8 +24,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fgcli.geometry.flame_files import flame_head, import_file
-from fgcli.geometry.head import Head
+from fgcli.foreign.flame_files import flame_head, import_file
+from fgcli.heads.head import Head
 
 VERTICES, FACES = 5023, 9976
 SIZES = {"shape": 100, "expression": 50, "pose": 6, "neck": 3, "eyes": 6}

@@ -27,14 +27,14 @@ import torch
 from fgcli import artifacts, config
 from fgcli.faces.align import apply, crop_transform, warp, warp_mask
 from fgcli.faces.landmark_errors import measure
-from fgcli.geometry.extract import Fit, Regress
-from fgcli.geometry.extraction import Extraction
-from fgcli.geometry.head import Head, rotation_matrices
-from fgcli.geometry.landmark_errors import LandmarkErrors
-from fgcli.geometry.landmark_fit import LandmarkFit
-from fgcli.geometry.parameters import Parameters
-from fgcli.geometry.photometric_fit import PhotometricFit
-from fgcli.geometry.views import axis_angle
+from fgcli.fitting.extract import Fit, Regress
+from fgcli.fitting.extraction import Extraction
+from fgcli.fitting.landmark_errors import LandmarkErrors
+from fgcli.fitting.landmark_fit import LandmarkFit
+from fgcli.fitting.photometric_fit import PhotometricFit
+from fgcli.fitting.views import axis_angle
+from fgcli.heads.head import Head, rotation_matrices
+from fgcli.heads.parameters import Parameters
 from fgcli.stages import heads
 
 FRESH, SEED, SIZES = 200, 987654, (64, 128, 224)
@@ -158,7 +158,7 @@ def main() -> None:
     asked = parser.parse_args()
     folder = asked.folder
     values = config.defaults()["heads"]
-    head = config.build({"procedural": "fgcli.geometry.procedural:procedural_head"}, values["head"], "head")
+    head = config.build({"procedural": "fgcli.procedural:procedural_head"}, values["head"], "head")
     expected = measure(head, {"name": "dlib"})
     sizes, told, text = ", ".join(map(str, SIZES)), {}, ""
     for modes in (head.shape_basis.shape[2], FEWER):

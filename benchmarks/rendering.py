@@ -24,12 +24,12 @@ import trimesh
 from torch import Tensor
 from trimesh.ray.ray_pyembree import RayMeshIntersector
 
-from fgcli.geometry.camera import project
-from fgcli.geometry.head import Head
-from fgcli.geometry.light import directional
-from fgcli.geometry.procedural import procedural_head
-from fgcli.geometry.rasteriser import rasterise
-from fgcli.geometry.render import render
+from fgcli.heads.camera import project
+from fgcli.heads.head import Head
+from fgcli.heads.light import directional
+from fgcli.heads.rasteriser import rasterise
+from fgcli.heads.render import render
+from fgcli.procedural import procedural_head
 
 Scene = tuple[Tensor, Tensor, Tensor, Tensor]
 

@@ -96,7 +96,7 @@ HEAD = {"name": "procedural", "detail": 0.5, "texture_size": 64}
 @pytest.fixture(scope="session")
 def head() -> Any:
     """The small procedural head; nobody changes it."""
-    from fgcli.geometry import HEADS
+    from fgcli.heads import HEADS
 
     return config.build(HEADS, HEAD, "test")
 

@@ -9,13 +9,14 @@ from scipy.stats import chi2
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from fgcli import config
-from fgcli.attacks import ATTACKS, SelectiveClassifier, risk_coverage
+from fgcli.attacks import ATTACKS
 from fgcli.attacks.fgsm import FGSM
 from fgcli.attacks.fooling import Fooling
 from fgcli.attacks.mim import MIM
 from fgcli.attacks.pgd import PGD
 from fgcli.attacks.pixels import class_loss, grey, threshold_loss
 from fgcli.attacks.white_box import WhiteBox
+from fgcli.classifiers.selective import SelectiveClassifier, risk_coverage
 from fgcli.generators.gmm_vae import GMMVAE
 
 SIZE, CLASSES, CODES, VARIANCE = 4, 3, 5, 0.1

@@ -7,7 +7,7 @@ from sklearn.datasets import load_digits
 from sklearn.neighbors import NearestCentroid
 
 from fgcli import artifacts, config
-from fgcli.backbones.classifier import Classifier, load
+from fgcli.classifiers.network import Classifier, load
 from fgcli.errors import FgError
 from fgcli.objectives.classification import Classification
 from fgcli.stages import classifier as stage

@@ -10,10 +10,10 @@ from torchvision.models import resnet50
 
 from fgcli import assets
 from fgcli.errors import FgError
-from fgcli.geometry import deca
-from fgcli.geometry.camera import project
-from fgcli.geometry.flame_files import import_file
-from fgcli.geometry.parameters import ORDERS, SIZES, Parameters, load_npz, save_npz
+from fgcli.fitting import deca
+from fgcli.foreign.flame_files import import_file
+from fgcli.heads.camera import project
+from fgcli.heads.parameters import ORDERS, SIZES, Parameters, load_npz, save_npz
 
 
 @pytest.fixture(scope="module")

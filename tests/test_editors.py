@@ -10,12 +10,12 @@ from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 
 from fgcli import artifacts, config, editors
+from fgcli.codes import linear, slerp
 from fgcli.editors import EDITORS
 from fgcli.editors.latent_wasserstein import LatentWasserstein, affine
 from fgcli.editors.matching import Problem, problem, weights
 from fgcli.editors.mean_difference import MeanDifference
 from fgcli.errors import FgError, UsageError
-from fgcli.inverters.paths import linear, slerp
 from fgcli.stages import editor as stage
 
 NAMES = ["smiling", "colour", "male"]

@@ -12,16 +12,17 @@ import torch
 from PIL import Image
 from test_metrics import LANDMARKS, blobs, disc, noisy
 
-from fgcli import artifacts, assets, config, generators
+from fgcli import artifacts, assets, config
 from fgcli.backbones import lpips_network
 from fgcli.backbones.pixels import Pixels
+from fgcli.codes import slerp
 from fgcli.densities.gaussian import Gaussian
 from fgcli.errors import FgError, UsageError
-from fgcli.generators import GENERATORS
-from fgcli.inverters.paths import slerp
+from fgcli.generators import GENERATORS, store
 from fgcli.metrics import sets
 from fgcli.metrics.frechet import Gaussian as Fitted
 from fgcli.metrics.frechet import frechet
+from fgcli.pixels import tensor
 from fgcli.stages import evaluate
 
 SIZE, TRAIN, TEST = 48, 12, 7
@@ -67,12 +68,12 @@ def write_generator(path, seed=0):
     model = config.build(GENERATORS, build, "test", image_shape=(3, SIZE, SIZE))
     model.fit(noisy(blobs(8, SIZE, seed=3 + seed)))
     weights = model.state_dict()
-    generators.save(path, model, ema=weights, build=build, history={}, training={}, params={}, inputs={})
+    store.save(path, model, ema=weights, build=build, history={}, training={}, params={}, inputs={})
     return model
 
 
 def write_codes(folder, generator, faces):
-    codes = generator.encode(generators.tensor(faces["images"])).numpy()
+    codes = generator.encode(tensor(faces["images"])).numpy()
     made_by = artifacts.sha256(folder / "generator.h5")
     arrays = {"codes": codes, "error": np.zeros(len(codes), np.float32)}
     arrays |= {"attributes": faces["attributes"], "split": faces["split"]}
@@ -135,7 +136,7 @@ def test_the_numbers_are_means_of_the_values_and_match_their_definition(made, fu
     faces = artifacts.load(made / "faces.h5")
     rows = stored["values/rows"]
     assert rows.tolist() == np.flatnonzero(faces["split"] == 2).tolist()
-    model = generators.load(made / "generator.h5")
+    model = store.load(made / "generator.h5")
     codes = torch.from_numpy(artifacts.load(made / "latents.h5")["codes"][rows])
     images = ((model.decode(codes) + 1) * 127.5).round().permute(0, 2, 3, 1).numpy()
     error = np.abs(images / 255 - faces["images"][rows] / 255)
@@ -203,7 +204,7 @@ def test_the_batch_changes_nothing_that_can_be_seen(made, tmp_path):
 
 
 def test_the_predicted_mask_is_a_second_table(made, tmp_path, monkeypatch):
-    pca = type(generators.load(made / "generator.h5"))
+    pca = type(store.load(made / "generator.h5"))
 
     def top_half(self, codes):
         mask = torch.zeros(len(codes), 1, SIZE, SIZE)
@@ -215,7 +216,7 @@ def test_the_predicted_mask_is_a_second_table(made, tmp_path, monkeypatch):
     result = measure(made, tmp_path, PIXELS[:1], density=None)
     assert "predicted_mask" not in result["left_out"]
     faces, stored = artifacts.load(made / "faces.h5"), artifacts.load(tmp_path / "evaluation.h5")
-    rows, model = stored["values/rows"], generators.load(made / "generator.h5")
+    rows, model = stored["values/rows"], store.load(made / "generator.h5")
     codes = torch.from_numpy(artifacts.load(made / "latents.h5")["codes"][rows])
     images = ((model.decode(codes) + 1) * 127.5).round().permute(0, 2, 3, 1).numpy()
     expected = np.abs(images / 255 - faces["images"][rows] / 255)[:, : SIZE // 2].mean()
@@ -225,7 +226,7 @@ def test_the_predicted_mask_is_a_second_table(made, tmp_path, monkeypatch):
 
 
 def test_masks_without_a_face_are_told(made, tmp_path, monkeypatch):
-    pca = type(generators.load(made / "generator.h5"))
+    pca = type(store.load(made / "generator.h5"))
     nowhere = lambda self, codes: torch.zeros(len(codes), 1, SIZE, SIZE)  # noqa: E731
     monkeypatch.setattr(pca, "decode_mask", nowhere, raising=False)
     result = measure(made, tmp_path, PIXELS[:1], density=None)
@@ -280,7 +281,7 @@ def test_sets_of_codes_of_another_split_and_no_baseline(made, tmp_path):
     means = [rows[f"laplacian/{name}"].mean() for name in ("generator/interpolations", "real/held_out")]
     assert made_of == pytest.approx(means[0] / means[1])
     # Mid-points: the pictures of slerp between the codes of a pair, for every row.
-    model, codes = generators.load(made / "generator.h5"), artifacts.load(made / "latents.h5")["codes"]
+    model, codes = store.load(made / "generator.h5"), artifacts.load(made / "latents.h5")["codes"]
     faces = artifacts.load(made / "faces.h5")
     order = np.random.default_rng(0).permutation(np.flatnonzero(faces["split"] == 0))
     middle = np.stack([slerp(codes[a], codes[b], 0.5) for a, b in zip(order, np.roll(order, -1), strict=True)])
@@ -324,7 +325,7 @@ def test_sets_too_small_are_left_out_by_name(made, tmp_path):
 def test_the_sheet_shows_the_nearest_training_faces(made, full):
     out, _ = full
     page = np.asarray(Image.open(out / "neighbours.png"))
-    model, faces = generators.load(made / "generator.h5"), artifacts.load(made / "faces.h5")
+    model, faces = store.load(made / "generator.h5"), artifacts.load(made / "faces.h5")
     train = faces["images"][faces["split"] == 0]
     drawn = model.decode(model.prior(10, torch.Generator().manual_seed(0)))
     drawn = ((drawn.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()

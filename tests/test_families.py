@@ -16,11 +16,12 @@ import pytest
 import torch
 from conftest import painted
 
-from fgcli import artifacts, backbones, config, generators, metrics
+from fgcli import artifacts, backbones, config, metrics
 from fgcli.attacks import ATTACKS
 from fgcli.backbones import FEATURES
-from fgcli.backbones.classifier import Classifier
 from fgcli.backbones.dlib_embedding import DlibEmbedding
+from fgcli.classifiers.network import Classifier
+from fgcli.codes import PATHS
 from fgcli.datasets import DATASETS
 from fgcli.datasets.photoset import PhotoSet
 from fgcli.datasets.pictureset import PictureSet
@@ -30,15 +31,16 @@ from fgcli.editors.matching import Problem
 from fgcli.errors import FgError, UsageError
 from fgcli.faces import ANALYSERS, SEGMENTERS
 from fgcli.faces.view import View
-from fgcli.generators import GENERATORS
-from fgcli.geometry import EXTRACTORS, HEADS
-from fgcli.geometry.head import REGIONS, Head
-from fgcli.geometry.parameters import SIZES, Parameters
+from fgcli.fitting import EXTRACTORS
+from fgcli.generators import GENERATORS, store
+from fgcli.heads import HEADS
+from fgcli.heads.head import REGIONS, Head
+from fgcli.heads.parameters import SIZES, Parameters
 from fgcli.inverters import INVERTERS
-from fgcli.inverters.paths import PATHS
 from fgcli.metrics import METRICS
 from fgcli.metrics.distribution import Collection
 from fgcli.objectives import OBJECTIVES
+from fgcli.pixels import tensor
 from fgcli.training import Loop, checkpoint
 from fgcli.training.augment import Augment
 from fgcli.training.batches import Batches
@@ -104,7 +106,7 @@ def fitted(name: str) -> Any:
 def batch(n=4):
     images, masks = painted(n, seed=2)
     return {
-        "images": generators.tensor(images),
+        "images": tensor(images),
         "masks": torch.from_numpy(masks[:, None] // 255).float(),
         "rows": torch.arange(n),
     }
@@ -141,8 +143,8 @@ def test_generators(name, tmp_path):
             assert 0 <= masks.min() <= masks.max() <= 1
     state, build = generator.state_dict(), small(GENERATORS, name)
     common = {"history": {}, "training": {}, "params": {}, "inputs": {}}
-    generators.save(tmp_path / "generator.h5", generator, ema=state, build=build, **common)
-    loaded = generators.load(tmp_path / "generator.h5")
+    store.save(tmp_path / "generator.h5", generator, ema=state, build=build, **common)
+    loaded = store.load(tmp_path / "generator.h5")
     assert torch.equal(loaded.decode(codes), images)
     assert (loaded.code_shape, loaded.image_shape, loaded.space) == ((layers, size), IMAGE, generator.space)
 

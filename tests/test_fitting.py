@@ -15,22 +15,22 @@ from fgcli.datasets import procedural_heads
 from fgcli.errors import FgError
 from fgcli.faces.colour_cut import refine
 from fgcli.faces.landmarks import MIRROR
-from fgcli.geometry import appearance, extract
-from fgcli.geometry.camera import project, to_pixels
-from fgcli.geometry.centring import EYES, centred, eyeballs
-from fgcli.geometry.extraction import Extraction, drawing
-from fgcli.geometry.face_mask import face_field, face_mask
-from fgcli.geometry.head import JAW_POINTS, Head, rotation_matrices
-from fgcli.geometry.landmark_errors import LandmarkErrors
-from fgcli.geometry.landmark_fit import CAUCHY, POSE_SPREAD, LandmarkFit, frontal, residual
-from fgcli.geometry.light import WHITE, basis, directional
-from fgcli.geometry.parameters import SIZES, Parameters
-from fgcli.geometry.photometric_fit import UNITS, PhotometricFit, _pivot
-from fgcli.geometry.population import BEARDED, MOST, Population
-from fgcli.geometry.regressor import MODES, Regressor, leading
-from fgcli.geometry.render import render
-from fgcli.geometry.views import FRAMING, axis_angle, between, photo_texture, turned
+from fgcli.fitting import appearance, extract
+from fgcli.fitting.extraction import Extraction, drawing
+from fgcli.fitting.landmark_errors import LandmarkErrors
+from fgcli.fitting.landmark_fit import CAUCHY, POSE_SPREAD, LandmarkFit, frontal, residual
+from fgcli.fitting.photometric_fit import UNITS, PhotometricFit, _pivot
+from fgcli.fitting.regressor import MODES, Regressor, leading
+from fgcli.fitting.views import FRAMING, axis_angle, between, photo_texture, turned
+from fgcli.heads.camera import project, to_pixels
+from fgcli.heads.centring import EYES, centred, eyeballs
+from fgcli.heads.face_mask import face_field, face_mask
+from fgcli.heads.head import JAW_POINTS, Head, rotation_matrices
+from fgcli.heads.light import WHITE, basis, directional
+from fgcli.heads.parameters import SIZES, Parameters
+from fgcli.heads.render import render
 from fgcli.objectives.head_regression import HeadRegression, spoil, surface_metric
+from fgcli.procedural.population import BEARDED, MOST, Population
 
 N, SIZE = 6, 48
 

@@ -16,8 +16,8 @@ from typer.testing import CliRunner
 from fgcli import artifacts, assets
 from fgcli.cli.assets import app
 from fgcli.errors import FgError
-from fgcli.geometry import flame_files, head_parts, mesh_files, pickles
-from fgcli.geometry.flame_files import flame_head, import_file
+from fgcli.foreign import flame_files, head_parts, mesh_files, pickles
+from fgcli.foreign.flame_files import flame_head, import_file
 
 
 @pytest.fixture(autouse=True)

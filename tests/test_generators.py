@@ -7,11 +7,13 @@ import torch.nn.functional as F
 from conftest import painted, train_params
 from sklearn.decomposition import PCA as SklearnPCA
 
-from fgcli import artifacts, generators
+from fgcli import artifacts
 from fgcli.errors import FgError, UsageError
+from fgcli.generators import store
 from fgcli.generators.masked_vae import MaskedVAE, filters, halvings
 from fgcli.generators.pca import PCA
 from fgcli.layers.blocks import ELU
+from fgcli.pixels import tensor
 from fgcli.stages import train
 
 # ---- layers
@@ -117,7 +119,7 @@ def test_pca_is_that_of_scikit_learn_with_mirror_images():
     variance = theirs.explained_variance_ * (len(rows) - 1) / len(rows)
     np.testing.assert_allclose(mine.scale, np.sqrt(variance), rtol=1e-3)
     new, _ = painted(10, seed=1)
-    x = generators.tensor(new)
+    x = tensor(new)
     expected = theirs.inverse_transform(theirs.transform(flat(new))).clip(-1, 1)
     np.testing.assert_allclose(mine.decode(mine.encode(x)).flatten(1), expected, atol=1e-3)
 
@@ -126,7 +128,7 @@ def test_pca_codes_have_unit_variance_and_mirrored_twins_equal_errors():
     images, _ = painted(40)
     pca = PCA((3, 16, 16), 10)
     pca.fit(images)
-    x = generators.tensor(images)
+    x = tensor(images)
     both = torch.cat([pca.encode(x), pca.encode(x.flip(3))])[:, 0]
     torch.testing.assert_close(both.std(0, correction=0), torch.ones(10), rtol=1e-3, atol=0)
     torch.testing.assert_close(both.mean(0), torch.zeros(10), rtol=0, atol=1e-3)
@@ -140,11 +142,11 @@ def test_pca_of_fewer_faces_than_codes(repeats):
     images, _ = painted(6)
     pca = PCA((3, 16, 16), 60)
     pca.fit(np.repeat(images, repeats, 0))
-    x = generators.tensor(images)
+    x = tensor(images)
     torch.testing.assert_close(pca.decode(pca.encode(x)), x, rtol=0, atol=0.01)
     norms = pca.components.norm(dim=1)
     assert ((norms < 1e-6) | ((norms - 1).abs() < 1e-2)).all()
-    new = generators.tensor(painted(6, seed=1)[0])
+    new = tensor(painted(6, seed=1)[0])
     assert pca.encode(new).abs().max() < 1e3
 
 
@@ -162,7 +164,7 @@ def written(path, **changes):
     ema = {k: v + 1 if v.is_floating_point() else v for k, v in network.state_dict().items()}
     build = {"name": "masked_vae", "codes": 5, "width": 0.1} | changes
     history = {"step": np.array([1.0, 2.0])}
-    generators.save(
+    store.save(
         path, network, ema=ema, build=build, history=history, training={"steps": 2}, params={"seed": 0}, inputs={}
     )
     return network, ema
@@ -172,7 +174,7 @@ def test_round_trip(tmp_path):
     path = tmp_path / "generator.h5"
     network, ema = written(path)
     for which, state in (("weights", network.state_dict()), ("ema", ema)):
-        loaded = generators.load(path, weights=which)
+        loaded = store.load(path, weights=which)
         assert not loaded.training
         assert not any(p.requires_grad for p in loaded.parameters())
         assert (loaded.image_shape, loaded.code_shape, loaded.space) == ((3, 16, 16), (1, 5), "z")
@@ -194,15 +196,15 @@ def test_files_that_are_no_generator(tmp_path, faces):
     written(path)
     whole = path.read_bytes()
     with pytest.raises(FgError, match="expected a generator/1 file, found a faces/1 file"):
-        generators.load(faces)
+        store.load(faces)
     path.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(FgError, match=r"generator.h5: expected a whole HDF5 file, found a truncated"):
-        generators.load(path)
+        store.load(path)
     with pytest.raises(FgError, match="found no such file"):
-        generators.load(tmp_path / "none.h5")
+        store.load(tmp_path / "none.h5")
     written(path, name="masked_wae")
     with pytest.raises(UsageError, match=r"masked_wae.*did you mean 'masked_vae'"):
-        generators.load(path)
+        store.load(path)
 
 
 def test_codes_of_another_generator_and_faces_of_another_size(tmp_path):
@@ -218,19 +220,19 @@ def test_codes_of_another_generator_and_faces_of_another_size(tmp_path):
     meta = {"space": "z", "generator": artifacts.sha256(one), "attribute_names": ["odd"]}
     latents = tmp_path / "latents.h5"
     artifacts.save(latents, artifacts.LATENTS, arrays, params={}, inputs={}, meta=meta)
-    generators.verify(latents, one)
+    store.verify(latents, one)
     with pytest.raises(FgError, match="found those of another generator"):
-        generators.verify(latents, other)
-    generators.match(network, (9, 16, 16, 3), tmp_path / "faces.h5")
+        store.verify(latents, other)
+    store.match(network, (9, 16, 16, 3), tmp_path / "faces.h5")
     with pytest.raises(FgError, match=r"faces.h5: expected faces of 16x16x3, .* found 32x32x3"):
-        generators.match(network, (9, 32, 32, 3), tmp_path / "faces.h5")
+        store.match(network, (9, 32, 32, 3), tmp_path / "faces.h5")
 
 
 def test_pca_through_the_stage(tmp_path, faces):
     """Eigenfaces are solved by the same command, from training rows alone."""
     params = train_params(generator={"name": "pca", "codes": 6})
     train.run(faces, tmp_path / "pca.h5", tmp_path / "train", params=params)
-    loaded = generators.load(tmp_path / "pca.h5")
+    loaded = store.load(tmp_path / "pca.h5")
     split, images = artifacts.rows(faces, "split"), artifacts.rows(faces, "images")
     direct = PCA((3, 16, 16), 6)
     direct.fit(images[split == 0])
@@ -247,7 +249,7 @@ def test_linear_path_starts_as_eigenfaces():
     network.start(images)
     eigenfaces = PCA((3, 16, 16), 10)
     eigenfaces.fit(images)
-    x = generators.tensor(painted(5, seed=1)[0])
+    x = tensor(painted(5, seed=1)[0])
     torch.testing.assert_close(network.encode(x), eigenfaces.encode(x), rtol=1e-3, atol=1e-3)
     codes = eigenfaces.encode(x)
     torch.testing.assert_close(network.decode(codes), eigenfaces.decode(codes), rtol=0, atol=1e-4)
@@ -261,7 +263,7 @@ def test_linear_path_leaves_its_start(tmp_path, faces):
     """Both of its maps and the convolutions are trained."""
     params = train_params(generator={"linear": True}, steps=3)
     train.run(faces, tmp_path / "generator.h5", tmp_path / "train", params=params)
-    trained = generators.load(tmp_path / "generator.h5", weights="weights").state_dict()
+    trained = store.load(tmp_path / "generator.h5", weights="weights").state_dict()
     torch.manual_seed(params.seed)
     start = train.make_generator(params, (1, 16, 16, 3))
     start.start(artifacts.rows(faces, "images")[artifacts.rows(faces, "split") == 0])

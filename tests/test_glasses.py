@@ -8,14 +8,14 @@ import torch
 from torch import Tensor
 
 from fgcli.datasets import procedural_heads
-from fgcli.geometry.camera import project, to_pixels
-from fgcli.geometry.glasses import AROUND, BRIDGE, RIM, Pair, draw_pair, mesh, put_on
-from fgcli.geometry.head import Head, rotation_matrices
-from fgcli.geometry.parameters import Parameters
-from fgcli.geometry.population import Population
-from fgcli.geometry.procedural import procedural_head
-from fgcli.geometry.rasteriser import rasterise
-from fgcli.geometry.render import Render, render
+from fgcli.heads.camera import project, to_pixels
+from fgcli.heads.head import Head, rotation_matrices
+from fgcli.heads.parameters import Parameters
+from fgcli.heads.rasteriser import rasterise
+from fgcli.heads.render import Render, render
+from fgcli.procedural import procedural_head
+from fgcli.procedural.glasses import AROUND, BRIDGE, RIM, Pair, draw_pair, mesh, put_on
+from fgcli.procedural.population import Population
 
 N, SIZE, TUBE = 6, 96, RIM * AROUND
 

@@ -7,10 +7,12 @@ import pytest
 import torch
 from conftest import train_params
 
-from fgcli import artifacts, config, generators
+from fgcli import artifacts, config
 from fgcli.errors import FgError
+from fgcli.generators import store
 from fgcli.generators.gmm_vae import GMMVAE
-from fgcli.objectives.gmm_vae import GMMELBO, chosen_labels, entropy_excess, soft_minimum, squared_error
+from fgcli.objectives.gmm_vae import GMMELBO, chosen_labels, entropy_excess, soft_minimum
+from fgcli.pixels import squared_error, tensor
 from fgcli.stages import attack, classify, train
 
 IMAGE, CLASSES, VARIANCE = (3, 16, 16), 3, 0.04
@@ -288,8 +290,8 @@ def test_classify(striped, trained, tmp_path):
     assert numbers["error"] == pytest.approx((accepted & ~right).mean())
     assert numbers["rejected"] == pytest.approx((~accepted).mean())
     assert ((found["reclassified"] >= 0) == (test & (found["accepted"] == 0))).all()
-    model = generators.load(trained)
-    images = generators.tensor(artifacts.rows(striped, "images"))
+    model = store.load(trained)
+    images = tensor(artifacts.rows(striped, "images"))
     label, distance = model.classify(model.encode(images))
     np.testing.assert_array_equal(found["predicted"], label)
     np.testing.assert_allclose(found["distance"], distance, rtol=1e-3, atol=1e-3)

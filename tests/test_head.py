@@ -7,8 +7,8 @@ from flame_layout import embedding, model, write_embeddings
 from torch.func import jacfwd, vmap
 
 from fgcli.errors import FgError
-from fgcli.geometry.flame_files import mirrored_yaw
-from fgcli.geometry.head import Head, rotation_matrices
+from fgcli.foreign.flame_files import mirrored_yaw
+from fgcli.heads.head import Head, rotation_matrices
 
 TURNED = {"f": "faces", "v_template": "template", "posedirs": "pose_basis", "weights": "weights"}
 

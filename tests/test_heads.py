@@ -20,12 +20,13 @@ from fgcli.datasets import procedural_heads
 from fgcli.errors import FgError
 from fgcli.faces.head_segmenter import HeadSegmenter
 from fgcli.faces.view import View
-from fgcli.geometry import extraction, mesh_files
-from fgcli.geometry.camera import project, to_pixels
-from fgcli.geometry.centring import EYES
-from fgcli.geometry.extraction import drawing
-from fgcli.geometry.face_mask import face_mask
-from fgcli.geometry.parameters import SIZES, Parameters, load_npz
+from fgcli.fitting import extraction
+from fgcli.fitting.extraction import drawing
+from fgcli.foreign import mesh_files
+from fgcli.heads.camera import project, to_pixels
+from fgcli.heads.centring import EYES
+from fgcli.heads.face_mask import face_mask
+from fgcli.heads.parameters import SIZES, Parameters, load_npz
 from fgcli.reports import heads as sections
 from fgcli.reports.heads import section as heads_section
 from fgcli.stages import flame, heads

@@ -14,7 +14,7 @@ from fgcli.errors import FgError, UsageError
 from fgcli.metrics import METRICS, create, label, ms_ssim
 from fgcli.metrics.pixels import L1, L2
 from fgcli.metrics.ssim import SSIM
-from fgcli.objectives.ssim import ssim, ssim_map
+from fgcli.pixels.ssim import ssim, ssim_map
 
 SIZE = 64
 
@@ -156,7 +156,7 @@ def msssim_by_hand(x, y, weights):
 
 
 def ssim_blur(x):
-    from fgcli.objectives.ssim import blur
+    from fgcli.pixels.ssim import blur
 
     return blur(x, 11, 1.5)
 

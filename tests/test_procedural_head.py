@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from fgcli.geometry.procedural import landmarks, modes, parts, procedural_arrays, procedural_head
+from fgcli.procedural import landmarks, modes, parts, procedural_arrays, procedural_head
 
 REGIONS = ["face", "scalp", "neck", "left_ear", "right_ear", "left_eyeball", "right_eyeball"]
 

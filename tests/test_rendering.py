@@ -9,13 +9,13 @@ from scipy.special import sph_harm_y
 from torch.nn import functional
 
 from fgcli.errors import FgError
-from fgcli.geometry import camera as cameras
-from fgcli.geometry import light as lights
-from fgcli.geometry import rasteriser
-from fgcli.geometry import texture as textures
-from fgcli.geometry.procedural import procedural_head
-from fgcli.geometry.rasteriser import interpolate, rasterise, refresh
-from fgcli.geometry.render import CLAY, normal_image, render, sample
+from fgcli.heads import camera as cameras
+from fgcli.heads import light as lights
+from fgcli.heads import rasteriser
+from fgcli.heads import texture as textures
+from fgcli.heads.rasteriser import interpolate, rasterise, refresh
+from fgcli.heads.render import CLAY, normal_image, render, sample
+from fgcli.procedural import procedural_head
 
 
 def sphere(columns: int = 24, rows: int = 12, dtype: torch.dtype = torch.float64) -> SimpleNamespace:

@@ -11,8 +11,9 @@ import pytest
 from conftest import HEAD
 from PIL import Image
 
-from fgcli import artifacts, config, generators
+from fgcli import artifacts, config
 from fgcli.errors import FgError
+from fgcli.generators import GENERATORS, store
 from fgcli.reports import images, material, plots, sections, tables
 from fgcli.reports.chroma import chroma
 from fgcli.stages import density, editor, invert, report
@@ -59,12 +60,12 @@ def write_generator(path, faces, name):
 
     torch.manual_seed(0)
     build = {"name": name, "codes": 3} | ({"width": 0.1} if name == "masked_vae" else {})
-    model = config.build(generators.GENERATORS, build, "test", image_shape=(3, 16, 16))
+    model = config.build(GENERATORS, build, "test", image_shape=(3, 16, 16))
     history = {"step": np.array([1.0, 2.0, 3.0]), "vae/l2": np.array([3.0, 2, 1]), "validation": np.array([2.0, 1, 3])}
     if name == "pca":
         model.fit(artifacts.rows(faces, "images")[:18])
         history = {}
-    generators.save(
+    store.save(
         path,
         model,
         ema=model.state_dict(),
@@ -229,10 +230,10 @@ def write_flame(path, faces, head):
     """A flame.h5 of 36 mean heads that look in different directions."""
     import torch
 
-    from fgcli.geometry.centring import centred
-    from fgcli.geometry.extract import identity
-    from fgcli.geometry.light import WHITE
-    from fgcli.geometry.parameters import Parameters
+    from fgcli.fitting.extract import identity
+    from fgcli.heads.centring import centred
+    from fgcli.heads.light import WHITE
+    from fgcli.heads.parameters import Parameters
 
     p = Parameters.zeros(36)
     p.pose[:, 1] = torch.linspace(-0.3, 0.3, 36)

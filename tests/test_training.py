@@ -16,8 +16,10 @@ import torch
 from conftest import train_params
 from torch import nn
 
-from fgcli import artifacts, generators
+from fgcli import artifacts
 from fgcli.errors import FgError, UsageError
+from fgcli.generators import store
+from fgcli.pixels import tensor
 from fgcli.stages import train
 from fgcli.training import Loop, Phase
 from fgcli.training.augment import Augment
@@ -251,8 +253,8 @@ def test_what_the_result_is(faces, unbroken):
     assert stored.meta["training"]["best_loss"] == history["validation"].min()
     assert set(history) >= {"learning_rate", "vae/ssim", "vae/l2", "vae/bce", "vae/dice", "vae/kl"}
     assert stored.inputs == {"faces": artifacts.sha256(faces)}
-    loaded = generators.load(unbroken / "generator.h5")
-    images = generators.tensor(artifacts.rows(faces, "images")[:4])
+    loaded = store.load(unbroken / "generator.h5")
+    images = tensor(artifacts.rows(faces, "images")[:4])
     assert torch.isfinite(loaded.decode(loaded.encode(images))).all()
 
 
@@ -260,7 +262,7 @@ def test_no_steps_give_the_initial_network(faces, tmp_path):
     train.run(faces, tmp_path / "g.h5", tmp_path / "train", params=train_params(steps=0, generator=PAPER))
     torch.manual_seed(0)
     fresh = train.make_generator(train_params(generator=PAPER), (1, 16, 16, 3)).state_dict()
-    loaded = generators.load(tmp_path / "g.h5").state_dict()
+    loaded = store.load(tmp_path / "g.h5").state_dict()
     assert all(torch.equal(loaded[k], fresh[k]) for k in fresh)
 
 

@@ -1,15 +1,11 @@
-"""Attacks: inputs made to deceive a generator that classifies (Ghosh's thesis, sections 4.6 to 4.8), and the defence.
+"""Attacks: inputs made to deceive a generator that classifies (Ghosh's thesis, sections 4.6 to 4.8).
 
 An attack has `targeted`, `from_noise` and `craft(defence, images, classes, rng) -> images`: images (n, c, h, w) in
 [-1, 1] before and after; `classes` (n) are those to leave, or of a targeted attack those to reach; `rng` is on the CPU.
 One from noise asks of the images only their shape and whether they are grey. Sizes of a change are those of values in
 [0, 1], where CleverHans has its defaults. A grey picture is attacked in grey: one change for its three channels.
-`defence` is a SelectiveClassifier, see defence.py.
+`defence` is a SelectiveClassifier, see fgcli.classifiers.selective.
 """
-
-from fgcli.attacks.calibration import Subject, calibrated, chosen, rates
-from fgcli.attacks.defence import Decision, SelectiveClassifier, risk_coverage
-from fgcli.attacks.trials import Outcome, Trial, planned
 
 ATTACKS = {
     "fgsm": "fgcli.attacks.fgsm:FGSM",
@@ -18,17 +14,3 @@ ATTACKS = {
     "white_box": "fgcli.attacks.white_box:WhiteBox",
     "fooling": "fgcli.attacks.fooling:Fooling",
 }
-
-__all__ = [
-    "ATTACKS",
-    "Decision",
-    "Outcome",
-    "SelectiveClassifier",
-    "Subject",
-    "Trial",
-    "calibrated",
-    "chosen",
-    "planned",
-    "rates",
-    "risk_coverage",
-]

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fgcli.attacks.calibration import Subject, rates
-from fgcli.attacks.defence import Decision, SelectiveClassifier
+from fgcli.classifiers.calibration import Subject, rates
+from fgcli.classifiers.selective import Decision, SelectiveClassifier
 
 
 @dataclass(frozen=True)

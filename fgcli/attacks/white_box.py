@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from fgcli.attacks.pixels import descend, signed, threshold_loss, unit
-from fgcli.objectives.gmm_vae import squared_error
+from fgcli.pixels import squared_error
 
 
 class WhiteBox:

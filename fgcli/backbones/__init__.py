@@ -16,7 +16,7 @@ FEATURES = {
     "laplacian": "fgcli.backbones.laplacian:Laplacian",
     "dlib_embedding": "fgcli.backbones.dlib_embedding:shared",
     "inception": "fgcli.backbones.inception:Inception",
-    "classifier": "fgcli.backbones.classes:Classes",
+    "classifier": "fgcli.classifiers.features:Classes",
 }
 
 __all__ = ["FEATURES", "create"]

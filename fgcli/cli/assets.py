@@ -67,7 +67,7 @@ def _importer(file: Path, name: str | None) -> Callable[[Path, str | None], tupl
         of_page = not named and not assets.is_known(file)
     if not of_page:
         return assets.import_file
-    from fgcli.geometry import flame_files
+    from fgcli.foreign import flame_files
 
     return flame_files.import_file
 
@@ -84,7 +84,7 @@ def _check() -> None:
 
 
 def _damage(asset: assets.Asset, path: Path) -> str:
-    from fgcli.geometry import head_parts
+    from fgcli.foreign import head_parts
 
     return head_parts.damage(asset.name, path)
 

@@ -71,7 +71,7 @@ def _binary(file: Path) -> np.ndarray:
 
 def _pickled(file: Path) -> tuple[np.ndarray, np.ndarray]:
     """Labels (n,) and planes (n, 3072) of a batch; none of the code that a pickle may name is run."""
-    from fgcli.geometry.pickles import load, plain
+    from fgcli.foreign.pickles import load, plain
 
     found = load(file)
     if not {"data", "labels"} <= set(found):

@@ -19,15 +19,15 @@ from fgcli.artifacts.parts import save_part
 from fgcli.config import build
 from fgcli.datasets.files import photos_below
 from fgcli.errors import FgError
-from fgcli.geometry import HEADS
-from fgcli.geometry.camera import project, to_pixels
-from fgcli.geometry.extract import identity
-from fgcli.geometry.face_mask import face_mask
-from fgcli.geometry.glasses import Pair, draw_pair, put_on
-from fgcli.geometry.head import Head
-from fgcli.geometry.parameters import Parameters
-from fgcli.geometry.population import DEGREE, Population
-from fgcli.geometry.render import render as draw
+from fgcli.fitting.extract import identity
+from fgcli.heads import HEADS
+from fgcli.heads.camera import project, to_pixels
+from fgcli.heads.face_mask import face_mask
+from fgcli.heads.head import Head
+from fgcli.heads.parameters import Parameters
+from fgcli.heads.render import render as draw
+from fgcli.procedural.glasses import Pair, draw_pair, put_on
+from fgcli.procedural.population import DEGREE, Population
 
 LICENCE = "Rendered by fg from a head made of formulas: no person's data."
 ROWS = 64

@@ -10,11 +10,11 @@ from fgcli.config import build
 from fgcli.errors import FgError
 from fgcli.faces.colour_cut import refine
 from fgcli.faces.view import View
-from fgcli.geometry import HEADS
-from fgcli.geometry.camera import to_ndc
-from fgcli.geometry.face_mask import face_mask
-from fgcli.geometry.landmark_fit import LandmarkFit, frontal
-from fgcli.geometry.render import render
+from fgcli.fitting.landmark_fit import LandmarkFit, frontal
+from fgcli.heads import HEADS
+from fgcli.heads.camera import to_ndc
+from fgcli.heads.face_mask import face_mask
+from fgcli.heads.render import render
 
 COLOUR_PX = 192
 """Colours are looked at in crops of this side at most, px."""

@@ -11,11 +11,11 @@ import torch
 from fgcli.config import build
 from fgcli.console import say
 from fgcli.faces import ANALYSERS
-from fgcli.geometry.camera import project, to_pixels
-from fgcli.geometry.extraction import drawing
-from fgcli.geometry.head import Head
-from fgcli.geometry.landmark_errors import LandmarkErrors
-from fgcli.geometry.population import Population
+from fgcli.fitting.extraction import drawing
+from fgcli.fitting.landmark_errors import LandmarkErrors
+from fgcli.heads.camera import project, to_pixels
+from fgcli.heads.head import Head
+from fgcli.procedural.population import Population
 
 RENDERS, SIDE, WIDE, GREY = 208, 200, 1.25, 0.6
 """How many renders, their side (px), their framing against FFHQ's, and what is behind the heads."""

@@ -3,13 +3,13 @@ Image Generation", section 4)."""
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from fgcli.capabilities import Halves, Posterior
 from fgcli.layers.began import began_decoder, began_encoder
 
 
-class BeganVAE(nn.Module):
+class BeganVAE(Posterior, Halves):
     """Encoder to a Gaussian over codes, and a decoder of equal depth; all weights are of one or the other.
 
     Args:
@@ -21,31 +21,20 @@ class BeganVAE(nn.Module):
         ValueError: a size, code size or number of filters out of range.
     """
 
-    space = "z"
-
     def __init__(self, image_shape: tuple[int, int, int], codes: int = 64, filters: int = 64) -> None:
         super().__init__()
         if codes < 1 or filters < 1:
             raise ValueError(f"began_vae expects codes >= 1 and filters >= 1, found {codes} and {filters}")
         self.image_shape, self.code_shape = image_shape, (1, codes)
-        self.encoder: nn.Module = began_encoder(image_shape, 2 * codes, filters)
-        self.decoder: nn.Module = began_decoder(image_shape, codes, filters)
+        self.encoder = began_encoder(image_shape, 2 * codes, filters)
+        self.decoder = began_decoder(image_shape, codes, filters)
 
     def posterior(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log standard deviation (n, d) of q(z | x)."""
         mean, log_std = self.encoder(images).chunk(2, dim=1)
         return mean, log_std
 
-    def encode(self, images: Tensor) -> Tensor:
-        """Mean codes (n, 1, d)."""
-        return self.posterior(images)[0][:, None]
-
     def decode(self, codes: Tensor, condition: Tensor | None = None) -> Tensor:
         """Images; linear in training, so that no pixel out of range is lost to the gradient, else within [-1, 1]."""
         images = self.decoder(codes.flatten(1))
         return images if self.training else images.clamp(-1, 1)
-
-    def prior(self, n: int, rng: torch.Generator) -> Tensor:
-        """Codes from N(0, I)."""
-        device = next(self.parameters()).device
-        return torch.randn(n, *self.code_shape, generator=rng, device=rng.device).to(device)

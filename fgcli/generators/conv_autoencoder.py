@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
+from fgcli.capabilities import Halves, Posterior
+
 WIDTHS = (128, 256, 512, 1024)
 START = 8
 """Side of the picture from which the decoder starts, px."""
@@ -17,7 +19,7 @@ LOG_STD = 5.0
 """Largest |log sigma|."""
 
 
-class ConvAutoencoder(nn.Module):
+class ConvAutoencoder(Halves):
     """Deterministic encoder and decoder (M = 1 in Table A.1): AE, RAE, WAE, and the CV-VAE, whose noise is constant.
 
     Args:
@@ -32,7 +34,6 @@ class ConvAutoencoder(nn.Module):
         ValueError: an argument out of range.
     """
 
-    space = "z"
     heads = 1
 
     def __init__(
@@ -71,13 +72,8 @@ class ConvAutoencoder(nn.Module):
         size = self.image_shape[1]
         return torch.tanh(self.decoder(codes.flatten(1))[..., :size, :size] / 2)
 
-    def prior(self, n: int, rng: torch.Generator) -> Tensor:
-        """Codes from N(0, I); a deterministic autoencoder promises nothing about them: fit a density."""
-        device = next(self.parameters()).device
-        return torch.randn(n, *self.code_shape, generator=rng, device=rng.device).to(device)
 
-
-class ConvVAE(ConvAutoencoder):
+class ConvVAE(Posterior, ConvAutoencoder):
     """The same with two heads (M = 2): mean and log standard deviation, for the VAE. Arguments as above."""
 
     heads = 2
@@ -86,10 +82,6 @@ class ConvVAE(ConvAutoencoder):
         """Mean and log standard deviation (n, d) of q(z | x)."""
         mean, raw = self.encoder(images).chunk(2, 1)
         return mean, LOG_STD * torch.tanh(raw)
-
-    def encode(self, images: Tensor) -> Tensor:
-        """Mean codes (n, 1, d)."""
-        return self.posterior(images)[0][:, None]
 
 
 def encoder(channels: int, widths: list[int], side: int, outputs: int, kernel: int) -> nn.Sequential:

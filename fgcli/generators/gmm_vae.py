@@ -10,13 +10,15 @@ import math
 import torch
 from torch import Tensor, nn
 
+from fgcli.capabilities import Classifies
+
 FILTERS, MOST_FILTERS, DENSE = 32, 128, 256
 """Filters of the encoder's first stage and of its widest, and size of the dense layers, at width 1."""
 START = 4
 """Side of the feature maps between convolutions and dense layers, px."""
 
 
-class GMMVAE(nn.Module):
+class GMMVAE(Classifies):
     """Encoder f and decoder g with a mixture prior: p(z) = 1/k sum_c N(z; mu_c, variance I), k classes.
 
     mu_c is the one-hot code of class c, padded with zeros. q(z | x) = N(f(x), variance I), so its entropy is constant;
@@ -33,9 +35,6 @@ class GMMVAE(nn.Module):
     Raises:
         ValueError: a size, class count, code size, width or variance out of range.
     """
-
-    space = "z"
-    means: Tensor
 
     def __init__(
         self,
@@ -93,32 +92,15 @@ class GMMVAE(nn.Module):
             log_std = self.log_std(hidden.float()) if self.log_std else None
         return mean, torch.full_like(mean, 0.5 * math.log(self.variance)) if log_std is None else log_std
 
-    def encode(self, images: Tensor) -> Tensor:
-        """Mean codes f(x), (n, 1, d)."""
-        return self.posterior(images)[0][:, None]
-
     def decode(self, codes: Tensor, condition: Tensor | None = None) -> Tensor:
         """Images g(z) in [-1, 1]: 2 sigmoid(logits) - 1."""
         return torch.tanh(self.decoder(codes.flatten(1)) / 2)
 
-    def prior(self, n: int, rng: torch.Generator) -> Tensor:
-        """Codes from the mixture."""
+    def prior(self, n: int, rng: torch.Generator, truncation: float = 1.0) -> Tensor:
+        """Codes from the mixture, drawn to the components' means by `truncation` < 1."""
         chosen = torch.randint(len(self.means), (n,), generator=rng, device=rng.device).to(self.means.device)
-        noise = torch.randn(n, self.code_shape[1], generator=rng, device=rng.device).to(self.means.device)
-        return (self.means[chosen] + math.sqrt(self.variance) * noise)[:, None]
-
-    def distances(self, codes: Tensor) -> Tensor:
-        """Squared Mahalanobis distance |z - mu_c|^2 / variance of codes (n, 1, d) to every component, (n, classes)."""
-        return (codes.flatten(1)[:, None] - self.means).square().sum(2) / self.variance
-
-    def classify(self, codes: Tensor) -> tuple[Tensor, Tensor]:
-        """Bayes' class (n) of codes (n, 1, d), and the squared Mahalanobis distance (n) to its component.
-
-        Components are equally likely and of equal covariance, so the likeliest is the nearest (Eq. 4.7, with the
-        encoder's distribution at its mean).
-        """
-        distance, label = self.distances(codes).min(1)
-        return label, distance
+        noise = self.normal(n, self.code_shape[1:], rng)
+        return (self.means[chosen] + truncation * math.sqrt(self.variance) * noise)[:, None]
 
 
 def _down(inputs: int, outputs: int) -> nn.Sequential:

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from fgcli.capabilities import Masks, Posterior, Started
 from fgcli.layers.blocks import ELU, down_block, up_block
 from fgcli.layers.linear import LinearPath
 
@@ -14,7 +15,7 @@ MASK_WIDTH = 32
 START_LOG_STD = -3.0
 
 
-class UnmaskedVAE(nn.Module):
+class UnmaskedVAE(Posterior, Started):
     """Encoder to a Gaussian over codes, and image decoder: the paper's network without its mask branch.
 
     Args:
@@ -27,8 +28,6 @@ class UnmaskedVAE(nn.Module):
     Raises:
         ValueError: a size, code size or width out of range.
     """
-
-    space = "z"
 
     def __init__(
         self, image_shape: tuple[int, int, int], codes: int = 512, width: float = 1.0, linear: bool = False
@@ -67,10 +66,6 @@ class UnmaskedVAE(nn.Module):
         mean = self.mean(hidden)
         return mean if self.linear is None else mean + self.linear.encode(images), self.log_std(hidden)
 
-    def encode(self, images: Tensor) -> Tensor:
-        """Mean codes (n, 1, d)."""
-        return self.posterior(images)[0][:, None]
-
     def decode(self, codes: Tensor, condition: Tensor | None = None) -> Tensor:
         """Images in [-1, 1]."""
         codes = codes.flatten(1)
@@ -79,12 +74,8 @@ class UnmaskedVAE(nn.Module):
             return torch.tanh(logits / 2)  # 2 sigmoid(logits) - 1
         return (self.linear.decode(codes) + logits).clamp(-1, 1)
 
-    def prior(self, n: int, rng: torch.Generator) -> Tensor:
-        """Codes from N(0, I)."""
-        return torch.randn(n, *self.code_shape, generator=rng, device=rng.device).to(self.mean.weight.device)
 
-
-class MaskedVAE(UnmaskedVAE):
+class MaskedVAE(UnmaskedVAE, Masks):
     """The paper's network: a second decoder makes the face mask from the same code.
 
     Arguments as for UnmaskedVAE; 144 px and width 1 give the paper's 9.3 million parameters (9,328,228).
@@ -100,10 +91,6 @@ class MaskedVAE(UnmaskedVAE):
     def mask_logits(self, codes: Tensor) -> Tensor:
         """Logits (n, 1, h, w) of the face mask."""
         return self.mask_decoder(codes.flatten(1)[:, :, None, None])
-
-    def decode_mask(self, codes: Tensor) -> Tensor:
-        """Face masks (n, 1, h, w) in [0, 1]."""
-        return torch.sigmoid(self.mask_logits(codes))
 
 
 def scaled(filters: int, width: float) -> int:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from fgcli.capabilities import Encodes, Generator, Solved
 from fgcli.layers.linear import principal_components
 
 FIT_BYTES, FIT_COPIES = 2_000_000_000, 4
 """Memory for a fit beside a generator, and how many float32 copies of a training image it holds."""
 
 
-class PCA(nn.Module):
+class PCA(Encodes, Solved):
     """Principal components of the training images and their mirror images, with codes of unit variance.
 
     Args:
@@ -26,7 +26,6 @@ class PCA(nn.Module):
         ValueError: code size out of range.
     """
 
-    space = "z"
     average: Tensor
     components: Tensor
     scale: Tensor
@@ -57,21 +56,17 @@ class PCA(nn.Module):
         x = self.average + (codes.flatten(1) * self.scale) @ self.components
         return x.clamp(-1, 1).unflatten(1, self.image_shape)
 
-    def prior(self, n: int, rng: torch.Generator) -> Tensor:
-        """Codes from N(0, I)."""
-        return torch.randn(n, *self.code_shape, generator=rng, device=rng.device).to(self.average.device)
 
-
-def baseline(images: np.ndarray, train: np.ndarray, generator: Any) -> tuple[PCA, np.ndarray]:
+def baseline(images: np.ndarray, train: np.ndarray, generator: Generator) -> tuple[PCA, np.ndarray]:
     """Eigenfaces with as many codes as a generator, and the rows they were fitted to: all of `train` that memory holds.
 
     Args:
         images: uint8 (n, h, w, c).
         train: rows of the training split; where they are too many, every second, third, ... one is taken.
-        generator: has `image_shape` and `code_shape`.
+        generator: of these images.
     """
     size = math.prod(generator.image_shape)
     rows = train[:: -(-len(train) // max(2, FIT_BYTES // (4 * FIT_COPIES * size)))]
-    pca = PCA(tuple(generator.image_shape), min(math.prod(generator.code_shape), size))
+    pca = PCA(generator.image_shape, min(math.prod(generator.code_shape), size))
     pca.fit(images[rows])
     return pca.eval(), rows

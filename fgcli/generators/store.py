@@ -4,36 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any
 
 import numpy as np
 import torch
 
 from fgcli import artifacts, config
+from fgcli.capabilities import Generator
 from fgcli.errors import FgError
-from fgcli.training.batches import pixels
-
-
-class Generator(Protocol):
-    """What every stage may ask of a generator; a generator is also an `nn.Module`."""
-
-    code_shape: tuple[int, int]
-    image_shape: tuple[int, int, int]
-    space: str
-
-    def encode(self, images: torch.Tensor) -> torch.Tensor:
-        """Codes (n, l, d) of images (n, c, h, w) in [-1, 1]."""
-
-    def decode(self, codes: torch.Tensor, condition: torch.Tensor | None = None) -> torch.Tensor:
-        """Images (n, c, h, w) in [-1, 1] of codes (n, l, d)."""
-
-    def prior(self, n: int, rng: torch.Generator) -> torch.Tensor:
-        """n codes drawn from the prior, on the generator's device."""
+from fgcli.generators import GENERATORS
 
 
 def save(
     path: Path,
-    generator: torch.nn.Module,
+    generator: Generator,
     *,
     ema: Mapping[str, torch.Tensor],
     build: Mapping[str, Any],
@@ -46,33 +30,39 @@ def save(
     arrays = {f"weights/{k}": v.detach().cpu().numpy() for k, v in generator.state_dict().items()}
     arrays |= {f"ema/{k}": v.detach().cpu().numpy() for k, v in ema.items()}
     arrays |= {f"history/{k}": v for k, v in history.items()}
-    shape = cast(Generator, generator).image_shape
-    meta = {"build": {**build, "image_shape": list(shape)}, "space": generator.space, "training": training}
+    meta = {
+        "build": {**build, "image_shape": list(generator.image_shape)},
+        "space": generator.space,
+        "training": training,
+    }
     artifacts.save(path, artifacts.GENERATOR, arrays, params=params, inputs=inputs, meta=meta)
 
 
-def load(path: Path, device: torch.device | str = "cpu", weights: str = "ema") -> Any:
+def load(path: Path, device: torch.device | str = "cpu", weights: str = "ema") -> Generator:
     """The generator of a file, in eval mode, without gradients; `weights` is "ema" or "weights".
 
     Raises:
         FgError: not a generator file.
     """
-    from fgcli.generators import GENERATORS
-
     stored = artifacts.load(path, artifacts.GENERATOR)
     build = dict(stored.meta["build"])
     image_shape = tuple(build.pop("image_shape"))
-    generator = config.build(GENERATORS, build, str(path), image_shape=image_shape)
+    generator: Generator = config.build(GENERATORS, build, str(path), image_shape=image_shape)
     generator.load_state_dict({k: torch.from_numpy(v) for k, v in stored.group(weights).items()})
     return generator.to(device).eval().requires_grad_(False)
 
 
-def tensor(images: np.ndarray) -> torch.Tensor:
-    """uint8 images (n, h, w, c) as (n, c, h, w) in [-1, 1]."""
-    return pixels(torch.from_numpy(np.array(images)))
+def kind(path: Path) -> type[Generator]:
+    """The class of a file's generator: what it can, asked before any weight is read.
+
+    Raises:
+        FgError: not a generator file.
+    """
+    build = artifacts.load(path, artifacts.GENERATOR, ()).meta["build"]
+    return config.lookup(GENERATORS, build["name"], str(path))
 
 
-def match(generator: Any, shape: tuple[int, ...], faces: Path) -> None:
+def match(generator: Generator, shape: tuple[int, ...], faces: Path) -> None:
     """Raises FgError unless faces of `shape` (n, h, w, c) are what the generator was trained on."""
     c, h, w = generator.image_shape
     if tuple(shape[1:]) != (h, w, c):

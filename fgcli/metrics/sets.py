@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from fgcli.training.batches import u8
+from fgcli.pixels import u8
 
 Images = Iterator[np.ndarray]
 Middle = Callable[[np.ndarray, np.ndarray], np.ndarray]

@@ -8,7 +8,7 @@ import numpy as np
 
 from fgcli.errors import FgError
 from fgcli.metrics.paired import COMPOSITE, FACE_PIXELS, Paired, face_mean, unit
-from fgcli.objectives.ssim import ssim_map
+from fgcli.pixels.ssim import ssim_map
 
 WINDOW, SIGMA = 11, 1.5
 

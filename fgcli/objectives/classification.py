@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fgcli.backbones.classifier import Classifier
+from fgcli.classifiers.network import Classifier
 from fgcli.training.phase import Batch, Phase, Terms
 
 NOISE = 0.1

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from fgcli.pixels import squared_error
 from fgcli.training.phase import Batch, Phase, Terms
 
 
@@ -98,11 +99,6 @@ class GMMELBO(nn.Module):
         label = self.labels[rows.to(self.labels.device)]
         own = distances.gather(1, label.clamp_min(0)[:, None])[:, 0]
         return torch.where(label >= 0, own, free)
-
-
-def squared_error(x: Tensor, y: Tensor) -> Tensor:
-    """|x - y|^2 (n) of images (n, c, h, w): sum over pixels of the mean over channels."""
-    return (x - y).square().mean(1).sum((1, 2))
 
 
 def soft_minimum(distances: Tensor, variance: float) -> Tensor:

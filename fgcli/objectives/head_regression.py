@@ -6,10 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fgcli.geometry.camera import project
-from fgcli.geometry.head import Head
-from fgcli.geometry.parameters import Parameters
-from fgcli.geometry.regressor import Regressor
+from fgcli.fitting.regressor import Regressor
+from fgcli.heads.camera import project
+from fgcli.heads.head import Head
+from fgcli.heads.parameters import Parameters
 from fgcli.training.phase import Batch, Phase, Terms
 
 WEIGHTS = {"coefficients": 1.0, "surface": 2.0, "landmarks": 20.0}

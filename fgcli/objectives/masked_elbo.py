@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fgcli.objectives.ssim import ssim
 from fgcli.objectives.vae import kl_divergence
+from fgcli.pixels.ssim import ssim
 from fgcli.training.phase import Batch, Phase, Terms
 
 

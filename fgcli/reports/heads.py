@@ -11,13 +11,13 @@ import torch
 from PIL import Image, ImageDraw
 
 from fgcli.artifacts import Artifact
-from fgcli.geometry.extract import same_head
-from fgcli.geometry.extraction import drawing
-from fgcli.geometry.head import Head
-from fgcli.geometry.light import directional
-from fgcli.geometry.parameters import Parameters
-from fgcli.geometry.render import normal_image, render
-from fgcli.geometry.views import photo_texture, turned
+from fgcli.fitting.extract import same_head
+from fgcli.fitting.extraction import drawing
+from fgcli.fitting.views import photo_texture, turned
+from fgcli.heads.head import Head
+from fgcli.heads.light import directional
+from fgcli.heads.parameters import Parameters
+from fgcli.heads.render import normal_image, render
 from fgcli.reports.images import Row, pictures_of
 from fgcli.reports.plots import histogram
 

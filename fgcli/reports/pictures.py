@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fgcli.training.batches import u8
+from fgcli.pixels import u8
 
 PART = 64
 """Codes decoded at a time."""

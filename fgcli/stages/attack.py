@@ -15,7 +15,9 @@ from fgcli.console import progress
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from fgcli.attacks import Outcome, SelectiveClassifier, Subject, Trial
+    from fgcli.attacks.trials import Outcome, Trial
+    from fgcli.classifiers.calibration import Subject
+    from fgcli.classifiers.selective import SelectiveClassifier
 
 
 class Reclassify(Section):
@@ -65,10 +67,10 @@ def plan(
     faces: Path = Path("out/faces.h5"), generator: Path = Path("out/generator.h5"), *, params: Params, **_: Any
 ) -> dict[str, Any]:
     """What `run` would do."""
-    from fgcli import generators
-    from fgcli.attacks import calibrated
+    from fgcli.classifiers.calibration import calibrated
+    from fgcli.generators import store
 
-    subject = calibrated(generators.load(generator), generator, faces, params)[1]
+    subject = calibrated(store.load(generator), generator, faces, params)[1]
     trials = _trials(params, subject, faces)
     names = [f"{t.label} {t.epsilon:g}" if t.label == FGSM_LABEL else t.label for t in trials]
     return {
@@ -94,12 +96,13 @@ def run(
     """
     import torch
 
-    from fgcli import artifacts, generators
-    from fgcli.attacks import calibrated
+    from fgcli import artifacts
+    from fgcli.classifiers.calibration import calibrated
+    from fgcli.generators import store
     from fgcli.training.devices import cpu_or_cuda
 
-    model = generators.load(generator, cpu_or_cuda(params.device))
-    generators.match(model, artifacts.rows(faces, "images").shape, faces)
+    model = store.load(generator, cpu_or_cuda(params.device))
+    store.match(model, artifacts.rows(faces, "images").shape, faces)
     defence, subject = calibrated(model, generator, faces, params)
     trials = _trials(params, subject, faces)
     rng, outcomes = torch.Generator().manual_seed(params.seed), []
@@ -126,7 +129,9 @@ def run(
 
 def _trials(params: Params, subject: Subject, faces: Path) -> list[Trial]:
     """FGSM at every epsilon, then the other attacks."""
-    from fgcli.attacks import ATTACKS, chosen, planned
+    from fgcli.attacks import ATTACKS
+    from fgcli.attacks.trials import planned
+    from fgcli.classifiers.calibration import chosen
 
     rows = chosen(subject, params.split, faces)
     specs = [(FGSM_LABEL, {"name": "fgsm", "epsilon": epsilon}) for epsilon in params.epsilons]
@@ -168,7 +173,7 @@ def _table(outcomes: list[Outcome], again: list[Tensor]) -> dict[str, Any]:
     """The columns of attacks.h5."""
     import numpy as np
 
-    from fgcli.attacks import Decision
+    from fgcli.classifiers.selective import Decision
 
     trials, found = [o.trial for o in outcomes], Decision.joined([o.found for o in outcomes])
     sizes = [len(t.rows) for t in trials]

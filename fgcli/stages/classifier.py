@@ -14,7 +14,7 @@ from fgcli.errors import FgError
 if TYPE_CHECKING:
     import numpy as np
 
-    from fgcli.backbones.classifier import Classifier
+    from fgcli.classifiers.network import Classifier
     from fgcli.training.devices import Compute
     from fgcli.training.session import Session
 
@@ -126,7 +126,7 @@ def _session(
     """The run at step 0, and the network."""
     import torch
 
-    from fgcli.backbones.classifier import Classifier
+    from fgcli.classifiers.network import Classifier
     from fgcli.objectives.classification import Classification
     from fgcli.training import Loop
     from fgcli.training.augment import Augment

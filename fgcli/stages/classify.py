@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-    from fgcli.attacks import Decision, SelectiveClassifier, Subject
+    from fgcli.classifiers.calibration import Subject
+    from fgcli.classifiers.selective import Decision, SelectiveClassifier
 
 
 class Reclassify(Section):
@@ -51,10 +52,11 @@ def plan(
     faces: Path = Path("out/faces.h5"), generator: Path = Path("out/generator.h5"), *, params: Params, **_: Any
 ) -> dict[str, Any]:
     """What `run` would do."""
-    from fgcli import artifacts, generators
-    from fgcli.attacks import calibrated, chosen
+    from fgcli import artifacts
+    from fgcli.classifiers.calibration import calibrated, chosen
+    from fgcli.generators import store
 
-    defence, subject = calibrated(generators.load(generator), generator, faces, params)
+    defence, subject = calibrated(store.load(generator), generator, faces, params)
     return {
         "rows": len(subject.split),
         f"{params.split} rows with a class": len(chosen(subject, params.split, faces)),
@@ -81,12 +83,13 @@ def run(
     """
     import numpy as np
 
-    from fgcli import artifacts, generators
-    from fgcli.attacks import calibrated, chosen
+    from fgcli import artifacts
+    from fgcli.classifiers.calibration import calibrated, chosen
+    from fgcli.generators import store
     from fgcli.training.devices import cpu_or_cuda
 
-    model = generators.load(generator, cpu_or_cuda(params.device))
-    generators.match(model, artifacts.rows(faces, "images").shape, faces)
+    model = store.load(generator, cpu_or_cuda(params.device))
+    store.match(model, artifacts.rows(faces, "images").shape, faces)
     defence, subject = calibrated(model, generator, faces, params)
     rows = chosen(subject, params.split, faces)
     found = _decided(defence, subject, params.batch)
@@ -117,7 +120,7 @@ def run(
 
 def summary(found: Decision, labels: Tensor, again: np.ndarray) -> dict[str, Any]:
     """Shares of n pictures: without thresholds, with them, and with what was rejected taken for its decoder's class."""
-    from fgcli.attacks import rates
+    from fgcli.classifiers.calibration import rates
 
     told: dict[str, Any] = {"images": len(labels), **rates(found, labels)}
     rejected, guessed = ~found.accepted.numpy(), again == labels.numpy()
@@ -131,7 +134,7 @@ def _decided(defence: SelectiveClassifier, subject: Subject, batch: int) -> Deci
     """The decisions about all rows."""
     import numpy as np
 
-    from fgcli.attacks import Decision
+    from fgcli.classifiers.selective import Decision
 
     n, parts = len(subject.split), []
     with progress("classify", n) as advance:
@@ -159,7 +162,7 @@ def _curve(path: Path, score: np.ndarray, right: np.ndarray) -> dict[str, list[f
     """Draws the risk-coverage curve; returns some points of it."""
     import numpy as np
 
-    from fgcli.attacks import risk_coverage
+    from fgcli.classifiers.selective import risk_coverage
     from fgcli.reports.lines import save_lines
 
     coverage, risk = risk_coverage(score, right)

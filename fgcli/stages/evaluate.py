@@ -157,10 +157,12 @@ def _load(
     import numpy as np
     import torch
 
-    from fgcli import artifacts, generators
+    from fgcli import artifacts
+    from fgcli.codes import slerp
+    from fgcli.generators import store
     from fgcli.generators.pca import baseline
-    from fgcli.inverters.paths import slerp
     from fgcli.metrics.sets import Material, Model
+    from fgcli.pixels import tensor
     from fgcli.training.devices import cpu_or_cuda
 
     split = artifacts.load(faces, artifacts.FACES, ("split",))["split"]
@@ -174,7 +176,7 @@ def _load(
                 f"{faces}: expected at least 2 faces in split {name}, found {len(rows)}; preprocess more photos"
             )
     for file in [latents] + ([density] if density else []):
-        generators.verify(file, generator)
+        store.verify(file, generator)
     codes = artifacts.rows(latents, "codes")
     if len(codes) != len(images):
         raise FgError(
@@ -182,14 +184,14 @@ def _load(
             "run fg invert again"
         )
     device = cpu_or_cuda(params.device)
-    trained = generators.load(generator, device)
-    generators.match(trained, images.shape, faces)
+    trained = store.load(generator, device)
+    store.match(trained, images.shape, faces)
     models = [Model("generator", trained, lambda rows: torch.from_numpy(codes[rows]).to(device))]
     build = artifacts.load(generator, artifacts.GENERATOR, ()).meta["build"]
     about = {"generator": {"sha256": artifacts.sha256(generator), "build": build}}
     if params.baseline == "pca":
         eigenfaces, fitted = baseline(images, train, trained)
-        models.append(Model("pca", eigenfaces, lambda rows: eigenfaces.encode(generators.tensor(images[rows]))))
+        models.append(Model("pca", eigenfaces, lambda rows: eigenfaces.encode(tensor(images[rows]))))
         about["pca"] = {
             "codes": eigenfaces.code_shape[1],
             "training_images": len(fitted),

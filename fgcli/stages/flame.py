@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     import numpy as np
 
     from fgcli.artifacts import Artifact
-    from fgcli.geometry.extraction import Extraction
-    from fgcli.geometry.head import Head
+    from fgcli.fitting.extraction import Extraction
+    from fgcli.heads.head import Head
 
 ROWS = 64
 """Faces at a time, and what a kill can lose."""
@@ -122,11 +122,12 @@ def _prepare(params: Params, stored: Artifact, regressor: Path) -> tuple[Head, E
 
     from fgcli.config import build, supply
     from fgcli.faces.landmark_errors import measure
-    from fgcli.geometry import EXTRACTORS, HEADS
-    from fgcli.geometry.extract import identity
-    from fgcli.geometry.extraction import Extraction
-    from fgcli.geometry.landmark_fit import LandmarkFit
-    from fgcli.geometry.photometric_fit import PhotometricFit
+    from fgcli.fitting import EXTRACTORS
+    from fgcli.fitting.extract import identity
+    from fgcli.fitting.extraction import Extraction
+    from fgcli.fitting.landmark_fit import LandmarkFit
+    from fgcli.fitting.photometric_fit import PhotometricFit
+    from fgcli.heads import HEADS
     from fgcli.training.devices import cpu_or_cuda
 
     if stored.meta["analyser"].get("name") == "whole":

@@ -10,8 +10,8 @@ from fgcli.errors import FgError, UsageError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from fgcli.geometry.head import Head
-    from fgcli.geometry.parameters import Parameters
+    from fgcli.heads.head import Head
+    from fgcli.heads.parameters import Parameters
 
 Skin = Literal["photo", "model", "clay", "normals"]
 FORMATS = (".obj", ".ply", ".npz")
@@ -35,8 +35,8 @@ def render(
     """
     import torch
 
-    from fgcli.geometry.render import normal_image
-    from fgcli.geometry.views import between, turned
+    from fgcli.fitting.views import between, turned
+    from fgcli.heads.render import normal_image
     from fgcli.reports.grid import save_png, sheet
     from fgcli.reports.heads import u8
 
@@ -73,8 +73,8 @@ def export(
     """
     import torch
 
-    from fgcli.geometry.mesh_files import Mesh, coloured, write_obj, write_ply
-    from fgcli.geometry.parameters import save_npz
+    from fgcli.foreign.mesh_files import Mesh, coloured, write_obj, write_ply
+    from fgcli.heads.parameters import save_npz
 
     if output.suffix not in FORMATS:
         raise UsageError(f"--output {output}: expected a name that ends in {', '.join(FORMATS)}, found another")
@@ -103,8 +103,8 @@ def export(
 def _head(flame: Path) -> Head:
     """The head that flame.h5 is about; the procedural one where there is no such file."""
     from fgcli import artifacts
-    from fgcli.geometry.extract import same_head
-    from fgcli.geometry.procedural import procedural_head
+    from fgcli.fitting.extract import same_head
+    from fgcli.procedural import procedural_head
 
     if not flame.exists():
         return procedural_head()
@@ -116,7 +116,7 @@ def _all_parameters(what: list[str], flame: Path) -> Parameters:
     import torch
 
     from fgcli import artifacts
-    from fgcli.geometry.parameters import SIZES, Parameters, load_npz
+    from fgcli.heads.parameters import SIZES, Parameters, load_npz
 
     found = []
     for item in what:
@@ -140,7 +140,7 @@ def _skins(head: Head, p: Parameters, what: list[str], flame: Path, faces: Path,
     import torch
 
     from fgcli import artifacts
-    from fgcli.geometry.views import photo_texture
+    from fgcli.fitting.views import photo_texture
 
     if skin in ("clay", "normals"):
         return None

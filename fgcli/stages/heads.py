@@ -141,7 +141,7 @@ def _write_flame(flame: Path, faces: Path, todo: list[Chunk], split: np.ndarray,
 
     from fgcli import artifacts
     from fgcli.artifacts.parts import load_part
-    from fgcli.geometry.parameters import SIZES
+    from fgcli.heads.parameters import SIZES
 
     parts = [load_part(chunk.file) for chunk in todo]
     arrays = {name: np.concatenate([part[name] for part in parts]) for name in (*SIZES, "landmarks")}

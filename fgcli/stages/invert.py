@@ -32,22 +32,24 @@ def run(
     """Inverts all rows, whatever their split."""
     import numpy as np
 
-    from fgcli import artifacts, generators
+    from fgcli import artifacts
+    from fgcli.generators import store
     from fgcli.inverters import INVERTERS, reconstruction_error
+    from fgcli.pixels import tensor
     from fgcli.training.devices import cpu_or_cuda
 
     images, masks = artifacts.rows(faces, "images"), artifacts.rows(faces, "masks")
     about = artifacts.load(faces, artifacts.FACES, ("attributes", "split"))
     device = cpu_or_cuda(params.device)
-    model = generators.load(generator, device)
+    model = store.load(generator, device)
     inverter = build(INVERTERS, params.inverter, "invert.inverter")
-    generators.match(model, images.shape, faces)
+    store.match(model, images.shape, faces)
     n = len(images)
     codes, errors = np.zeros((n, *model.code_shape), np.float32), np.zeros(n, np.float32)
     with progress("invert", n) as advance:
         for i in range(0, n, params.batch):
             part = slice(i, i + params.batch)
-            x = generators.tensor(images[part]).to(device)
+            x = tensor(images[part]).to(device)
             z = inverter.invert(model, x)
             codes[part] = z.cpu().numpy()
             errors[part] = reconstruction_error(model, x, z, masks[part])

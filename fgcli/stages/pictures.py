@@ -42,18 +42,18 @@ def edit(
     latents: Path,
 ) -> dict[str, Any]:
     """A strip per subject: the face, its reconstruction, then one picture per strength; and the photos, changed."""
-    from fgcli import generators
     from fgcli.editors import load
+    from fgcli.generators import store
     from fgcli.reports import grid
     from fgcli.reports.pictures import decoded
 
-    generators.verify(editor, generator)
+    store.verify(editor, generator)
     known = load(editor)
     chosen = pick(known, method, editor)
     steer = known[chosen]
     if attribute not in steer.arrays():
         raise UsageError(f"--attribute {attribute}: expected one of {', '.join(steer.arrays())}; fit it with fg editor")
-    model = generators.load(generator)
+    model = store.load(generator)
     people = subjects(what, face, generator, latents, model)
     rows, written = [], [str(output)]
     for person in people:
@@ -77,17 +77,17 @@ def sample(
     """One sheet of new faces."""
     import torch
 
-    from fgcli import generators
     from fgcli.densities import load
+    from fgcli.generators import store
     from fgcli.reports import grid
     from fgcli.reports.pictures import decoded
 
-    model = generators.load(generator)
+    model = store.load(generator)
     if density == "prior" or (not density and not densities.exists()):
         chosen = "prior"
         codes = model.prior(count, torch.Generator().manual_seed(seed)).numpy()
     else:
-        generators.verify(densities, generator)
+        store.verify(densities, generator)
         known = load(densities)
         chosen = pick(known, density, densities)
         codes = known[chosen].sample(count, seed)
@@ -97,11 +97,11 @@ def sample(
 
 def reconstruct(what: Sequence[str], output: Path, face: str, generator: Path, latents: Path) -> dict[str, Any]:
     """One sheet: faces, reconstructions, predicted masks."""
-    from fgcli import generators
+    from fgcli.generators import store
     from fgcli.reports import grid
     from fgcli.reports.pictures import decoded
 
-    model = generators.load(generator)
+    model = store.load(generator)
     people = subjects(what, face, generator, latents, model)
     rows = []
     for person in people:
@@ -119,8 +119,8 @@ def interpolate(
     """One row of pictures per pair of neighbours."""
     import numpy as np
 
-    from fgcli import generators
-    from fgcli.inverters.paths import PATHS
+    from fgcli.codes import PATHS
+    from fgcli.generators import store
     from fgcli.reports import grid
     from fgcli.reports.pictures import decoded
 
@@ -128,7 +128,7 @@ def interpolate(
         raise UsageError(f"--path {path}: expected one of {', '.join(PATHS)}")
     if len(what) < 2:
         raise UsageError(f"PHOTO|ROW: expected at least two faces to walk between, found {len(what)}")
-    model = generators.load(generator)
+    model = store.load(generator)
     people = subjects(what, face, generator, latents, model)
     times = np.linspace(0, 1, frames)
     walks = (np.stack([PATHS[path](a.code, b.code, t) for t in times]) for a, b in pairwise(people))
@@ -165,12 +165,13 @@ def subjects(what: Sequence[str], face: str, generator: Path, latents: Path, mod
     """
     import numpy as np
 
-    from fgcli import artifacts, generators
+    from fgcli import artifacts
+    from fgcli.generators import store
 
     found, cutter = [], None
     for name in what:
         if name.isdigit() and not Path(name).exists():
-            generators.verify(latents, generator)
+            store.verify(latents, generator)
             codes = np.array(artifacts.rows(latents, "codes"))
             if int(name) >= len(codes):
                 raise FgError(f"{latents}: expected a row below {len(codes)}, found {name}; choose another row")
@@ -200,9 +201,9 @@ def make_cutter(generator: Path, face: str) -> Any:
 
 def photographed(name: str, cutter: Any, model: Any) -> Subject:
     """The one face of a photo that the rule picks, and its code."""
-    from fgcli import generators
     from fgcli.datasets.photoset import Photo
     from fgcli.faces.photos import BadPhotoError
+    from fgcli.pixels import tensor
 
     if not Path(name).is_file():
         raise FgError(f"{name}: expected a photo or a row number, found no such file; check the path")
@@ -210,7 +211,7 @@ def photographed(name: str, cutter: Any, model: Any) -> Subject:
         cut = cutter.cut(Photo(Path(name)))
     except BadPhotoError as error:
         raise FgError(f"{name}: {str(error).replace('set preprocess.face=', 'choose with --face ')}") from error
-    code = model.encode(generators.tensor(cut.image[None])).numpy()[0]
+    code = model.encode(tensor(cut.image[None])).numpy()[0]
     return Subject(name, code, cut)
 
 

@@ -93,9 +93,9 @@ def _session(params: Params, compute: Compute, faces: Path, known: Any) -> tuple
     import numpy as np
 
     from fgcli import artifacts
-    from fgcli.geometry.extract import same_head
-    from fgcli.geometry.parameters import Parameters
-    from fgcli.geometry.regressor import Regressor, leading
+    from fgcli.fitting.extract import same_head
+    from fgcli.fitting.regressor import Regressor, leading
+    from fgcli.heads.parameters import Parameters
     from fgcli.objectives.head_regression import HeadRegression
     from fgcli.training import Loop
     from fgcli.training.augment import Augment
@@ -126,10 +126,10 @@ def _draw(head: Any) -> Any:
     def draw(path: Path, loop: Loop, images: np.ndarray) -> None:
         import torch
 
-        from fgcli.geometry.render import render
+        from fgcli.heads.render import render
+        from fgcli.pixels import pixels
         from fgcli.reports import grid
         from fgcli.reports.pictures import pictures
-        from fgcli.training.batches import pixels
 
         regressor: Any = loop.generator
         x = pixels(torch.from_numpy(images).to(loop.compute.device))

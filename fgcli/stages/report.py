@@ -140,16 +140,18 @@ def _read(metrics: Path) -> dict[str, Any]:
 
 
 def _material(stored: dict[str, Artifact], paths: dict[str, Path]) -> Material:
-    from fgcli import artifacts, editors, generators
-    from fgcli.inverters.paths import slerp
+    from fgcli import artifacts, editors
+    from fgcli.capabilities import Masks
+    from fgcli.codes import slerp
+    from fgcli.generators import store
     from fgcli.reports.material import Material
     from fgcli.reports.pictures import decoded, mask_pictures
 
     faces, images = stored["faces"], artifacts.rows(paths["faces"], "images")
-    model = generators.load(paths["generator"])
-    generators.match(model, images.shape, paths["faces"])
+    model = store.load(paths["generator"])
+    store.match(model, images.shape, paths["faces"])
     measured = stored["evaluation"].meta["protocols"]["models"]
-    masks = partial(decoded, model.decode_mask, draw=mask_pictures) if hasattr(model, "decode_mask") else None
+    masks = partial(decoded, model.decode_mask, draw=mask_pictures) if isinstance(model, Masks) else None
     return Material(
         images=images,
         masks=artifacts.rows(paths["faces"], "masks"),
@@ -175,15 +177,15 @@ def _eigenfaces(images: Any, split: Any, model: Any) -> Any:
     import numpy as np
     import torch
 
-    from fgcli import generators
     from fgcli.generators.pca import baseline
+    from fgcli.pixels import tensor
     from fgcli.reports.pictures import pictures
 
     eigenfaces, _ = baseline(images, np.flatnonzero(split == 0), model)
 
     def draw(shown: np.ndarray) -> list[np.ndarray]:
         with torch.no_grad():
-            return pictures(eigenfaces.decode(eigenfaces.encode(generators.tensor(images[shown]))))
+            return pictures(eigenfaces.decode(eigenfaces.encode(tensor(images[shown]))))
 
     return draw
 
@@ -284,10 +286,11 @@ def _drawn(run: Material, paths: dict[str, Path], params: Params) -> dict[str, A
     """Faces to set side by side: real ones, draws from the prior, draws from each density."""
     import torch
 
-    from fgcli import densities, generators
+    from fgcli import densities
+    from fgcli.generators import store
     from fgcli.reports.grid import spread
 
-    model = generators.load(paths["generator"])
+    model = store.load(paths["generator"])
     held = run.held[spread(len(run.held), params.samples)]
     prior = model.prior(params.samples, torch.Generator().manual_seed(params.seed)).numpy()
     drawn = {"held-out photos": list(run.images[held]), "prior": run.show(prior)}

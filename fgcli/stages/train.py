@@ -119,8 +119,9 @@ def run(
     import numpy as np
     import torch
 
-    from fgcli import artifacts, generators
+    from fgcli import artifacts
     from fgcli.artifacts.parts import fingerprint
+    from fgcli.generators import store
     from fgcli.training.devices import Compute
     from fgcli.training.session import RunFolder
 
@@ -149,7 +150,7 @@ def run(
         ema, history, kept = session.train(RunFolder(folder, same), resume)
         training |= kept
     if compute.rank == 0:
-        generators.save(
+        store.save(
             output,
             generator.to("cpu"),
             ema=ema,
@@ -207,9 +208,10 @@ def draw(path: Path, loop: Loop, images: np.ndarray) -> None:
     """A sheet of held-out faces, their reconstructions and masks, and draws from the prior, by the average weights."""
     import torch
 
+    from fgcli.pixels import pixels
     from fgcli.reports import grid
     from fgcli.reports.pictures import mask_pictures, pictures
-    from fgcli.training.batches import pixels, step_rng
+    from fgcli.training.batches import step_rng
 
     x = pixels(torch.from_numpy(images).to(loop.compute.device))
     generator: Any = loop.generator

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fgcli.pixels import pixels
 from fgcli.training.augment import Augment
 from fgcli.training.devices import Compute
 from fgcli.training.phase import Batch
@@ -65,18 +66,6 @@ def tensors(images: np.ndarray, masks: np.ndarray, rows: np.ndarray, compute: Co
         "masks": (to_device(masks[rows], compute)[:, None] >> 7).float(),
         "rows": torch.from_numpy(rows),
     }
-
-
-def pixels(images: Tensor, memory_format: torch.memory_format = torch.contiguous_format) -> Tensor:
-    """uint8 (n, h, w, c) as float (n, c, h, w) in [-1, 1], written once, in the layout that is wanted."""
-    source = images.permute(0, 3, 1, 2)
-    values = torch.empty(source.shape, device=images.device, memory_format=memory_format)
-    return values.copy_(source).div_(127.5).sub_(1)
-
-
-def u8(images: Tensor) -> Tensor:
-    """float (n, c, h, w) in [-1, 1] as uint8 (n, h, w, c), as a file would hold them: the inverse of `pixels`."""
-    return ((images.float().clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).contiguous()
 
 
 def to_device(array: np.ndarray, compute: Compute) -> Tensor:

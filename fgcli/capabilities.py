@@ -1,0 +1,206 @@
+"""What a generator is, and what more one can do.
+
+A capability is a class that a generator inherits, and it is asked for by `isinstance` or `require`: nobody guesses it
+from the names of methods. `can` says it in a sentence, `such_as` names an entry of GENERATORS that has it.
+
+Images are float in [-1, 1], (n, c, h, w); codes are (n, l, d): l code layers of size d.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from itertools import chain
+from typing import ClassVar, Literal, get_args
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from fgcli.errors import UsageError
+
+Space = Literal["z", "w", "w+"]
+SPACES: tuple[Space, ...] = get_args(Space)
+"""z: the prior's own, as N(0, I); w: what a mapping makes of z; w+: one w for every layer of the network."""
+
+
+class Generator(nn.Module, ABC):
+    """A network that maps codes to images. It knows no loss.
+
+    Attributes:
+        code_shape: (l, d).
+        image_shape: (c, h, w).
+        space: of the codes that `decode` takes and `prior` gives.
+    """
+
+    can: ClassVar[str] = ""
+    such_as: ClassVar[str] = ""
+    space: Space = "z"
+    code_shape: tuple[int, int]
+    image_shape: tuple[int, int, int]
+
+    @abstractmethod
+    def decode(self, codes: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Images of codes (n, l, d); see `fgcli.codes.decode`, which also checks and broadcasts."""
+
+    def prior(self, n: int, rng: torch.Generator, truncation: float = 1.0) -> Tensor:
+        """n codes on the generator's device, drawn to the prior's mean by `truncation` < 1: here from N(0, I)."""
+        return truncation * self.normal(n, self.code_shape, rng)
+
+    def normal(self, n: int, shape: tuple[int, ...], rng: torch.Generator) -> Tensor:
+        """(n, *shape) from N(0, I), drawn where `rng` is, on the generator's device."""
+        device = next(chain(self.parameters(), self.buffers())).device
+        return torch.randn(n, *shape, generator=rng, device=rng.device).to(device)
+
+
+class Encodes(Generator):
+    """Maps images to codes."""
+
+    can = "has an encoder"
+    such_as = "conv_autoencoder"
+
+    @abstractmethod
+    def encode(self, images: Tensor) -> Tensor:
+        """Codes (n, l, d) of images."""
+
+
+class Posterior(Encodes):
+    """Maps images to a Gaussian over codes; its mean is the code."""
+
+    can = "has a posterior"
+    such_as = "conv_vae"
+
+    @abstractmethod
+    def posterior(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log standard deviation (n, d) of q(z | x)."""
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Mean codes (n, 1, d)."""
+        return self.posterior(images)[0][:, None]
+
+
+class Halves(Encodes):
+    """Its modules `encoder` and `decoder` hold all its weights, each its own."""
+
+    can = "is an encoder and a decoder and nothing else"
+    such_as = "conv_autoencoder"
+    encoder: nn.Module
+    decoder: nn.Module
+
+
+class Masks(Generator):
+    """Predicts the face mask of a code."""
+
+    can = "predicts masks"
+    such_as = "masked_vae"
+
+    @abstractmethod
+    def mask_logits(self, codes: Tensor) -> Tensor:
+        """Logits (n, 1, h, w) of the face mask."""
+
+    def decode_mask(self, codes: Tensor) -> Tensor:
+        """Face masks (n, 1, h, w) in [0, 1]."""
+        return torch.sigmoid(self.mask_logits(codes))
+
+
+class Classifies(Posterior):
+    """Its codes are a mixture with a component N(mu_c, variance I) per class c.
+
+    Attributes:
+        means: mu (classes, d).
+        variance: of every component.
+        variable_entropy: whether the posterior's width depends on the image.
+    """
+
+    can = "classifies"
+    such_as = "gmm_vae"
+    means: Tensor
+    variance: float
+    variable_entropy: bool
+
+    def distances(self, codes: Tensor) -> Tensor:
+        """Squared Mahalanobis distance |z - mu_c|^2 / variance of codes (n, 1, d) to every component, (n, classes)."""
+        return (codes.flatten(1)[:, None] - self.means).square().sum(2) / self.variance
+
+    def classify(self, codes: Tensor) -> tuple[Tensor, Tensor]:
+        """Bayes' class (n) of codes (n, 1, d), and the squared Mahalanobis distance (n) to its component.
+
+        Components are equally likely and of equal covariance, so the likeliest is the nearest (Ghosh's thesis, Eq. 4.7,
+        with the encoder's distribution at its mean).
+        """
+        distance, label = self.distances(codes).min(1)
+        return label, distance
+
+
+class Conditional(Generator):
+    """`decode` wants a condition for every code, such as the picture of a head.
+
+    Attributes:
+        condition_shape: of one condition, as the batch's column `condition` has it.
+    """
+
+    can = "is steered by a condition"
+    condition_shape: tuple[int, ...]
+
+
+class Mapped(Generator):
+    """A mapping makes the codes that `decode` takes (w) of the prior's own (z).
+
+    Attributes:
+        mapped_size: of z.
+    """
+
+    can = "maps z to w"
+    mapped_size: int
+
+    @abstractmethod
+    def map(self, z: Tensor) -> Tensor:
+        """Codes w (n, 1, d) of z (n, mapped_size)."""
+
+
+class Solved(Generator):
+    """Has a closed form: it is fitted at once, not trained step by step."""
+
+    can = "is solved, not trained"
+    such_as = "pca"
+
+    @abstractmethod
+    def fit(self, images: np.ndarray) -> None:
+        """Solves for uint8 images (n, h, w, c)."""
+
+
+class Started(Generator):
+    """Wants to see the data before the first step."""
+
+    can = "starts from the data"
+    such_as = "masked_vae"
+
+    @abstractmethod
+    def start(self, images: np.ndarray) -> None:
+        """Sets weights from uint8 images (n, h, w, c)."""
+
+
+Kinds = Iterable[type[Generator]]
+
+
+def require(generator: Generator | type[Generator], wanted: Kinds = (), refused: Kinds = (), *, by: str) -> None:
+    """Raises UsageError unless a generator, or its class, has what is wanted and nothing that is refused.
+
+    Args:
+        generator: or its class: what is declared can be asked before any weight is read.
+        wanted: capabilities that it must have.
+        refused: capabilities that it must not have.
+        by: who asks, for the message: "objective rae".
+    """
+    kind = generator if isinstance(generator, type) else type(generator)
+    for capability in wanted:
+        if not issubclass(kind, capability):
+            such_as = f" such as {capability.such_as}" if capability.such_as else ""
+            raise UsageError(
+                f"{by}: expected a generator that {capability.can}, found {kind.__name__}; choose one{such_as}"
+            )
+    for capability in refused:
+        if issubclass(kind, capability):
+            raise UsageError(
+                f"{by}: expected no generator that {capability.can}, found {kind.__name__}; choose another one"
+            )

@@ -1,0 +1,210 @@
+"""Codes of a generator: the space they are in, how they become images, and the paths between two of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fgcli import artifacts
+from fgcli.capabilities import Conditional, Generator, Mapped, Masks, Space
+from fgcli.errors import FgError
+from fgcli.pixels import tensor
+
+ACCEPTED: dict[Space, tuple[Space, ...]] = {"z": ("z",), "w": ("w",), "w+": ("w+", "w")}
+"""Spaces whose codes a generator of each space decodes: one w serves all its layers."""
+
+
+@dataclass(frozen=True)
+class Codes:
+    """Codes, the space they are in, and the conditions they are decoded with.
+
+    Attributes:
+        values: (n, l, d); with l = 1 one row serves all layers of the generator.
+        space: "z", "w" or "w+".
+        condition: (n, ...) for a Conditional generator, as its training batches have it.
+
+    >>> two = Codes(torch.zeros(2, 1, 3), "z")
+    >>> len(two), two[:1].values.shape
+    (2, torch.Size([1, 1, 3]))
+    """
+
+    values: Tensor
+    space: Space
+    condition: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __getitem__(self, rows: Any) -> Codes:
+        """Some of them: a slice or a list of places."""
+        return Codes(self.values[rows], self.space, None if self.condition is None else self.condition[rows])
+
+    def to(self, device: torch.device | str) -> Codes:
+        """The same on a device."""
+        condition = None if self.condition is None else self.condition.to(device)
+        return Codes(self.values.to(device), self.space, condition)
+
+    def moved(self, values: np.ndarray | Tensor) -> Codes:
+        """Other values under the same conditions."""
+        return replace(self, values=torch.as_tensor(values).to(self.values))
+
+    def numpy(self) -> np.ndarray:
+        """The values (n, l, d)."""
+        return self.values.cpu().numpy()
+
+    def split(self, size: int) -> list[Codes]:
+        """In parts of at most `size`."""
+        return [self[i : i + size] for i in range(0, len(self), size)]
+
+
+def joined(parts: Sequence[Codes]) -> Codes:
+    """Codes of one space, one after the other."""
+    conditions = [part.condition for part in parts if part.condition is not None]
+    values = torch.cat([part.values for part in parts])
+    return Codes(values, parts[0].space, torch.cat(conditions) if conditions else None)
+
+
+def decode(generator: Generator, codes: Codes) -> Tensor:
+    """Images (n, c, h, w) in [-1, 1]: all that fg shows or measures of codes is decoded here.
+
+    Raises:
+        FgError: codes of a foreign space or size, or without the conditions that the generator wants.
+    """
+    values = accepted(generator, codes)
+    if not isinstance(generator, Conditional):
+        return generator.decode(values)
+    found = None if codes.condition is None else tuple(codes.condition.shape[1:])
+    if found != generator.condition_shape:
+        raise FgError(
+            f"codes: expected a condition of {generator.condition_shape} for {type(generator).__name__}, found "
+            f"{found or 'none'}; take codes of latents.h5, which has them"
+        )
+    return generator.decode(values, codes.condition)
+
+
+def decode_mask(generator: Masks, codes: Codes) -> Tensor:
+    """Face masks (n, 1, h, w) in [0, 1].
+
+    Raises:
+        FgError: codes of a foreign space or size.
+    """
+    return generator.decode_mask(accepted(generator, codes))
+
+
+def accepted(generator: Generator, codes: Codes) -> Tensor:
+    """The values (n, l, d) as `generator.decode` takes them, one row broadcast over the layers.
+
+    Raises:
+        FgError: codes of a foreign space or size.
+    """
+    layers, size = generator.code_shape
+    kind = type(generator).__name__
+    if codes.space not in ACCEPTED[generator.space]:
+        fix = "map them by its `map`" if codes.space == "z" and isinstance(generator, Mapped) else "invert again"
+        raise FgError(f"codes: expected space {generator.space} for {kind}, found {codes.space}; {fix}")
+    n, rows, d = codes.values.shape
+    if d != size or rows not in (1, layers):
+        raise FgError(f"codes: expected {layers} x {size} for {kind}, found {rows} x {d}; invert again")
+    return codes.values.expand(n, layers, size)
+
+
+def prior(
+    generator: Generator, n: int, seed: int, truncation: float = 1.0, conditions: np.ndarray | None = None
+) -> Codes:
+    """n draws from the generator's own prior.
+
+    Args:
+        generator: draws them.
+        n: how many.
+        seed: of the draws, and of the choice among conditions.
+        truncation: below 1 they are drawn to the prior's mean.
+        conditions: (m, ...) those of latents.h5, of which each draw of a Conditional generator gets one.
+    """
+    values = generator.prior(n, torch.Generator().manual_seed(seed), truncation)
+    return conditioned(Codes(values, generator.space), conditions, seed)
+
+
+def conditioned(codes: Codes, conditions: np.ndarray | None, seed: int) -> Codes:
+    """Codes that each take a condition out of (m, h, w, c) uint8, or those of them that there are none of."""
+    if conditions is None:
+        return codes
+    chosen = np.random.default_rng(seed).integers(len(conditions), size=len(codes))
+    return replace(codes, condition=tensor(conditions[chosen]).to(codes.values.device))
+
+
+def load(latents: Path, rows: Any = slice(None)) -> Codes:
+    """Codes of latents.h5, all or those of some rows, with their conditions if they have them.
+
+    Raises:
+        FgError: not a latents file.
+    """
+    space = artifacts.load(latents, artifacts.LATENTS, ()).meta["space"]
+    values = torch.from_numpy(np.array(artifacts.rows(latents, "codes")[rows]))
+    stored = conditions(latents)
+    return Codes(values, space, None if stored is None else tensor(stored[rows]))
+
+
+def conditions(latents: Path) -> np.ndarray | None:
+    """The conditions (n, h, w, c) uint8 of latents.h5, mapped; none if its generator wants none."""
+    return artifacts.rows(latents, "condition") if "condition" in artifacts.layout(latents) else None
+
+
+def linear(a: np.ndarray, b: np.ndarray, t: float) -> np.ndarray:
+    """(1 - t) a + t b.
+
+    >>> float(linear(np.array([0.0]), np.array([4.0]), 0.25)[0])
+    1.0
+    """
+    return (1 - t) * a + t * b
+
+
+def slerp(a: np.ndarray, b: np.ndarray, t: float) -> np.ndarray:
+    """Great circle (Shoemake 1985): sin((1 - t) w) / sin w a + sin(t w) / sin w b, w the angle between the codes.
+
+    Codes in one line have no great circle of their own: there it is linear.
+
+    >>> slerp(np.array([1.0, 0.0]), np.array([0.0, 1.0]), 0.5).round(3).tolist()
+    [0.707, 0.707]
+    """
+    x, y = a.ravel(), b.ravel()
+    cosine = np.clip(x @ y / max(np.linalg.norm(x) * np.linalg.norm(y), 1e-12), -1, 1)
+    angle = np.arccos(cosine)
+    if np.sin(angle) < 1e-6:
+        return linear(a, b, t)
+    return ((np.sin((1 - t) * angle) * a + np.sin(t * angle) * b) / np.sin(angle)).astype(a.dtype)
+
+
+PATHS = {"linear": linear, "slerp": slerp}
+NATURAL: dict[Space, str] = {"z": "slerp", "w": "linear", "w+": "linear"}
+"""The path of each space: on the shell where N(0, I) has its mass; straight where a mapping has undone that shell."""
+
+
+def walk(a: Codes, b: Codes, times: Sequence[float], path: str = "") -> Codes:
+    """Codes on the way from each of `a` to its partner in `b`: for every pair all times, (pairs * times, l, d).
+
+    Args:
+        a: where it starts. b: where it ends, in the same space.
+        times: in [0, 1].
+        path: an entry of PATHS; by default that of the space.
+
+    Before the middle of the way conditions are those of the start, from there on those of the end.
+
+    Raises:
+        FgError: codes of two spaces.
+    """
+    if a.space != b.space:
+        raise FgError(f"codes: expected two codes of one space, found {a.space} and {b.space}; invert both alike")
+    blend = PATHS[path or NATURAL[a.space]]
+    pairs = list(zip(a.numpy(), b.numpy(), strict=True))
+    values = torch.from_numpy(np.stack([blend(x, y, t) for x, y in pairs for t in times])).to(a.values)
+    if a.condition is None or b.condition is None:
+        return Codes(values, a.space)
+    ends = (a.condition, b.condition)
+    condition = torch.stack([ends[t >= 0.5][i] for i in range(len(pairs)) for t in times])
+    return Codes(values, a.space, condition)
