@@ -37,10 +37,10 @@ from fgcli.generators.conv_autoencoder import ConvAutoencoder, ConvVAE
 from fgcli.objectives.rae import RAE
 from fgcli.objectives.vae import VAE
 from fgcli.objectives.wae_mmd import WAEMMD
-from fgcli.training import Loop
 from fgcli.training.augment import Augment
 from fgcli.training.batches import Batches
 from fgcli.training.devices import Compute
+from fgcli.training.loop import Loop
 
 MODELS = {
     "VAE": (ConvVAE, lambda g: VAE(g)),

@@ -34,10 +34,10 @@ from torch import Tensor
 from fgcli import artifacts
 from fgcli.generators.masked_vae import UnmaskedVAE
 from fgcli.objectives.masked_elbo import MaskedELBO
-from fgcli.training import Loop
 from fgcli.training.augment import Augment
 from fgcli.training.batches import Batches
 from fgcli.training.devices import Compute
+from fgcli.training.loop import Loop
 
 KL = 1e-3
 

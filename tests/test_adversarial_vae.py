@@ -14,10 +14,10 @@ from fgcli.layers.began import began_decoder, began_encoder
 from fgcli.objectives import OBJECTIVES
 from fgcli.objectives.adversarial_vae import AdversarialVAE
 from fgcli.stages import train
-from fgcli.training import Loop
 from fgcli.training.augment import Augment
 from fgcli.training.batches import Batches
 from fgcli.training.devices import Compute
+from fgcli.training.loop import Loop
 
 SHAPE, CODES = (3, 16, 16), 5
 WEIGHTS = {"kl": 0.7, "reconstructed": 0.3, "similarity": 0.2, "l1": 0.4}

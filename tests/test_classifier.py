@@ -11,7 +11,7 @@ from fgcli.classifiers.network import Classifier, load
 from fgcli.errors import FgError
 from fgcli.objectives.classification import Classification
 from fgcli.stages import classifier as stage
-from fgcli.training import Loop
+from fgcli.training.loop import Loop
 
 NAMES = ["none", *(f"digit {i}" for i in range(10))]
 

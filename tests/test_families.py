@@ -41,10 +41,11 @@ from fgcli.metrics import METRICS
 from fgcli.metrics.distribution import Collection
 from fgcli.objectives import OBJECTIVES
 from fgcli.pixels import tensor
-from fgcli.training import Loop, checkpoint
+from fgcli.training import checkpoint
 from fgcli.training.augment import Augment
 from fgcli.training.batches import Batches
 from fgcli.training.devices import Compute
+from fgcli.training.loop import Loop
 
 IMAGE = (3, 16, 16)
 SMALL = {

@@ -21,12 +21,12 @@ from fgcli.errors import FgError, UsageError
 from fgcli.generators import store
 from fgcli.pixels import tensor
 from fgcli.stages import train
-from fgcli.training import Loop, Phase
 from fgcli.training.augment import Augment
 from fgcli.training.batches import Batches, step_rng, tensors
 from fgcli.training.devices import Compute
 from fgcli.training.ema import EMA
-from fgcli.training.loop import NonFinite, clip_each
+from fgcli.training.loop import Loop, NonFinite, clip_each
+from fgcli.training.objective import Phase
 from fgcli.training.session import read_history
 
 CPU = Compute(torch.device("cpu"), 0, 1, "float32")

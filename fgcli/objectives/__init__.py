@@ -1,7 +1,7 @@
-"""Objectives: loss terms, their weights, and who is updated when.
+"""Objectives: loss terms, their weights, what is updated when, and what validation measures.
 
-An objective is an `nn.Module` built with the generator that lists `phases` (see fgcli.training.phase). Its file
-names the system whose loss it is.
+An entry is an `Objective` (fgcli.training.objective) whose constructor takes `generator`, and `seed` if it draws; its
+file names the system whose loss it is.
 """
 
 OBJECTIVES = {

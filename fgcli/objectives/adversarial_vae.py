@@ -7,18 +7,16 @@ reduction the paper does not tell.
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
+from fgcli.capabilities import Halves, Posterior
 from fgcli.layers.began import began_decoder, began_encoder
 from fgcli.objectives.vae import kl_divergence
-from fgcli.training.phase import Batch, Phase, Terms
+from fgcli.training.objective import Batch, Group, Objective, Phase, Terms
 
 
-class AdversarialVAE(nn.Module):
+class AdversarialVAE(Objective):
     """A VAE against an autoencoder D that shall reconstruct photos well and the VAE's pictures badly.
 
     Each step updates encoder, decoder, then D (Algorithm 1), whose balance k a controller keeps. With x a photo,
@@ -32,7 +30,7 @@ class AdversarialVAE(nn.Module):
     L_v = |x_v - x'_v|. The discriminator's log also has k, the error e of the controller and the convergence measure.
 
     Args:
-        generator: has `posterior`, `decode`, `prior` and the modules `encoder` and `decoder`, which hold its weights.
+        generator: has a posterior, and is an encoder and a decoder and nothing else.
         codes: code size of D; BEGAN's is 64, the paper's is not told.
         filters: of D's first block.
         kl: weight of L_n; 1 in the paper.
@@ -45,16 +43,16 @@ class AdversarialVAE(nn.Module):
         differential: gain lambda_3; 1e-5 in the paper.
 
     Raises:
-        ValueError: a negative weight or gain, or a generator without a posterior or with weights beside its encoder
-            and decoder.
+        ValueError: a negative weight or gain.
     """
 
+    network: Posterior
     k: Tensor
     errors: Tensor
 
     def __init__(
         self,
-        generator: Any,
+        generator: Halves,
         codes: int = 64,
         filters: int = 64,
         kl: float = 1.0,
@@ -66,44 +64,30 @@ class AdversarialVAE(nn.Module):
         proportional: float = 1e-5,
         differential: float = 1e-5,
     ) -> None:
-        super().__init__()
-        encoder, decoder = (parameters(generator, part) for part in ("encoder", "decoder"))
-        apart = {id(p) for p in generator.parameters()} == {id(p) for p in encoder + decoder}
-        if not (apart and hasattr(generator, "posterior")):
-            raise ValueError("adversarial_vae expects a posterior, and all weights to be of `encoder` or `decoder`")
+        super().__init__(generator, (Halves, Posterior))
         self.gains = (integral, proportional, differential)
         if min(kl, reconstructed, similarity, l1, diversity, *self.gains) < 0:
             raise ValueError("adversarial_vae expects weights, diversity and gains >= 0")
-        self.generator: Any = generator
-        self.discriminator: Any = nn.Sequential(
-            OrderedDict(
-                encoder=began_encoder(generator.image_shape, codes, filters),
-                decoder=began_decoder(generator.image_shape, codes, filters),
-            )
-        )
+        self.discriminator = Discriminator(generator.image_shape, codes, filters)
         self.reconstructed, self.diversity = reconstructed, diversity
         self.register_buffer("k", torch.zeros(()))
         self.register_buffer("errors", torch.zeros(2))  # e_{t-1}, e_{t-2}
         guide = {"similarity": similarity, "l1": l1}
         judged = {"drawn": 1.0, "reconstructed": reconstructed}
         against = {"real": 1.0, "fake": -1.0, "k": 0.0, "error": 0.0, "measure": 0.0}
+        moved = {"encoder": generator.encoder, "decoder": generator.decoder, "discriminator": self.discriminator}
+        self.groups = {name: Group(list(part.parameters())) for name, part in moved.items()}
         self.phases = [
-            Phase("encoder", encoder, self.encoder_loss, {"kl": kl} | guide),
-            Phase("decoder", decoder, self.decoder_loss, judged | guide),
-            Phase(
-                "discriminator",
-                list(self.discriminator.parameters()),
-                self.discriminator_loss,
-                against,
-                after=self.settle,
-            ),
+            Phase("encoder", "encoder", self.encoder_loss, {"kl": kl} | guide),
+            Phase("decoder", "decoder", self.decoder_loss, judged | guide),
+            Phase("discriminator", "discriminator", self.discriminator_loss, against, after=self.settle),
         ]
 
     def encoder_loss(self, batch: Batch, rng: torch.Generator) -> Terms:
         """L_n, L_s, L_e; in eval mode, at the mean codes and without L_s: D's measure changes as it learns."""
         x = batch["images"]
         mu, log_std = self.posterior(x)
-        x_v = self.generator.decode(self.sample(mu, log_std, rng) if self.training else mu)
+        x_v = self.network.decode(self.sample(mu, log_std, rng) if self.training else mu)
         terms = {"kl": kl_divergence(mu, log_std).mean(), "l1": distance(x, x_v)}
         if self.training:
             terms["similarity"] = distance(self.codes(x), self.discriminator.encoder(x_v))
@@ -112,7 +96,7 @@ class AdversarialVAE(nn.Module):
     def decoder_loss(self, batch: Batch, rng: torch.Generator) -> Terms:
         """L_g, L_v, L_s, L_e."""
         x = batch["images"]
-        fakes = self.generator.decode(self.both_codes(x, rng))
+        fakes = self.network.decode(self.both_codes(x, rng))
         hidden = self.discriminator.encoder(fakes)
         (x_v, x_g), (y_v, y_g) = fakes.chunk(2), self.discriminator.decoder(hidden).chunk(2)
         return {
@@ -126,7 +110,7 @@ class AdversarialVAE(nn.Module):
         """L_d, k_t (L_g + alpha L_v) with the k_t that this batch leads to (Alg. 1), and what is watched."""
         x = batch["images"]
         with torch.no_grad():
-            fakes = self.generator.decode(self.both_codes(x, rng))
+            fakes = self.network.decode(self.both_codes(x, rng))
         images = torch.cat([x, fakes.to(x.dtype)])
         real, reconstructed, drawn = map(distance, images.chunk(3), self.discriminator(images).chunk(3))
         fake = drawn + self.reconstructed * reconstructed
@@ -152,7 +136,7 @@ class AdversarialVAE(nn.Module):
 
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log standard deviation (n, d), float32 whatever the autocast."""
-        mu, log_std = self.generator.posterior(x)
+        mu, log_std = self.network.posterior(x)
         return mu.float(), log_std.float()
 
     def sample(self, mu: Tensor, log_std: Tensor, rng: torch.Generator) -> Tensor:
@@ -163,7 +147,7 @@ class AdversarialVAE(nn.Module):
     @torch.no_grad()
     def both_codes(self, x: Tensor, rng: torch.Generator) -> Tensor:
         """z_v of photos, then as many z_g ~ N(0, I): (2 n, 1, d), constants."""
-        return torch.cat([self.sample(*self.posterior(x), rng), self.generator.prior(len(x), rng)])
+        return torch.cat([self.sample(*self.posterior(x), rng), self.network.prior(len(x), rng)])
 
     @torch.no_grad()
     def codes(self, x: Tensor) -> Tensor:
@@ -171,9 +155,17 @@ class AdversarialVAE(nn.Module):
         return self.discriminator.encoder(x)
 
 
-def parameters(module: nn.Module, part: str) -> list[nn.Parameter]:
-    """Those of a part of a module; none if it is not there."""
-    return list(getattr(module, part, nn.Module()).parameters())
+class Discriminator(nn.Module):
+    """D: an autoencoder of pictures (n, c, h, w) in [-1, 1], in BEGAN's network."""
+
+    def __init__(self, image_shape: tuple[int, int, int], codes: int, filters: int) -> None:
+        super().__init__()
+        self.encoder = began_encoder(image_shape, codes, filters)
+        self.decoder = began_decoder(image_shape, codes, filters)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """D(x)."""
+        return self.decoder(self.encoder(images))
 
 
 def distance(a: Tensor, b: Tensor) -> Tensor:

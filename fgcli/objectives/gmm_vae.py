@@ -7,16 +7,21 @@ over the batch.
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
+from functools import partial
 
+import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from fgcli.capabilities import Classifies
+from fgcli.errors import UsageError
 from fgcli.pixels import squared_error
-from fgcli.training.phase import Batch, Phase, Terms
+from fgcli.training.columns import COLUMNS
+from fgcli.training.objective import Batch, Group, Objective, Phase, Terms
 
 
-class GMMELBO(nn.Module):
+class GMMELBO(Objective):
     """|x - g(f(x) + eps)|^2 + alpha |f(x) - mu_y|^2, eps ~ N(0, variance I): Eq. 4.6; f(x) is free of noise there.
 
     A row without a label takes Eq. 4.2's -log p(z) instead, in the same unit: see `soft_minimum`. Rows have no label
@@ -24,9 +29,7 @@ class GMMELBO(nn.Module):
     divergence: see `entropy_excess`.
 
     Args:
-        generator: has `posterior`, `decode`, `means` and `variance`, as gmm_vae.
-        labels: class (n) of every row of faces.h5; rows without any: all are unlabelled.
-        split: 0 for the rows (n) that train; only they can be chosen for `labels_per_class`. Without it, all can.
+        generator: classifies, as gmm_vae.
         alpha: weight of the latent term, squared pixel values per squared unit of the code. The thesis gives none.
         labels_per_class: training rows of each class whose label is used, chosen by `seed`; 0 for every label.
         unlabelled_after: steps for which rows without a label are only reconstructed; not in the thesis. From a network
@@ -34,39 +37,34 @@ class GMMELBO(nn.Module):
         seed: of the run; it chooses the labels.
 
     Raises:
-        ValueError: a generator without classes, or alpha, labels_per_class or unlabelled_after below 0.
+        ValueError: alpha, labels_per_class or unlabelled_after below 0.
     """
 
-    labels: Tensor
+    network: Classifies
     taken: Tensor
 
     def __init__(
         self,
-        generator: Any,
-        labels: Tensor | None = None,
-        split: Tensor | None = None,
+        generator: Classifies,
         alpha: float = 50.0,
         labels_per_class: int = 0,
         unlabelled_after: int = 0,
         seed: int = 0,
     ) -> None:
-        super().__init__()
-        if not hasattr(generator, "classify"):
-            raise ValueError(f"gmm_vae expects a generator with classes, as gmm_vae, found {type(generator).__name__}")
+        super().__init__(generator, (Classifies,))
         if min(alpha, labels_per_class, unlabelled_after) < 0:
             found = f"{alpha}, {labels_per_class} and {unlabelled_after}"
             raise ValueError(f"gmm_vae expects alpha, labels_per_class and unlabelled_after >= 0, found {found}")
-        self.generator: Any = generator
-        known = torch.full((0,), -1) if labels is None else torch.where(labels < len(generator.means), labels, -1)
-        if labels_per_class:
-            known = chosen_labels(known, split, labels_per_class, seed)
-        self.register_buffer("labels", known, persistent=False)
+        classes, known = len(generator.means), COLUMNS["identity"]
+        derive = partial(chosen_labels, classes=classes, per_class=labels_per_class, seed=seed)
+        self.needs = ("images", replace(known, name="labels", derive=derive))
         self.register_buffer("taken", torch.zeros((), dtype=torch.long))
         self.unlabelled_after = unlabelled_after
         self.weights = {"reconstruction": 1.0, "latent": alpha}
         if generator.variable_entropy:
             self.weights["entropy"] = alpha
-        self.phases = [Phase("gmm_vae", list(generator.parameters()), self.loss, self.weights, after=self.count)]
+        self.groups = {"gmm_vae": Group(list(generator.parameters()))}
+        self.phases = [Phase("gmm_vae", "gmm_vae", self.loss, self.weights, after=self.count)]
 
     def count(self, values: dict[str, float]) -> None:
         """A step was taken."""
@@ -74,31 +72,28 @@ class GMMELBO(nn.Module):
 
     def loss(self, batch: Batch, rng: torch.Generator) -> Terms:
         """The terms of one batch, unweighted; without noise when not in training."""
-        x, variance = batch["images"].float(), self.generator.variance
-        mean, log_std = self.generator.posterior(batch["images"])
+        x, variance = batch["images"].float(), self.network.variance
+        mean, log_std = self.network.posterior(batch["images"])
         z = mean
         if self.training:
             z = mean + log_std.exp() * torch.randn(mean.shape, generator=rng, device=rng.device).to(mean.device)
-        y = self.generator.decode(z[:, None]).float()
-        distances = (mean[:, None] - self.generator.means).square().sum(2)  # (n, classes)
+        y = self.network.decode(z[:, None]).float()
+        distances = (mean[:, None] - self.network.means).square().sum(2)  # (n, classes)
         terms = {
             "reconstruction": squared_error((x + 1) / 2, (y + 1) / 2).mean(),
-            "latent": self.latent(distances, batch["rows"], variance).mean(),
+            "latent": self.latent(distances, batch["labels"], variance).mean(),
         }
         if "entropy" in self.weights:
             terms["entropy"] = entropy_excess(log_std, variance).mean()
         return terms
 
-    def latent(self, distances: Tensor, rows: Tensor, variance: float) -> Tensor:
+    def latent(self, distances: Tensor, labels: Tensor, variance: float) -> Tensor:
         """|f(x) - mu_y|^2 (n) where the row's label y is known, else the soft minimum over the classes."""
         free = soft_minimum(distances, variance)
         if self.training and self.taken < self.unlabelled_after:
             free = 0 * free
-        if not len(self.labels):
-            return free
-        label = self.labels[rows.to(self.labels.device)]
-        own = distances.gather(1, label.clamp_min(0)[:, None])[:, 0]
-        return torch.where(label >= 0, own, free)
+        own = distances.gather(1, labels.clamp_min(0)[:, None])[:, 0]
+        return torch.where(labels >= 0, own, free)
 
 
 def soft_minimum(distances: Tensor, variance: float) -> Tensor:
@@ -120,18 +115,30 @@ def entropy_excess(log_std: Tensor, variance: float) -> Tensor:
     return variance * (ratio - 1 - ratio.log()).sum(1)
 
 
-def chosen_labels(labels: Tensor, split: Tensor | None, per_class: int, seed: int) -> Tensor:
-    """The labels (n) of `per_class` training rows of each class, drawn by `seed`; -1 everywhere else.
+def chosen_labels(identity: np.ndarray, rows: np.ndarray, classes: int, per_class: int, seed: int) -> np.ndarray:
+    """The labels (n) that teach: all that are classes of the generator, or a few of the training rows; -1 elsewhere.
+
+    Args:
+        identity: (n) of every row of faces.h5.
+        rows: those that train; only they are chosen from.
+        classes: of the generator, numbered from 0.
+        per_class: rows of each class, drawn by `seed`; 0 for all, also of rows that do not train.
+        seed: of the draw.
 
     Raises:
-        ValueError: a class has fewer rows.
+        UsageError: a class has fewer rows.
     """
-    kept = torch.full_like(labels, -1)
-    may = labels >= 0 if split is None else (labels >= 0) & (split == 0)
-    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
-    for label in labels[may].unique().tolist():
-        rows = order[may[order] & (labels[order] == label)]
-        if len(rows) < per_class:
-            raise ValueError(f"gmm_vae expects {per_class} training rows of class {label}, found {len(rows)}")
-        kept[rows[:per_class]] = label
+    labels = np.where(identity < classes, identity, -1)
+    if not per_class:
+        return labels
+    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed)).numpy()
+    order, kept = order[np.isin(order, rows)], np.full_like(labels, -1)
+    for label in np.unique(labels[rows][labels[rows] >= 0]):
+        own = order[labels[order] == label]
+        if len(own) < per_class:
+            raise UsageError(
+                f"train.objective.labels_per_class: expected {per_class} training rows of class {label}, found "
+                f"{len(own)}; ask for fewer"
+            )
+        kept[own[:per_class]] = label
     return kept

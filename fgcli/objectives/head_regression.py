@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from fgcli.fitting.regressor import Regressor
 from fgcli.heads.camera import project
 from fgcli.heads.head import Head
 from fgcli.heads.parameters import Parameters
-from fgcli.training.phase import Batch, Phase, Terms
+from fgcli.heads.render import render
+from fgcli.training.columns import HEAD
+from fgcli.training.objective import Batch, Group, Objective, Phase, Terms
 
 WEIGHTS = {"coefficients": 1.0, "surface": 2.0, "landmarks": 20.0}
 
 
-class HeadRegression(nn.Module):
+class HeadRegression(Objective):
     """Three errors of a guess, in one phase.
 
     coefficients: mean squared error in standard deviations, each parameter weighing the same.
@@ -26,34 +28,45 @@ class HeadRegression(nn.Module):
     Args:
         regressor: what is trained.
         head: whose parameters they are.
-        known: the true parameters of every row of the training file.
     """
 
-    def __init__(self, regressor: Regressor, head: Head, known: Parameters) -> None:
-        super().__init__()
-        self.regressor, self.known = regressor, known
-        self.head = head.landmark_head()
+    needs = ("images", "masks", *HEAD)
+    network: Regressor
+
+    def __init__(self, regressor: Regressor, head: Head) -> None:
+        super().__init__(regressor)
+        self.shown, self.head = (head,), head.landmark_head()  # in a tuple it is no part of a checkpoint
         self.sizes = (min(regressor.sizes["shape"], 100), min(regressor.sizes["expression"], 50))
         self.register_buffer("metric", surface_metric(head, *self.sizes))
-        self.phases = [Phase("regressor", list(regressor.parameters()), self.loss, WEIGHTS)]
+        self.groups = {"regressor": Group(list(regressor.parameters()))}
+        self.phases = [Phase("regressor", "regressor", self.loss, WEIGHTS)]
 
     def loss(self, batch: Batch, rng: torch.Generator) -> Terms:
         """The three terms of a batch; while training the pictures are spoiled as photos are."""
         images = spoil(batch["images"], batch["masks"], rng) if self.training else batch["images"]
-        truth = self.known.rows(batch["rows"]).to(images.device)
-        answer = self.regressor(images)
+        truth = Parameters(**{name: batch[name] for name in HEAD})
+        answer = self.network(images)
         with torch.autocast(images.device.type, enabled=False):
-            guess = self.regressor.parameters_of(answer)
+            guess = self.network.parameters_of(answer)
             off = torch.cat([(guess.shape - truth.shape)[:, : self.sizes[0]],
                              (guess.expression - truth.expression)[:, : self.sizes[1]]], 1)  # fmt: skip
             surface = torch.einsum("ni,ij,nj->n", off, self.metric, off)
-            parts = (answer - self.regressor.answer_of(truth)).split(list(self.regressor.sizes.values()), 1)
+            parts = (answer - self.network.answer_of(truth)).split(list(self.network.sizes.values()), 1)
             apart = (self.points(guess) - self.points(truth)).norm(dim=2)
             return {
                 "coefficients": torch.stack([part.square().mean() for part in parts]).mean(),
                 "surface": surface.clamp_min(1e-8).sqrt().mean(),
                 "landmarks": apart.mean(),
             }
+
+    def sheet(self, batch: Batch, rng: torch.Generator) -> dict[str, Tensor]:
+        """Held-out pictures, and the heads that the network sees in them."""
+        x = batch["images"]
+        head = self.shown[0].to(x.device)
+        p = self.network.parameters_of(self.network(x))
+        vertices = head.vertices(p.shape, p.expression, p.pose)
+        drawn = render(head, vertices, p.camera, x.shape[-1], head.albedo(p.texture), p.light)
+        return {"render": x, "guess": drawn.image * 2 - 1}
 
     def points(self, p: Parameters) -> Tensor:
         """Projected landmarks (n, 68, 2)."""

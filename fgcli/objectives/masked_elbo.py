@@ -7,25 +7,25 @@ replaced by the input, so that only the face teaches.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
+from fgcli.capabilities import Masks, Posterior
 from fgcli.objectives.vae import kl_divergence
 from fgcli.pixels.ssim import ssim
-from fgcli.training.phase import Batch, Phase, Terms
+from fgcli.training.objective import Batch, Group, Objective, Phase, Terms
 
 
-class MaskedELBO(nn.Module):
+class MaskedELBO(Objective):
     """Reconstruction by SSIM, l1, l2; mask by cross-entropy and Dice; KL to N(0, I). A weight of 0 drops its term.
 
     A generator with a mask decoder is taught on the composite with the given masks, and its mask decoder with it; one
     without is taught on all pixels. With that, the ten hypotheses of the paper's Table 1 are ssim, l1 and l2 alone.
 
     Args:
-        generator: has `posterior`, `decode`, and `mask_logits` if it has a mask decoder.
+        generator: has a posterior, and may predict masks.
         ssim: weight of 1 - SSIM (window 9, sigma 1.5).
         l1: weight of the mean absolute error; 4 in the release.
         l2: weight of the mean squared error; 100 in the release.
@@ -39,9 +39,11 @@ class MaskedELBO(nn.Module):
         ValueError: a negative weight, no reconstruction term, no posterior, or a mask decoder that would not learn.
     """
 
+    network: Posterior
+
     def __init__(
         self,
-        generator: Any,
+        generator: Posterior,
         ssim: float = 1.0,
         l1: float = 0.0,
         l2: float = 100.0,
@@ -50,32 +52,32 @@ class MaskedELBO(nn.Module):
         kl: float = 1e-3,
         legacy_sampling: bool = False,
     ) -> None:
-        super().__init__()
-        if not hasattr(generator, "posterior"):
-            raise ValueError("masked_elbo expects a generator with a posterior, such as masked_vae or unmasked_vae")
-        self.mask = hasattr(generator, "mask_logits")
+        super().__init__(generator, (Posterior,))
+        self.mask = isinstance(generator, Masks)
+        self.needs = ("images", "masks") if self.mask else ("images",)
         weights = {"ssim": ssim, "l1": l1, "l2": l2, "kl": kl} | ({"bce": bce, "dice": dice} if self.mask else {})
         if min(weights.values()) < 0 or not (ssim or l1 or l2):
             raise ValueError("masked_elbo expects weights >= 0 and at least one of ssim, l1, l2 above 0")
-        self.generator: Any = generator
         self.legacy_sampling = legacy_sampling
         self.weights = {name: weight for name, weight in weights.items() if weight}
         if self.mask and not (bce or dice):
             raise ValueError("masked_elbo expects bce or dice above 0, or a generator without a mask decoder")
-        self.phases = [Phase("vae", list(generator.parameters()), self.loss, self.weights)]
+        self.groups = {"vae": Group(list(generator.parameters()))}
+        self.phases = [Phase("vae", "vae", self.loss, self.weights)]
 
     def loss(self, batch: Batch, rng: torch.Generator) -> Terms:
         """The terms of one batch, unweighted."""
-        x, m = batch["images"], batch["masks"]
-        mu, log_std = self.generator.posterior(x)
+        x = batch["images"]
+        mu, log_std = self.network.posterior(x)
         mu, log_std = mu.float(), log_std.float()
         z = self.sample(mu, log_std, rng) if self.training else mu
-        y = self.generator.decode(z[:, None])
+        y = self.network.decode(z[:, None])
         if self.mask:
+            m = batch["masks"]
             y = y * m + x * (1 - m)
         terms = self.image_terms((x.float() + 1) / 2, (y.float() + 1) / 2)
-        if self.mask:
-            terms |= self.mask_terms(self.generator.mask_logits(z[:, None]).float(), m)
+        if isinstance(self.network, Masks):
+            terms |= self.mask_terms(self.network.mask_logits(z[:, None]).float(), batch["masks"])
         terms["kl"] = kl_divergence(mu, log_std).mean()
         return {name: value for name, value in terms.items() if name in self.weights}
 

@@ -11,11 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import cached
 
+from fgcli.capabilities import Halves, Posterior
 from fgcli.objectives.jacobian import MODES, still_statistics
-from fgcli.training.phase import Batch, Phase, Terms
+from fgcli.training.objective import Batch, Group, Objective, Phase, Terms
 
 
-class RAE(nn.Module):
+class RAE(Objective):
     """Squared error, size of the codes, and what keeps the decoder smooth. A weight of 0 drops its term.
 
     Images compare in [0, 1]. With reduction "mean", as in the released code, the error is a mean over pixels and
@@ -23,7 +24,7 @@ class RAE(nn.Module):
     thesis, they are |x - y|^2, |z|^2 / 2 and ||J||_F^2 (Eq. 3.8, 3.11). Then all are means over the batch.
 
     Args:
-        generator: deterministic: `encode` and `decode`, no posterior.
+        generator: deterministic: an encoder and a decoder, without a posterior.
         beta: weight of the codes' size.
         gp: weight of the gradient penalty ||dD/dz||_F^2; see gp_mode.
         gp_mode: "hutchinson", "finite_difference" (the quickest) and "exact" are of the same mean; "reference" is
@@ -36,9 +37,11 @@ class RAE(nn.Module):
         ValueError: a negative weight, an unknown mode, or a generator that is not deterministic.
     """
 
+    network: Halves
+
     def __init__(
         self,
-        generator: Any,
+        generator: Halves,
         beta: float = 1e-4,
         gp: float = 0.0,
         gp_mode: Literal["hutchinson", "finite_difference", "exact", "reference"] = "finite_difference",
@@ -46,23 +49,21 @@ class RAE(nn.Module):
         l2_dense: bool = False,
         reduction: Literal["mean", "sum"] = "mean",
     ) -> None:
-        super().__init__()
         weights = {"reconstruction": 1.0, "codes": beta, "gradient": gp, "l2": l2}
         if min(weights.values()) < 0 or gp_mode not in MODES or reduction not in ("mean", "sum"):
             raise ValueError(f"rae expects weights >= 0, a gp_mode of {', '.join(MODES)}, reduction mean or sum")
-        if hasattr(generator, "posterior"):
-            raise ValueError("rae expects a deterministic autoencoder such as conv_autoencoder; train others by vae")
-        self.generator: Any = generator
+        super().__init__(generator, (Halves,), (Posterior,))
         self.mean, self.penalty = reduction == "mean", MODES[gp_mode]
         self.per_value = self.mean and gp_mode != "reference"
         kinds = (nn.ConvTranspose2d, nn.Linear) if l2_dense else nn.ConvTranspose2d
         self.kernels = kernels(generator.decoder, kinds) if l2 else []
-        self.phases = [Phase("rae", list(generator.parameters()), self.loss, {k: v for k, v in weights.items() if v})]
+        self.groups = {"rae": Group(list(generator.parameters()))}
+        self.phases = [Phase("rae", "rae", self.loss, {k: v for k, v in weights.items() if v})]
 
     def loss(self, batch: Batch, rng: torch.Generator) -> Terms:
         """The terms of one batch, unweighted."""
         x, weights = batch["images"], self.phases[0].weights
-        z = self.generator.encode(x).float()
+        z = self.network.encode(x).float()
         # Cached, both decodes of a finite difference have the same spectrally normalised weights.
         with cached(), torch.autocast(x.device.type, enabled=False) if "gradient" in weights else nullcontext():
             return self.terms((x.float() + 1) / 2, z, rng)  # under bf16 finite differences are rounding noise
@@ -75,7 +76,7 @@ class RAE(nn.Module):
             y = self.decode(z)
             terms = {"reconstruction": self.reduce((x - y.float()).square())}
             if "gradient" in weights:
-                with still_statistics(self.generator):
+                with still_statistics(self.network):
                     values = self.penalty(self.decode, z, y, rng)
                 terms["gradient"] = values.mean() / (x[0].numel() if self.per_value else 1)
         if "codes" in weights:
@@ -86,7 +87,7 @@ class RAE(nn.Module):
 
     def decode(self, z: Tensor) -> Tensor:
         """Images in [0, 1]."""
-        return (self.generator.decode(z) + 1) / 2
+        return (self.network.decode(z) + 1) / 2
 
     def reduce(self, squares: Tensor) -> Tensor:
         """Over pixels and channels by the reduction, then the mean over the batch."""

@@ -4,22 +4,22 @@ Monte-Carlo samples, and the constant-variance VAE, whose posterior has the same
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from fgcli.training.phase import Batch, Phase, Terms
+from fgcli.capabilities import Encodes, Masks, Posterior
+from fgcli.training.objective import Batch, Group, Objective, Phase, Terms
 
 
-class VAE(nn.Module):
+class VAE(Objective):
     """Squared error in expectation over q(z | x) = N(mu, sigma^2), and KL(q || N(0, I)) (Eq. 3.5 to 3.10).
 
     Images compare in [0, 1]. As in the released code the error is summed over pixels and averaged over channels, the
     KL divergence summed over the code's dimensions, with all its constants.
 
     Args:
-        generator: has `posterior` for the VAE; for the CV-VAE a deterministic autoencoder.
+        generator: has a posterior for the VAE; for the CV-VAE a deterministic autoencoder. Neither predicts masks.
         kl: weight of the KL divergence.
         samples: k, draws of the posterior per image whose errors are averaged.
         std: 0 for the VAE; else sigma of the constant-variance VAE, 0.7 in the released code.
@@ -28,16 +28,15 @@ class VAE(nn.Module):
         ValueError: an argument out of range, or a generator without what it needs.
     """
 
-    def __init__(self, generator: Any, kl: float = 0.024, samples: int = 1, std: float = 0.0) -> None:
-        super().__init__()
+    network: Encodes
+
+    def __init__(self, generator: Encodes, kl: float = 0.024, samples: int = 1, std: float = 0.0) -> None:
         if kl < 0 or samples < 1 or std < 0:
             raise ValueError(f"vae expects kl >= 0, samples >= 1 and std >= 0, found {kl}, {samples} and {std}")
-        if hasattr(generator, "mask_logits") or hasattr(generator, "posterior") == bool(std):
-            kind = "a deterministic autoencoder such as conv_autoencoder" if std else "a posterior, as conv_vae has,"
-            raise ValueError(f"vae expects a generator with {kind} and no mask decoder when std is {std:g}")
-        self.generator: Any = generator
+        super().__init__(generator, *(((Encodes,), (Posterior, Masks)) if std else ((Posterior,), (Masks,))))
         self.samples, self.std = samples, std
-        self.phases = [Phase("vae", list(generator.parameters()), self.loss, {"reconstruction": 1.0, "kl": kl})]
+        self.groups = {"vae": Group(list(generator.parameters()))}
+        self.phases = [Phase("vae", "vae", self.loss, {"reconstruction": 1.0, "kl": kl})]
 
     def loss(self, batch: Batch, rng: torch.Generator) -> Terms:
         """The terms of one batch, unweighted; in eval mode at the posterior's mean."""
@@ -48,16 +47,16 @@ class VAE(nn.Module):
         else:
             z = mu
         return {
-            "reconstruction": squared_error(x, self.generator.decode(z[:, None])),
+            "reconstruction": squared_error(x, self.network.decode(z[:, None])),
             "kl": kl_divergence(mu, log_std).sum(1).mean(),
         }
 
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log standard deviation (n, d)."""
-        if not self.std:
-            mu, log_std = self.generator.posterior(x)
+        if isinstance(self.network, Posterior):
+            mu, log_std = self.network.posterior(x)
             return mu.float(), log_std.float()
-        mu = self.generator.encode(x)[:, 0].float()
+        mu = self.network.encode(x)[:, 0].float()
         return mu, torch.full_like(mu, math.log(self.std))
 
     def draws(self, mu: Tensor, log_std: Tensor, rng: torch.Generator) -> Tensor:

@@ -3,21 +3,22 @@ deterministic autoencoder whose codes are drawn to N(0, I) by the maximum mean d
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from fgcli.training.phase import Batch, Phase, Terms
+from fgcli.capabilities import Encodes, Posterior
+from fgcli.training.objective import Batch, Group, Objective, Phase, Terms
 
 SCALES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 
 
-class WAEMMD(nn.Module):
+class WAEMMD(Objective):
     """Squared error and MMD of the codes to draws of N(0, I). Images compare in [0, 1].
 
     Args:
-        generator: deterministic: `encode` and `decode`, no posterior.
+        generator: deterministic: an encoder without a posterior.
         mmd: weight of the discrepancy.
         reconstruction: weight of the squared error; 0.05 in the released code for CelebA, where it is a sum.
         reduction: the squared error is a "mean" over pixels and channels or their "sum"; then a mean over the batch.
@@ -27,30 +28,30 @@ class WAEMMD(nn.Module):
         ValueError: an argument out of range, or a generator that is not deterministic.
     """
 
+    network: Encodes
+
     def __init__(
         self,
-        generator: Any,
+        generator: Encodes,
         mmd: float = 0.03,
         reconstruction: float = 1.0,
         reduction: Literal["mean", "sum"] = "mean",
         noise: float = 0.0,
     ) -> None:
-        super().__init__()
         if min(mmd, reconstruction) <= 0 or noise < 0 or reduction not in ("mean", "sum"):
             raise ValueError("wae_mmd expects weights > 0, noise >= 0, reduction mean or sum")
-        if hasattr(generator, "posterior"):
-            raise ValueError("wae_mmd expects a deterministic autoencoder such as conv_autoencoder")
-        self.generator: Any = generator
+        super().__init__(generator, (Encodes,), (Posterior,))
         self.mean, self.noise = reduction == "mean", noise
         weights = {"reconstruction": reconstruction, "mmd": mmd}
-        self.phases = [Phase("wae", list(generator.parameters()), self.loss, weights)]
+        self.groups = {"wae": Group(list(generator.parameters()))}
+        self.phases = [Phase("wae", "wae", self.loss, weights)]
 
     def loss(self, batch: Batch, rng: torch.Generator) -> Terms:
         """The terms of one batch, unweighted; noise on the input only while training."""
         x = batch["images"]
         seen = x + 2 * self.spoil(x, rng) if self.noise and self.training else x
-        z = self.generator.encode(seen).float()
-        squares = ((x.float() - self.generator.decode(z).float()) / 2).square()
+        z = self.network.encode(seen).float()
+        squares = ((x.float() - self.network.decode(z).float()) / 2).square()
         goal = torch.randn(z.shape, generator=rng, device=rng.device).to(z)
         return {
             "reconstruction": squares.mean() if self.mean else squares.sum((1, 2, 3)).mean(),

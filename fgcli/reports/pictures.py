@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from fgcli.pixels import u8
+from fgcli.reports import grid
 
 PART = 64
 """Codes decoded at a time."""
+SMALL = 128
+"""Side below which pictures are enlarged on a sheet, px."""
 
 
 def pictures(images: Tensor) -> list[np.ndarray]:
     """(n, 3 or 1, h, w) in [-1, 1] to a list of (h, w, 3) uint8."""
     return list(u8(images.detach()).expand(-1, -1, -1, 3).cpu().numpy())
+
+
+def save_rows(path: Path, rows: Mapping[str, Tensor]) -> None:
+    """A labelled row for each (n, 3 or 1, h, w) in [-1, 1], as a PNG; small pictures twice as large."""
+    small = next(iter(rows.values())).shape[-1] < SMALL
+    page = grid.sheet([pictures(images) for images in rows.values()], list(rows), scale=2 if small else 1)
+    grid.save_png(path, page)
 
 
 def mask_pictures(masks: Tensor) -> list[np.ndarray]:

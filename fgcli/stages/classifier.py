@@ -58,21 +58,24 @@ def run(
     Raises:
         FgError: fewer than two classes, or pictures that are too small.
     """
+    import numpy as np
     import torch
 
     from fgcli import artifacts
-    from fgcli.artifacts.parts import fingerprint
+    from fgcli.objectives.classification import numbered
     from fgcli.training.devices import Compute
     from fgcli.training.session import RunFolder
 
     about = artifacts.load(faces, artifacts.FACES, ("split", "identity"))
-    classes, labels = numbered(about["identity"], about["split"], faces)
+    classes = trained_classes(about["identity"], about["split"], faces)
+    labels = numbered(classes, about["identity"])
     compute = Compute.of(params)
     torch.manual_seed(params.seed)
-    images, masks = artifacts.rows(faces, "images"), artifacts.rows(faces, "masks")
-    rows = {name: ((about["split"] == i) & (labels >= 0)).nonzero()[0] for i, name in enumerate(artifacts.SPLITS)}
-    session, network = _session(params, compute, images, masks, labels, rows, len(classes))
-    same = fingerprint([params.model_dump(exclude={"checkpoint_seconds"}), artifacts.sha256(faces)])
+    images = artifacts.rows(faces, "images")
+    known = np.where(labels >= 0, about["split"], len(artifacts.SPLITS))  # rows of other classes teach nothing
+    rows = {name: np.flatnonzero(known == i) for i, name in enumerate(artifacts.SPLITS)}
+    session, network = _session(params, compute, faces, images.shape, known, classes)
+    same = session.fingerprint(params.model_dump(exclude={"checkpoint_seconds"}))
     ema, history, kept = session.train(RunFolder(folder, same), resume)
     network.load_state_dict(ema)
     network.cpu().eval()
@@ -92,8 +95,8 @@ def run(
     return {"output": str(output), "classes": len(classes), **training}
 
 
-def numbered(identity: np.ndarray, split: np.ndarray, faces: Path) -> tuple[list[int], np.ndarray]:
-    """Identities that train, ascending, and the place of each row's among them; -1 for those that do not train.
+def trained_classes(identity: np.ndarray, split: np.ndarray, faces: Path) -> list[int]:
+    """Identities that train, ascending.
 
     Raises:
         FgError: fewer than two.
@@ -105,8 +108,7 @@ def numbered(identity: np.ndarray, split: np.ndarray, faces: Path) -> tuple[list
         raise FgError(
             f"{faces}: expected rows of two classes or more that train, found {len(classes)}; preprocess more"
         )
-    places = np.searchsorted(classes, identity).clip(max=len(classes) - 1)
-    return classes.tolist(), np.where(classes[places] == identity, places, -1)
+    return classes.tolist()
 
 
 def right(network: Classifier, images: np.ndarray, labels: np.ndarray, rows: np.ndarray) -> float:
@@ -115,36 +117,25 @@ def right(network: Classifier, images: np.ndarray, labels: np.ndarray, rows: np.
 
 
 def _session(
-    params: Params,
-    compute: Compute,
-    images: np.ndarray,
-    masks: np.ndarray,
-    labels: np.ndarray,
-    rows: dict[str, np.ndarray],
-    classes: int,
+    params: Params, compute: Compute, faces: Path, shape: tuple[int, ...], split: np.ndarray, classes: list[int]
 ) -> tuple[Session, Classifier]:
     """The run at step 0, and the network."""
-    import torch
-
     from fgcli.classifiers.network import Classifier
     from fgcli.objectives.classification import Classification
-    from fgcli.training import Loop
+    from fgcli.reports.pictures import save_rows
     from fgcli.training.augment import Augment
-    from fgcli.training.batches import Batches
     from fgcli.training.session import Session
+    from fgcli.training.settings import Settings
 
     try:
-        network = Classifier(classes, images.shape[1], params.width)
+        network = Classifier(len(classes), shape[1], params.width)
     except ValueError as error:
         raise FgError(f"{error}; preprocess larger pictures") from error
-    objective = compute.place(Classification(network, torch.from_numpy(labels)))
-    shared = params.model_dump(include={"steps", "learning_rate", "seed"})
-    loop = Loop(objective, network, compute, betas=(0.9, 0.99), warmup=20, schedule="cosine", clip=0.0,
-                ema_half_life=30, section="classifier", **shared)  # fmt: skip
+    course = {"betas": (0.9, 0.99), "warmup": 20, "schedule": "cosine", "ema_half_life": 30}
+    settings = Settings.of(params.model_dump(), **course)
     strayed = Augment(shift=SHIFT, zoom=ZOOM, rotate=ROTATE)
-    batches = Batches(images, masks, rows["train"], params.batch, params.seed, strayed)
-    every = params.model_dump(include={"validate_steps", "checkpoint_seconds"})
-    held_out = rows["val"] if len(rows["val"]) else rows["train"]
-    session = Session(loop, batches, held_out, draw=lambda *_: None, keep="last", tensorboard=False,
-                      checkpoint_steps=params.steps, **every)  # fmt: skip
+    objective, files = Classification(network, classes), {"faces": faces}
+    session = Session.of(
+        objective, compute, settings, files, split, draw=save_rows, augment=strayed, section="classifier"
+    )
     return session, network

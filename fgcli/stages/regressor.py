@@ -12,10 +12,10 @@ from fgcli.config.fields import Precision, Threads, TrainingDevice
 from fgcli.errors import FgError
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    from fgcli.training import Loop
+    from fgcli.artifacts import Artifact
+    from fgcli.fitting.regressor import Regressor
     from fgcli.training.devices import Compute
+    from fgcli.training.session import Session
 
 
 class Params(Section):
@@ -61,7 +61,6 @@ def run(
     import torch
 
     from fgcli import artifacts
-    from fgcli.artifacts.parts import fingerprint
     from fgcli.training.devices import Compute
     from fgcli.training.session import RunFolder
 
@@ -72,8 +71,8 @@ def run(
         raise FgError(f"{flame}: expected rows of the train split, found none; lower heads.val and heads.test")
     compute = Compute.of(params)
     torch.manual_seed(params.seed)
-    session, regressor = _session(params, compute, faces, known)
-    same = fingerprint([params.model_dump(exclude={"checkpoint_seconds"}), artifacts.sha256(flame)])
+    session, regressor = _session(params, compute, {"faces": faces, "flame": flame}, known)
+    same = session.fingerprint(params.model_dump(exclude={"checkpoint_seconds"}))
     ema, history, kept = session.train(RunFolder(folder, same), resume)
     arrays = {f"weights/{k}": v.cpu().numpy() for k, v in ema.items()}
     arrays |= {f"history/{k}": v for k, v in history.items()}
@@ -88,60 +87,28 @@ def run(
     return {"output": str(output), **training, "parameters": sum(p.numel() for p in regressor.parameters())}
 
 
-def _session(params: Params, compute: Compute, faces: Path, known: Any) -> tuple[Any, Any]:
+def _session(
+    params: Params, compute: Compute, files: dict[str, Path | None], known: Artifact
+) -> tuple[Session, Regressor]:
     """The run at step 0, and the network."""
     import numpy as np
 
-    from fgcli import artifacts
     from fgcli.fitting.extract import same_head
     from fgcli.fitting.regressor import Regressor, leading
     from fgcli.heads.parameters import Parameters
     from fgcli.objectives.head_regression import HeadRegression
-    from fgcli.training import Loop
+    from fgcli.reports.pictures import save_rows
     from fgcli.training.augment import Augment
-    from fgcli.training.batches import Batches
     from fgcli.training.session import Session
+    from fgcli.training.settings import Settings
 
-    head = same_head(known.meta["head"], known.path)
-    parameters = Parameters.from_arrays(known.arrays)
-    split = known["split"]
-    train, val = np.flatnonzero(split == 0), np.flatnonzero(split == 1)
+    head, split = same_head(known.meta["head"], known.path), known["split"]
     regressor = Regressor(leading(head), params.width)
-    regressor.standardise(parameters.rows(train))
-    objective = compute.place(HeadRegression(regressor, head, parameters))
-    shared = params.model_dump(include={"steps", "learning_rate", "seed"})
-    loop = Loop(objective, regressor, compute, betas=(0.9, 0.99), warmup=50, schedule="cosine", clip=0.0,
-                ema_half_life=50, section="regressor", **shared)  # fmt: skip
-    images, masks = artifacts.rows(faces, "images"), artifacts.rows(faces, "masks")
-    batches = Batches(images, masks, train, params.batch, params.seed, Augment(light=LIGHT, tint=TINT))
-    every = params.model_dump(include={"validate_steps", "checkpoint_seconds"})
-    session = Session(loop, batches, val if len(val) else train, draw=_draw(head), keep="last", tensorboard=False,
-                      checkpoint_steps=params.steps, **every)  # fmt: skip
+    regressor.standardise(Parameters.from_arrays(known.arrays).rows(np.flatnonzero(split == 0)))
+    course = {"betas": (0.9, 0.99), "warmup": 50, "schedule": "cosine", "ema_half_life": 50}
+    settings, coloured = Settings.of(params.model_dump(), **course), Augment(light=LIGHT, tint=TINT)
+    objective = HeadRegression(regressor, head)
+    session = Session.of(
+        objective, compute, settings, files, split, draw=save_rows, augment=coloured, section="regressor"
+    )
     return session, regressor
-
-
-def _draw(head: Any) -> Any:
-    """Draws a sheet of held-out pictures, and the heads that the network sees in them."""
-
-    def draw(path: Path, loop: Loop, images: np.ndarray) -> None:
-        import torch
-
-        from fgcli.heads.render import render
-        from fgcli.pixels import pixels
-        from fgcli.reports import grid
-        from fgcli.reports.pictures import pictures
-
-        regressor: Any = loop.generator
-        x = pixels(torch.from_numpy(images).to(loop.compute.device))
-        with torch.no_grad(), loop.ema.applied(regressor):
-            regressor.eval()
-            p = regressor.parameters_of(regressor(x))
-            regressor.train()
-            size = x.shape[-1]
-            drawn = render(
-                head, head.vertices(p.shape, p.expression, p.pose), p.camera, size, head.albedo(p.texture), p.light
-            )
-        rows = {"render": list(images), "guess": pictures(drawn.image * 2 - 1)}
-        grid.save_png(path, grid.sheet(list(rows.values()), list(rows), scale=2 if size < 128 else 1))
-
-    return draw

@@ -9,13 +9,12 @@ from pydantic import Field
 
 from fgcli.config import Section, Spec, build, supply
 from fgcli.config.fields import Precision, Threads, TrainingDevice
-from fgcli.errors import FgError, UsageError
+from fgcli.errors import FgError
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from fgcli.artifacts import Artifact
-    from fgcli.training import Loop
+    from fgcli.capabilities import Generator
     from fgcli.training.devices import Compute
     from fgcli.training.session import Session
 
@@ -111,42 +110,48 @@ def run(
     faces: Path = Path("out/faces.h5"),
     output: Path = Path("out/generator.h5"),
     folder: Path = Path("out/train"),
+    flame: Path | None = Path("out/flame.h5"),
+    conditions: Path | None = Path("out/conditions.h5"),
     *,
     params: Params,
     resume: bool = True,
 ) -> dict[str, Any]:
-    """Trains, with checkpoints, stats.jsonl and sample sheets in `folder`."""
+    """Trains, with checkpoints, stats.jsonl and sample sheets in `folder`.
+
+    Of `flame` and `conditions` nothing is read unless the objective needs a column of them.
+    """
     import numpy as np
     import torch
 
     from fgcli import artifacts
-    from fgcli.artifacts.parts import fingerprint
+    from fgcli.capabilities import Solved, Started
     from fgcli.generators import store
     from fgcli.training.devices import Compute
     from fgcli.training.session import RunFolder
 
-    images, masks = artifacts.rows(faces, "images"), artifacts.rows(faces, "masks")
-    about = artifacts.load(faces, artifacts.FACES, ("split", "identity"))
+    images = artifacts.rows(faces, "images")
+    about = artifacts.load(faces, artifacts.FACES, ("split",))
     rows = np.flatnonzero(about["split"] == 0)
     if not len(rows):
         raise FgError(f"{faces}: expected rows of the train split, found none; lower preprocess.val and .test")
     compute = Compute.of(params)
     torch.manual_seed(params.seed)
     generator = make_generator(params, images.shape)
-    if params.batch % compute.ranks:
-        raise UsageError(f"train.batch: expected a multiple of the {compute.ranks} processes, found {params.batch}")
     training: dict[str, Any] = {"precision": compute.precision, "rows": len(rows)}
     cut = {"preprocess": about.params}  # how a new photo must be cut for this generator
     history: dict[str, np.ndarray] = {}
+    inputs = {"faces": faces}
     some = rows[:: -(-len(rows) // START_ROWS)]
-    if hasattr(generator, "fit"):  # solved, not trained: eigenfaces
+    if isinstance(generator, Solved):
         generator.fit(images[some])
         ema = generator.state_dict()
     else:
-        if hasattr(generator, "start"):
+        if isinstance(generator, Started):
             generator.start(images[some])
-        session = make_session(params, generator, compute, images, masks, about)
-        same = fingerprint([params.model_dump(exclude=FREE), artifacts.sha256(faces)])
+        files = {"faces": faces, "flame": flame, "conditions": conditions}
+        session = make_session(params, generator, compute, files, about["split"])
+        inputs |= session.files
+        same = session.fingerprint(params.model_dump(exclude=FREE))
         ema, history, kept = session.train(RunFolder(folder, same), resume)
         training |= kept
     if compute.rank == 0:
@@ -158,69 +163,30 @@ def run(
             history=history,
             training=training | cut,
             params=params.model_dump(),
-            inputs={"faces": faces},
+            inputs=inputs,
         )
     return {"output": str(output), **training, "parameters": sum(p.numel() for p in generator.parameters())}
 
 
-def make_generator(params: Params, shape: tuple[int, ...]) -> Any:
+def make_generator(params: Params, shape: tuple[int, ...]) -> Generator:
     """The generator that params describe, for images of faces.h5 of `shape` (n, h, w, c)."""
     from fgcli.generators import GENERATORS
 
     _, h, w, c = shape
-    return build(GENERATORS, params.generator, "train.generator", image_shape=(c, h, w))
+    generator: Generator = build(GENERATORS, params.generator, "train.generator", image_shape=(c, h, w))
+    return generator
 
 
 def make_session(
-    params: Params, generator: Any, compute: Compute, images: np.ndarray, masks: np.ndarray, about: Artifact
+    params: Params, generator: Generator, compute: Compute, files: dict[str, Path | None], split: np.ndarray
 ) -> Session:
-    """The run that params describe, at step 0, on the faces that `about` tells split and identity of."""
-    import numpy as np
-    import torch
-
+    """The run that params describe, at step 0."""
     from fgcli.objectives import OBJECTIVES
-    from fgcli.training import Loop
+    from fgcli.reports.pictures import save_rows
     from fgcli.training.augment import Augment
-    from fgcli.training.batches import Batches
     from fgcli.training.session import Session
+    from fgcli.training.settings import Settings
 
-    objective = supply(
-        OBJECTIVES,
-        params.objective,
-        "train.objective",
-        generator=generator,
-        labels=torch.from_numpy(about["identity"]).long(),
-        split=torch.from_numpy(about["split"]),
-        seed=params.seed,
-    )
-    settings = params.model_dump(
-        include={"steps", "learning_rate", "betas", "warmup", "schedule", "patience", "clip", "ema_half_life", "seed"}
-    )
-    loop = Loop(compute.place(objective), generator, compute, **settings)
-    train, val = np.flatnonzero(about["split"] == 0), np.flatnonzero(about["split"] == 1)
-    augment = Augment(**params.augment.model_dump())
-    batches = Batches(images, masks, train, params.batch, params.seed, augment)
-    every = params.model_dump(include={"validate_steps", "checkpoint_steps", "checkpoint_seconds", "tensorboard"})
-    return Session(loop, batches, val if len(val) else train, draw=draw, keep=params.keep, **every)
-
-
-def draw(path: Path, loop: Loop, images: np.ndarray) -> None:
-    """A sheet of held-out faces, their reconstructions and masks, and draws from the prior, by the average weights."""
-    import torch
-
-    from fgcli.pixels import pixels
-    from fgcli.reports import grid
-    from fgcli.reports.pictures import mask_pictures, pictures
-    from fgcli.training.batches import step_rng
-
-    x = pixels(torch.from_numpy(images).to(loop.compute.device))
-    generator: Any = loop.generator
-    with torch.no_grad(), loop.ema.applied(generator):
-        generator.eval()
-        codes = generator.encode(x)
-        rows = {"face": list(images), "code": pictures(generator.decode(codes))}
-        if hasattr(generator, "decode_mask"):
-            rows["mask"] = mask_pictures(generator.decode_mask(codes))
-        rows["prior"] = pictures(generator.decode(generator.prior(len(x), step_rng(loop.seed, 0))))
-        generator.train()
-    grid.save_png(path, grid.sheet(list(rows.values()), list(rows), scale=2 if x.shape[-1] < 128 else 1))
+    objective = supply(OBJECTIVES, params.objective, "train.objective", generator=generator, seed=params.seed)
+    augment, settings = Augment(**params.augment.model_dump()), Settings.of(params.model_dump())
+    return Session.of(objective, compute, settings, files, split, draw=save_rows, augment=augment)

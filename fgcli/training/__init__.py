@@ -1,6 +1,1 @@
-"""The only training loop: phases, checkpoints, moving average, augmentation, devices."""
-
-from fgcli.training.loop import Loop, Tick
-from fgcli.training.phase import Batch, Objective, Phase
-
-__all__ = ["Batch", "Loop", "Objective", "Phase", "Tick"]
+"""The only training loop: objectives and their phases, columns, checkpoints, moving average, augmentation, devices."""

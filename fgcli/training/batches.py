@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 from torch import Tensor
 
-from fgcli.pixels import pixels
 from fgcli.training.augment import Augment
+from fgcli.training.columns import Table
 from fgcli.training.devices import Compute
-from fgcli.training.phase import Batch
 
 
 def step_rng(seed: int, step: int, rank: int = 0, device: torch.device | str = "cpu") -> torch.Generator:
@@ -19,37 +20,42 @@ def step_rng(seed: int, step: int, rank: int = 0, device: torch.device | str = "
 
 
 class Batches:
-    """Shuffled batches of memory-mapped faces; row i of the endless stream belongs to epoch i // n.
+    """Shuffled batches of memory-mapped columns; row i of the endless stream belongs to epoch i // n.
 
     Args:
-        images: (N, h, w, c) uint8. masks: (N, h, w) uint8, 255 on the face.
+        tables: the columns that a batch has, by name.
         rows: the rows to draw from, a split's.
         batch: total batch size; each rank takes its share.
+        seed: of the order and of the augmentation.
+        augment: how far pictures stray.
     """
 
     def __init__(
-        self, images: np.ndarray, masks: np.ndarray, rows: np.ndarray, batch: int, seed: int, augment: Augment
+        self, tables: Mapping[str, Table], rows: np.ndarray, batch: int, seed: int, augment: Augment | None = None
     ) -> None:
-        self.images, self.masks, self.rows, self.batch, self.seed, self.augment = (
-            images,
-            masks,
-            rows,
-            batch,
-            seed,
-            augment,
-        )
+        self.tables, self.rows, self.batch, self.seed = tables, rows, batch, seed
+        self.augment = augment or Augment()
+        self.columns = {name: table.column for name, table in tables.items()}
         self._epoch, self._order = -1, rows
 
-    def at(self, step: int, compute: Compute) -> Batch:
+    def at(self, step: int, compute: Compute) -> dict[str, Tensor]:
         """The batch of one step (from 0) for this rank."""
         n = len(self.rows)
         places = np.arange(step * self.batch, (step + 1) * self.batch)[compute.rank :: compute.ranks]
-        rows = np.array([self.order(p // n)[p % n] for p in places])
-        batch = tensors(self.images, self.masks, rows, compute)
-        rng = step_rng(self.seed, step, compute.rank)
-        batch["images"], batch["masks"] = self.augment(batch["images"], batch["masks"], rng)
-        batch["images"] = batch["images"].contiguous(memory_format=compute.memory_format)
+        batch = self.of(np.array([self.order(p // n)[p % n] for p in places]), compute)
+        self.augment(batch, self.columns, step_rng(self.seed, step, compute.rank))
+        for name, column in self.columns.items():
+            if column.plane and not column.binary:
+                batch[name] = batch[name].contiguous(memory_format=compute.memory_format)
         return batch
+
+    def of(self, rows: np.ndarray, compute: Compute) -> dict[str, Tensor]:
+        """Rows as they are stored, as tensors on the device."""
+        batch = {
+            name: table.column.convert(to_device(table.values[rows], compute), compute.memory_format)
+            for name, table in self.tables.items()
+        }
+        return batch | {"rows": torch.from_numpy(rows)}
 
     def order(self, epoch: int) -> np.ndarray:
         """The rows in the order of one epoch."""
@@ -57,15 +63,6 @@ class Batches:
             shuffle = np.random.default_rng([self.seed, epoch]).permutation(len(self.rows))
             self._epoch, self._order = epoch, self.rows[shuffle]
         return self._order
-
-
-def tensors(images: np.ndarray, masks: np.ndarray, rows: np.ndarray, compute: Compute) -> Batch:
-    """Rows as a batch on the device: images in [-1, 1], masks in {0, 1}."""
-    return {
-        "images": pixels(to_device(images[rows], compute), compute.memory_format),
-        "masks": (to_device(masks[rows], compute)[:, None] >> 7).float(),
-        "rows": torch.from_numpy(rows),
-    }
 
 
 def to_device(array: np.ndarray, compute: Compute) -> Tensor:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from fgcli.errors import FgError
+
+M = TypeVar("M", bound=nn.Module)
 
 
 def cpu_or_cuda(device: str) -> torch.device:
@@ -73,7 +75,7 @@ class Compute:
             return torch.autocast(self.device.type, torch.bfloat16)
         return nullcontext()
 
-    def place(self, module: nn.Module) -> nn.Module:
+    def place(self, module: M) -> M:
         """The module on the device, batch statistics shared among GPUs when there are several."""
         if self.ranks > 1 and self.device.type == "cuda":
             module = nn.SyncBatchNorm.convert_sync_batchnorm(module)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -10,21 +10,23 @@ from torch import Tensor, nn
 
 
 class EMA:
-    """Follows a module's floating-point state; the rest is copied, and so are the singular vectors of spectral norms.
-
-    An average of singular vectors is shorter than 1, which would make the singular value too small.
+    """Follows a module's parameters; buffers, such as a batch norm's statistics, are copied.
 
     Args:
+        module: whose state is followed.
         half_life: steps after which an old value has half its weight; 0: the weights themselves, no average.
+        left_out: parameters that are copied, too.
     """
 
-    def __init__(self, module: nn.Module, half_life: float) -> None:
+    def __init__(self, module: nn.Module, half_life: float, left_out: Iterable[Tensor] = ()) -> None:
         self.half_life = half_life
-        live = {k: v.detach() for k, v in module.state_dict().items()}  # the tensors themselves: they stay
-        self.state = {k: v.clone() for k, v in live.items()} if half_life else live
-        floats = [k for k, v in live.items() if v.is_floating_point() and not k.endswith(("._u", "._v"))]
-        self._averaged = [self.state[k] for k in floats], [live[k] for k in floats]
-        self._copied = [(self.state[k], live[k]) for k in live.keys() - set(floats)]
+        live = module.state_dict(keep_vars=True)  # the tensors themselves: they stay
+        tensors = {name: value.detach() for name, value in live.items()}
+        self.state = {name: value.clone() for name, value in tensors.items()} if half_life else tensors
+        apart = {id(value) for value in left_out}
+        averaged = [k for k, v in live.items() if isinstance(v, nn.Parameter) and id(v) not in apart]
+        self._averaged = [self.state[k] for k in averaged], [tensors[k] for k in averaged]
+        self._copied = [(self.state[k], tensors[k]) for k in live.keys() - set(averaged)]
 
     @torch.no_grad()
     def update(self, step: int) -> None:

@@ -10,16 +10,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fgcli.errors import FgError
+from fgcli.errors import FgError, UsageError
 from fgcli.training.batches import Batches, step_rng
 from fgcli.training.devices import Compute
 from fgcli.training.ema import EMA
-from fgcli.training.phase import Batch, Phase
+from fgcli.training.objective import Batch, Objective, Phase, correction
+from fgcli.training.settings import Settings
 
 
 @dataclass(frozen=True)
 class Tick:
-    """One step that was taken: how many are done, and each term's value."""
+    """One step that was taken: how many are done, and the value of each term of the phases that ran."""
 
     step: int
     terms: dict[str, float]
@@ -49,59 +50,59 @@ class Loop:
     """Training state and its steps.
 
     Attributes:
-        objective: an Objective (see phase.py) that holds the generator; placed by `compute` already.
-        generator: the part of it whose moving average is kept.
-        steps: total steps, for the schedule.
-        learning_rate: Adam's step size at its highest.
-        betas: Adam's.
-        warmup: steps of linear rise.
-        schedule: "constant", "cosine" down to a hundredth, or "plateau": halved when validation stops to improve.
-        patience: validations without a better loss before it is halved.
-        clip: norm to which each tensor's gradient is clipped (per tensor, not over all); 0 for none.
-        ema_half_life: steps.
-        seed: of all randomness; step t draws from (seed, t) alone.
+        objective: placed by `compute` already; the moving average is that of its network.
+        settings: see there.
         section: of params, which messages name.
+
+    Raises:
+        UsageError: the settings want a score, and the objective has none.
     """
 
-    objective: nn.Module
-    generator: nn.Module
+    objective: Objective
     compute: Compute
-    steps: int
-    learning_rate: float
-    betas: tuple[float, float]
-    warmup: int
-    schedule: str
-    clip: float
-    ema_half_life: float
-    seed: int
-    patience: int = 5
+    settings: Settings
     section: str = "train"
     step: int = 0
-    plateau: Plateau = field(default_factory=lambda: Plateau())
-    optimizers: list[torch.optim.Optimizer] = field(default_factory=list)
+    plateau: Plateau = field(default_factory=Plateau)
 
     def __post_init__(self) -> None:
-        self.optimizers = [
-            torch.optim.Adam(p.parameters, self.learning_rate, self.betas, fused=self.compute.device.type != "mps")
-            for p in self.phases
-        ]
-        self.ema = EMA(self.generator, self.ema_half_life)
+        self.scored = self.objective.score() is not None
+        for key, value, instead in (("keep", "best", "last"), ("schedule", "plateau", "constant")):
+            if not self.scored and getattr(self.settings, key) == value:
+                raise UsageError(
+                    f"{self.section}.{key}: expected {instead}, found {value}, which wants a score, and the objective "
+                    f"{type(self.objective).__name__} has none; set {self.section}.{key}={instead}"
+                )
+        groups, phases = self.objective.groups, self.objective.phases
+        self.corrections = {name: correction(phases, name) for name in groups}
+        self.optimizers = {name: self._adam(name) for name in groups}
+        left_out = [p for group in groups.values() if not group.averaged for p in group.parameters]
+        self.ema = EMA(self.objective.network, self.settings.ema_half_life, left_out)
+
+    def _adam(self, name: str) -> torch.optim.Optimizer:
+        group = self.objective.groups[name]
+        first, second = group.betas or self.settings.betas
+        betas = (first ** self.corrections[name], second ** self.corrections[name])
+        fused = self.compute.device.type != "mps"
+        return torch.optim.Adam(group.parameters, self.settings.learning_rate, betas, fused=fused)
 
     @property
-    def phases(self) -> list[Phase]:
-        """The objective's phases, in order."""
-        return self.objective.phases  # type: ignore[return-value]
+    def steps(self) -> int:
+        """Of the whole run."""
+        return self.settings.steps
 
     @property
     def _cure(self) -> str:
         rate, precision = (f"{self.section}.{key}" for key in ("learning_rate", "precision"))
-        return f"lower {rate} (now {self.learning_rate:g}) or set {precision}=float32"
+        return f"lower {rate} (now {self.settings.learning_rate:g}) or set {precision}=float32"
 
-    def rate(self, step: int) -> float:
-        """Learning rate at a step (from 0): linear warm-up, then the schedule."""
-        rise = min(1.0, (step + 1) / self.warmup) if self.warmup else 1.0
-        fall = 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * step / self.steps)) if self.schedule == "cosine" else 1.0
-        return self.learning_rate * rise * fall * self.plateau.factor
+    def rate(self, step: int, group: str = "") -> float:
+        """The run's step size at a step (from 0), or a group's: linear warm-up, then the schedule."""
+        s = self.settings
+        rise = min(1.0, (step + 1) / s.warmup) if s.warmup else 1.0
+        fall = 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * step / s.steps)) if s.schedule == "cosine" else 1.0
+        rate = s.learning_rate * rise * fall * self.plateau.factor
+        return rate * self.objective.groups[group].rate * self.corrections[group] if group else rate
 
     def run(self, batches: Batches) -> Iterator[Tick]:
         """Takes the remaining steps, one per iteration.
@@ -113,19 +114,41 @@ class Loop:
         while self.step < self.steps:
             batch = batches.at(self.step, self.compute)
             terms: dict[str, float] = {}
-            for phase, optimizer in zip(self.phases, self.optimizers, strict=True):
+            for phase in self.objective.phases:
                 if self.step % phase.interval == 0:
-                    terms |= self._update(phase, optimizer, batch)
+                    terms |= self._update(phase, batch)
             self.step += 1
             self.ema.update(self.step)
             yield Tick(self.step, terms)
 
-    def _update(self, phase: Phase, optimizer: torch.optim.Optimizer, batch: Batch) -> dict[str, float]:
-        rng = step_rng(self.seed + 1, self.step, self.compute.rank, self.compute.device)
+    def _update(self, phase: Phase, batch: Batch) -> dict[str, float]:
+        parameters, optimizer = self.objective.groups[phase.group].parameters, self.optimizers[phase.group]
+        rng = step_rng(self.settings.seed + 1, self.step, self.compute.rank, self.compute.device)
         with self.compute.autocast():
             terms = phase.loss(batch, rng)
-        gradients = torch.autograd.grad(phase.total(terms), phase.parameters)
+        gradients = gradients_of(phase, phase.total(terms), parameters)
         self.compute.average(list(gradients))
+        named = self._values(phase, terms, gradients)
+        if phase.interval > 1:
+            torch._foreach_mul_(list(gradients), phase.interval)
+        if self.settings.clip:
+            clip_each(gradients, self.settings.clip)
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            parameter.grad = gradient
+        for group in optimizer.param_groups:
+            group["lr"] = self.rate(self.step, phase.group)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        if phase.after:
+            phase.after(named)
+        return {f"{phase.name}/{term}": value for term, value in named.items()}
+
+    def _values(self, phase: Phase, terms: dict[str, Tensor], gradients: tuple[Tensor, ...]) -> dict[str, float]:
+        """The terms, and the norm of the whole gradient, over all ranks.
+
+        Raises:
+            NonFinite: naming the step, the phase and the term.
+        """
         norm = torch.stack(torch._foreach_norm(list(gradients))).norm()
         values = torch.stack([*(t.detach().float() for t in terms.values()), norm.float()])
         self.compute.average([values])
@@ -134,46 +157,48 @@ class Loop:
             if not math.isfinite(value):
                 found = f"{phase.name}/{term} = {value}"
                 raise NonFinite(f"training step {self.step + 1}: expected finite losses, found {found}; {self._cure}")
-        if self.clip:
-            clip_each(gradients, self.clip)
-        for parameter, gradient in zip(phase.parameters, gradients, strict=True):
-            parameter.grad = gradient
-        for group in optimizer.param_groups:
-            group["lr"] = self.rate(self.step)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        if phase.after:
-            phase.after(named)
-        return {f"{phase.name}/{term}": value for term, value in named.items()}
+        return named
 
     @torch.no_grad()
-    def validate(self, batches: Iterable[Batch]) -> float:
-        """The first phase's weighted loss over whole batches, by the moving average, in eval mode; on every rank.
+    def validate(self, batches: Iterable[Batch]) -> float | None:
+        """The objective's score over whole batches, by the moving average, in eval mode; on every rank.
+
+        None where the objective has none.
 
         Raises:
             NonFinite: it is not a finite number.
         """
-        phase, total, count = self.phases[0], 0.0, 0
-        with self.ema.applied(self.generator), self.compute.autocast():
+        score = self.objective.score()
+        if score is None:
+            return None
+        with self.ema.applied(self.objective.network), self.compute.autocast():
             self.objective.eval()
             for i, batch in enumerate(batches):
-                rng = step_rng(self.seed + 2, i, 0, self.compute.device)
-                total += float(phase.total(phase.loss(batch, rng))) * len(batch["images"])
-                count += len(batch["images"])
+                score.update(batch, step_rng(self.settings.seed + 2, i, 0, self.compute.device))
+            found = score.compute()
         self.objective.train()
-        loss = self.compute.mean(total / count)  # batch norm's statistics may differ among ranks; step sizes may not
+        loss = self.compute.mean(found)  # batch norm's statistics may differ among ranks; step sizes may not
         if not math.isfinite(loss):
             raise NonFinite(f"validation after step {self.step}: expected a finite loss, found {loss}; {self._cure}")
-        if self.schedule == "plateau":
-            self.plateau.see(loss, self.patience)
+        if self.settings.schedule == "plateau":
+            self.plateau.see(loss, self.settings.patience)
         return loss
+
+    @torch.no_grad()
+    def sheet(self, batch: Batch) -> dict[str, Tensor]:
+        """What the objective shows of a batch, by the moving average, in eval mode."""
+        with self.ema.applied(self.objective.network):
+            self.objective.eval()
+            shown = self.objective.sheet(batch, step_rng(self.settings.seed, 0, 0, self.compute.device))
+        self.objective.train()
+        return shown
 
     def state(self) -> dict[str, Any]:
         """Everything that `restore` needs."""
         return {
             "objective": self.objective.state_dict(),
             "ema": self.ema.state,
-            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
             "plateau": vars(self.plateau),
             "step": self.step,
         }
@@ -182,14 +207,28 @@ class Loop:
         """Goes on from a saved state."""
         self.objective.load_state_dict(state["objective"])
         self.ema.restore(state["ema"])
-        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(saved)
+        for name, optimizer in self.optimizers.items():
+            optimizer.load_state_dict(state["optimizers"][name])
             for parameter, moments in optimizer.state.items():
-                for name, value in moments.items():
+                for key, value in moments.items():
                     if value.shape == parameter.shape:  # a fused step pairs them by their place in memory
-                        moments[name] = torch.empty_like(parameter).copy_(value)
+                        moments[key] = torch.empty_like(parameter).copy_(value)
         self.plateau = Plateau(**state["plateau"])
         self.step = state["step"]
+
+
+def gradients_of(phase: Phase, total: Tensor, parameters: list[nn.Parameter]) -> tuple[Tensor, ...]:
+    """Of a phase's loss; zero where a parameter is not used, as a bias under a gradient penalty.
+
+    Raises:
+        ValueError: none is used: the loss teaches nothing.
+    """
+    found = torch.autograd.grad(total, parameters, allow_unused=True) if total.requires_grad else ()
+    if all(gradient is None for gradient in found):
+        raise ValueError(
+            f"phase {phase.name}: expected a loss that depends on group {phase.group}, found none that does"
+        )
+    return tuple(torch.zeros_like(p) if g is None else g for p, g in zip(parameters, found, strict=True))
 
 
 def clip_each(gradients: tuple[Tensor, ...], norm: float) -> None:

@@ -7,7 +7,7 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,12 +18,20 @@ import numpy as np
 from torch import Tensor
 
 from fgcli import artifacts
+from fgcli.artifacts.parts import fingerprint
 from fgcli.console import progress, say
-from fgcli.errors import FgError
+from fgcli.errors import FgError, UsageError
 from fgcli.training import checkpoint
-from fgcli.training.batches import Batches, tensors
+from fgcli.training.augment import Augment
+from fgcli.training.batches import Batches
+from fgcli.training.columns import tables
+from fgcli.training.devices import Compute
 from fgcli.training.loop import Loop, NonFinite, Tick
-from fgcli.training.phase import Batch
+from fgcli.training.objective import Batch, Objective
+from fgcli.training.settings import Settings
+
+Draw = Callable[[Path, dict[str, Tensor]], None]
+"""Writes rows of pictures (n, 3 or 1, h, w) in [-1, 1], by label, as a sheet."""
 
 SHEET_FACES = 8
 
@@ -80,24 +88,62 @@ class Session:
 
     Attributes:
         held_out: rows on which it validates.
-        draw: writes a sample sheet: (path, loop, images (n, h, w, c) uint8).
-        keep: "best" or "last": which moving average is the result.
-        validate_steps, checkpoint_steps, checkpoint_seconds: how often.
-        tensorboard: also write events.
+        files: the artifacts that the batches are read from, by name.
+        draw: writes a sample sheet.
     """
 
     loop: Loop
     batches: Batches
     held_out: np.ndarray
-    draw: Callable[[Path, Loop, np.ndarray], None]
-    keep: str
-    validate_steps: int
-    checkpoint_steps: int
-    checkpoint_seconds: float
-    tensorboard: bool
-    sums: dict[str, float] = field(default_factory=dict)
-    count: int = 0
+    files: dict[str, Path]
+    draw: Draw
+    sums: dict[str, tuple[float, int]] = field(default_factory=dict)
     best: dict[str, Any] = field(default_factory=lambda: {"best_step": 0, "best_loss": None})
+
+    @classmethod
+    def of(
+        cls,
+        objective: Objective,
+        compute: Compute,
+        settings: Settings,
+        files: Mapping[str, Path | None],
+        split: np.ndarray,
+        *,
+        draw: Draw,
+        augment: Augment | None = None,
+        section: str = "train",
+    ) -> Session:
+        """The run at step 0: whatever trains in fg is started here.
+
+        Args:
+            objective: what is trained, not yet placed on the device.
+            compute: where. settings: how.
+            files: a stage's inputs by name, from which the objective takes the columns that it needs.
+            split: (N,) 0 for rows that train, 1 for those that validate, others are not used; without any to
+                validate on, the training rows are.
+            draw: writes sample sheets.
+            augment: how far pictures stray.
+            section: of params, which messages name.
+
+        Raises:
+            FgError: a column that is not there.
+            UsageError: settings or augmentations that do not go with the objective.
+        """
+        if settings.batch % compute.ranks:
+            raise UsageError(
+                f"{section}.batch: expected a multiple of the {compute.ranks} processes, found {settings.batch}"
+            )
+        train, val = np.flatnonzero(split == 0), np.flatnonzero(split == 1)
+        opened = tables(objective.needs, files, train, f"{section}: objective {type(objective).__name__}")
+        batches = Batches(opened, train, settings.batch, settings.seed, augment)
+        batches.augment.verify(batches.columns, f"{section}.augment")
+        used = {table.column.artifact for table in opened.values()}
+        loop = Loop(compute.place(objective), compute, settings, section)
+        return cls(loop, batches, val if len(val) else train, {k: p for k, p in files.items() if p and k in used}, draw)
+
+    def fingerprint(self, params: Mapping[str, Any]) -> str:
+        """The name of this run: its params, the files that it reads, and fg's code."""
+        return fingerprint([params, {name: artifacts.sha256(path) for name, path in sorted(self.files.items())}])
 
     def train(self, folder: RunFolder, resume: bool) -> tuple[dict[str, Tensor], dict[str, np.ndarray], dict[str, Any]]:
         """Steps to the end; returns the kept moving average, the history and what to say of the run.
@@ -113,7 +159,7 @@ class Session:
         with self.writer(folder) as write, stop_asked() as stop:
             self.steps(folder, write, stop)
         ema = self.loop.ema.state
-        if self.keep == "best" and self.best["best_step"] and self.writes:
+        if self.loop.settings.keep == "best" and self.best["best_step"] and self.writes:
             ema = checkpoint.load(folder.best)[0]["ema"]
         if not self.writes:
             return ema, {}, {}
@@ -129,19 +175,19 @@ class Session:
 
     def steps(self, folder: RunFolder, write: Callable[[dict[str, Any]], None], stop: threading.Event) -> None:
         """The steps that are left."""
-        saved = time.monotonic()
+        saved, settings = time.monotonic(), self.loop.settings
         with progress(self.loop.section, self.loop.steps, self.loop.step, "steps") as advance:
             try:
                 for tick in self.loop.run(self.batches):
                     self.collect(tick)
                     advance(note=" ".join(f"{k.split('/')[1]} {v:.3g}" for k, v in tick.terms.items()))
                     end = tick.step == self.loop.steps
-                    if end or tick.step % self.validate_steps == 0:
+                    if end or tick.step % settings.validate_steps == 0:
                         self.report(folder, write)
                     if not self.writes:
                         continue
-                    late = time.monotonic() - saved > self.checkpoint_seconds
-                    if end or late or stop.is_set() or tick.step % self.checkpoint_steps == 0:
+                    late = time.monotonic() - saved > settings.checkpoint_seconds
+                    if end or late or stop.is_set() or tick.step % settings.checkpoint_steps == 0:
                         self.save(folder.last, folder.fingerprint)
                         saved = time.monotonic()
                     if stop.is_set() and not end:
@@ -151,28 +197,30 @@ class Session:
                 raise NonFinite(f"{error}; {good}") from error
 
     def collect(self, tick: Tick) -> None:
-        """Adds a step to the means of the next line of stats."""
+        """Adds a step to the means of the next line of stats; a lazy phase's terms count the steps on which it ran."""
         for name, value in tick.terms.items():
-            self.sums[name] = self.sums.get(name, 0.0) + value
-        self.count += 1
+            total, count = self.sums.get(name, (0.0, 0))
+            self.sums[name] = (total + value, count + 1)
 
     def validation(self) -> Iterator[Batch]:
         """The held-out rows as batches, unaugmented."""
         size = self.batches.batch
-        parts = [self.held_out[i : i + size] for i in range(0, len(self.held_out), size)]
-        for part in parts:
-            yield tensors(self.batches.images, self.batches.masks, part, self.loop.compute)
+        for i in range(0, len(self.held_out), size):
+            yield self.batches.of(self.held_out[i : i + size], self.loop.compute)
 
     def report(self, folder: RunFolder, write: Callable[[dict[str, Any]], None]) -> None:
         """A line of stats, a sample sheet, and the best checkpoint when this is it."""
         step, loss = self.loop.step, self.loop.validate(self.validation())
-        means = {name: value / self.count for name, value in sorted(self.sums.items())}
-        self.sums, self.count = {}, 0
+        means = {name: total / count for name, (total, count) in sorted(self.sums.items())}
+        self.sums = {}
         if not self.writes:
             return
-        write({"step": step, "learning_rate": self.loop.rate(step - 1), **means, "validation": loss})
-        self.draw(folder.sheet(step), self.loop, self.batches.images[self.held_out[:: self.stride()]])
-        if self.best["best_loss"] is None or loss < self.best["best_loss"]:
+        found = {} if loss is None else {"validation": loss}
+        write({"step": step, "learning_rate": self.loop.rate(step - 1), **means, **found})
+        shown = self.loop.sheet(self.batches.of(self.held_out[:: self.stride()], self.loop.compute))
+        if shown:
+            self.draw(folder.sheet(step), shown)
+        if loss is not None and (self.best["best_loss"] is None or loss < self.best["best_loss"]):
             self.best = {"best_step": step, "best_loss": loss}
             self.save(folder.best, folder.fingerprint)
 
@@ -182,7 +230,7 @@ class Session:
 
     def save(self, path: Path, fingerprint: str) -> None:
         """Writes a checkpoint."""
-        extra = {"best": self.best, "sums": self.sums, "count": self.count}
+        extra = {"best": self.best, "sums": self.sums}
         checkpoint.save(path, self.loop.state(), step=self.loop.step, fingerprint=fingerprint, extra=extra)
 
     def go_on(self, folder: RunFolder) -> bool:
@@ -193,7 +241,7 @@ class Session:
         if meta["fingerprint"] != folder.fingerprint:
             return False
         self.loop.restore(state)
-        self.best, self.sums, self.count = meta["best"], meta["sums"], meta["count"]
+        self.best, self.sums = meta["best"], {name: tuple(pair) for name, pair in meta["sums"].items()}
         if self.writes:
             say(f"{self.loop.section}: going on from step {self.loop.step} of {self.loop.steps} ({folder.last})")
             lines = folder.stats.read_text().splitlines(True) if folder.stats.exists() else []
@@ -205,7 +253,7 @@ class Session:
     def writer(self, folder: RunFolder) -> Iterator[Callable[[dict[str, Any]], None]]:
         """Yields what appends a line to stats.jsonl, and to TensorBoard when asked."""
         events = None
-        if self.tensorboard and self.writes:
+        if self.loop.settings.tensorboard and self.writes:
             from torch.utils.tensorboard import SummaryWriter
 
             events = SummaryWriter(str(folder.path / "events"))
