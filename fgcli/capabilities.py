@@ -180,6 +180,14 @@ class Started(Generator):
         """Sets weights from uint8 images (n, h, w, c)."""
 
 
+class TellsClasses(ABC):
+    """An extractor of features, not a generator, whose network also knows classes."""
+
+    @abstractmethod
+    def probabilities(self, images: np.ndarray) -> np.ndarray:
+        """The probability of each class (n, classes), float64, rows that sum to 1, of uint8 images (n, h, w, 3)."""
+
+
 Kinds = Iterable[type[Generator]]
 
 

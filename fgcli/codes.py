@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -131,23 +131,35 @@ def prior(
 
 
 def conditioned(codes: Codes, conditions: np.ndarray | None, seed: int) -> Codes:
-    """Codes that each take a condition out of (m, h, w, c) uint8, or those of them that there are none of."""
+    """The codes, each with one of the conditions (m, h, w, c) uint8 drawn by `seed`, if there are conditions."""
     if conditions is None:
         return codes
     chosen = np.random.default_rng(seed).integers(len(conditions), size=len(codes))
     return replace(codes, condition=tensor(conditions[chosen]).to(codes.values.device))
 
 
-def load(latents: Path, rows: Any = slice(None)) -> Codes:
-    """Codes of latents.h5, all or those of some rows, with their conditions if they have them.
+def reader(latents: Path) -> Callable[[Any], Codes]:
+    """A function from rows (a slice, or places) to their codes in latents.h5, with conditions if they have some.
 
     Raises:
         FgError: not a latents file.
     """
     space = artifacts.load(latents, artifacts.LATENTS, ()).meta["space"]
-    values = torch.from_numpy(np.array(artifacts.rows(latents, "codes")[rows]))
-    stored = conditions(latents)
-    return Codes(values, space, None if stored is None else tensor(stored[rows]))
+    values, known = artifacts.rows(latents, "codes"), conditions(latents)
+
+    def read(rows: Any) -> Codes:
+        return Codes(torch.from_numpy(np.array(values[rows])), space, None if known is None else tensor(known[rows]))
+
+    return read
+
+
+def load(latents: Path) -> Codes:
+    """All codes of latents.h5.
+
+    Raises:
+        FgError: not a latents file.
+    """
+    return reader(latents)(slice(None))
 
 
 def conditions(latents: Path) -> np.ndarray | None:

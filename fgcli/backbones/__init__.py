@@ -2,7 +2,7 @@
 
 An extractor turns images into features: `extractor(images uint8 (n, h, w, 3)) -> (n, size)` float32, one row per image
 whatever the batch; `name`, `size`, and a `protocol` that goes with every number made of its features. One that knows
-classes has `probabilities(images) -> (n, classes)` float64, rows that sum to 1.
+classes inherits fgcli.capabilities.TellsClasses.
 """
 
 from __future__ import annotations

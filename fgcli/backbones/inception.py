@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from fgcli import assets
+from fgcli.capabilities import TellsClasses
 
 LAYERS = ["2048", "logits_unbiased"]
 """Of torch-fidelity: pool3, and the classes' scores without their bias, as the Inception score's authors take them."""
@@ -28,7 +29,7 @@ def load() -> Any:
     return FeatureExtractorInceptionV3("inception-v3-compat", LAYERS, feature_extractor_weights_path=str(path))
 
 
-class Inception:
+class Inception(TellsClasses):
     """pool3 features and the 1008 classes of Inception-v3; images are resized to 299 px as TensorFlow 1 did.
 
     Args:

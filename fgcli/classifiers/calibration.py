@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from fgcli import artifacts
+from fgcli.capabilities import Classifies, Generator, require
 from fgcli.classifiers.selective import SelectiveClassifier
 from fgcli.errors import FgError
 from fgcli.pixels import pixels
@@ -41,7 +42,7 @@ class Subject:
         return pixels(torch.from_numpy(self.images[rows]))
 
 
-def calibrated(model: Any, generator: Path, faces: Path, params: Any) -> tuple[SelectiveClassifier, Subject]:
+def calibrated(model: Generator, generator: Path, faces: Path, params: Any) -> tuple[SelectiveClassifier, Subject]:
     """The defence of a generator with thresholds from the val split, and the labelled images.
 
     Args:
@@ -53,9 +54,8 @@ def calibrated(model: Any, generator: Path, faces: Path, params: Any) -> tuple[S
     Raises:
         FgError: a generator that cannot classify, or a val split that gives no thresholds.
     """
-    if not hasattr(model, "classify"):
-        found = artifacts.load(generator, artifacts.GENERATOR, names=()).meta["build"]["name"]
-        raise FgError(f"{generator}: expected a generator that classifies, found {found}; train gmm_vae")
+    require(model, (Classifies,), by=str(generator))
+    assert isinstance(model, Classifies)
     about = artifacts.load(faces, artifacts.FACES, ("identity", "split"))
     classes = len(model.means)
     labels = torch.from_numpy(about["identity"]).long()

@@ -9,10 +9,11 @@ import numpy as np
 import torch
 
 from fgcli import artifacts
+from fgcli.capabilities import TellsClasses
 from fgcli.errors import FgError
 
 
-class Classes:
+class Classes(TellsClasses):
     """The last hidden layer of the classifier, and its classes.
 
     Args:

@@ -11,6 +11,8 @@ import torch
 from scipy.stats import chi2
 from torch import Tensor
 
+from fgcli.capabilities import Classifies
+from fgcli.codes import Codes, decode
 from fgcli.pixels import squared_error
 
 CONFIDENCE = 0.9973
@@ -58,19 +60,19 @@ class SelectiveClassifier:
     """A generator that classifies, with the two thresholds beyond which it refuses to.
 
     Args:
-        model: has `encode`, `decode`, `classify`, `distances`, `means`, `variance`, as gmm_vae; in eval mode.
+        model: a generator that classifies, in eval mode.
         latent: largest squared Mahalanobis distance, tau_enc.
         reconstruction: (classes) largest squared error of an image of each class, tau_dec.
         batch: images in memory at a time.
     """
 
-    def __init__(self, model: Any, latent: float, reconstruction: Tensor, batch: int = 256) -> None:
-        self.model: Any = model
+    def __init__(self, model: Classifies, latent: float, reconstruction: Tensor, batch: int = 256) -> None:
+        self.model = model
         self.latent, self.reconstruction, self.batch = latent, reconstruction.to(model.means.device), batch
 
     @classmethod
     def calibrated(
-        cls, model: Any, images: Tensor, labels: Tensor, confidence: float = CONFIDENCE, batch: int = 256
+        cls, model: Classifies, images: Tensor, labels: Tensor, confidence: float = CONFIDENCE, batch: int = 256
     ) -> SelectiveClassifier:
         """With thresholds that keep `confidence` of clean held-out images (n, c, h, w) in [-1, 1].
 
@@ -105,7 +107,7 @@ class SelectiveClassifier:
 
     def error(self, images: Tensor, codes: Tensor) -> Tensor:
         """|x - g(z)|^2 (n) in [0, 1]."""
-        return squared_error((images + 1) / 2, (self.model.decode(codes) + 1) / 2)
+        return squared_error((images + 1) / 2, (decode(self.model, Codes(codes, self.model.space)) + 1) / 2)
 
     def judge(self, codes: Tensor, error: Tensor) -> Decision:
         """The decision that codes (n, 1, d) and errors (n) lead to."""
@@ -120,7 +122,7 @@ class SelectiveClassifier:
     @torch.no_grad()
     def reconstruct(self, images: Tensor) -> Tensor:
         """g(f(x)) of images (n, c, h, w) in [-1, 1]."""
-        return self.model.decode(self.model.encode(images.to(self.model.means.device)))
+        return decode(self.model, Codes(self.model.encode(images.to(self.model.means.device)), self.model.space))
 
     def reclassify(self, images: Tensor, steps: int, learning_rate: float) -> Decision:
         """Classifies images by z* = argmin_z |g(z) - x|^2 (Eq. 4.8), without the encoder.

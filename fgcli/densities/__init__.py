@@ -7,10 +7,18 @@ near-singular covariances.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Self
+
+import numpy as np
+import torch
 
 from fgcli import artifacts, config
+from fgcli.capabilities import Space
+from fgcli.codes import Codes
 
 DENSITIES = {
     "gaussian": "fgcli.densities.gaussian:Gaussian",
@@ -22,14 +30,52 @@ DENSITIES = {
 }
 
 
-def load(path: Path) -> dict[str, Any]:
-    """The fitted densities of density.h5, by their names in params.
+class Density(ABC):
+    """A distribution of codes (n, l, d)."""
+
+    @abstractmethod
+    def fit(self, codes: np.ndarray, seed: int) -> Self:
+        """Fits to codes; returns itself."""
+
+    @abstractmethod
+    def sample(self, n: int, seed: int) -> np.ndarray:
+        """n new codes, float32."""
+
+    @abstractmethod
+    def log_prob(self, codes: np.ndarray) -> np.ndarray:
+        """Log-density (n,) of codes, nats."""
+
+    @abstractmethod
+    def arrays(self) -> dict[str, np.ndarray]:
+        """What a file keeps."""
+
+    @classmethod
+    @abstractmethod
+    def from_arrays(cls, arrays: dict[str, np.ndarray]) -> Self:
+        """The density that `arrays` gave."""
+
+
+@dataclass(frozen=True)
+class Densities:
+    """The fitted densities of one file, and the space of their codes."""
+
+    methods: Mapping[str, Density]
+    space: Space
+
+    def sample(self, label: str, n: int, seed: int) -> Codes:
+        """n new codes of a density."""
+        return Codes(torch.from_numpy(self.methods[label].sample(n, seed)), self.space)
+
+
+def load(path: Path) -> Densities:
+    """The fitted densities of density.h5, by their labels in params.
 
     Raises:
         FgError: not a density file.
     """
     stored = artifacts.load(path, artifacts.DENSITY)
-    return {
+    methods = {
         name: config.lookup(DENSITIES, about["build"]["name"], str(path)).from_arrays(stored.group(f"methods/{name}"))
         for name, about in stored.meta["methods"].items()
     }
+    return Densities(methods, stored.meta["space"])

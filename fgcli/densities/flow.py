@@ -7,11 +7,12 @@ from typing import Any, Self
 import numpy as np
 from scipy.linalg import solve_triangular
 
+from fgcli.densities import Density
 from fgcli.densities.gaussian import Gaussian
 from fgcli.densities.mixture import standardize
 
 
-class Flow:
+class Flow(Density):
     """A Gaussian that splines bend: it starts as the codes' own Gaussian and is stopped by held-out codes.
 
     The codes are whitened by their Gaussian (solved, not learned), so that correlations and scales cost the flow

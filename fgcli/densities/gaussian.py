@@ -6,13 +6,14 @@ from typing import Self
 
 import numpy as np
 
+from fgcli.densities import Density
 from fgcli.densities.mixture import Mixture, standardize
 from fgcli.errors import FgError
 
 RAISE = "raise regularize of this density"
 
 
-class Gaussian:
+class Gaussian(Density):
     """N(mean, covariance) of the codes.
 
     Args:

@@ -6,8 +6,10 @@ from typing import Self
 
 import numpy as np
 
+from fgcli.densities import Density
 
-class Isotropic:
+
+class Isotropic(Density):
     """N(0, I), whatever the codes: only their shape (l, d) is kept."""
 
     def fit(self, codes: np.ndarray, seed: int) -> Self:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from fgcli.densities import Density
 from fgcli.densities.mixture import CONSTANT, standardize
 from fgcli.errors import FgError
 
@@ -24,7 +25,7 @@ ROWS = 256
 """Codes in memory at once, times DRAWS."""
 
 
-class TwoStageVAE:
+class TwoStageVAE(Density):
     """VAE on the standardised codes, its latent u of their size; what does not vary is left out of it.
 
         z | u ~ N(f(u), gamma^2 I),   u ~ N(0, I),   u | z ~ N(m(z), s(z)^2 I)

@@ -1,15 +1,23 @@
 """Latent edits: moving a code so that one attribute changes.
 
-An editor has `fit(problem)` for one attribute after the other, `edit(codes (n, l, d), attribute, strength)`,
-`arrays()` and `from_arrays(arrays)`. Strength 1 carries the codes without the attribute to those with it, -1 back.
+Strength 1 carries the codes without the attribute to those with it, -1 back.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import ClassVar, Self
+
+import numpy as np
 
 from fgcli import artifacts, config
+from fgcli.capabilities import Kinds, Space
+from fgcli.codes import Codes
+from fgcli.editors.matching import Problem
+from fgcli.errors import FgError
 
 EDITORS = {
     "mean_difference": "fgcli.editors.mean_difference:MeanDifference",
@@ -17,14 +25,62 @@ EDITORS = {
 }
 
 
-def load(path: Path) -> dict[str, Any]:
-    """The fitted editors of editor.h5, by their names in params.
+class Editor(ABC):
+    """Learns one attribute after the other, then edits codes.
+
+    Attributes:
+        requires: capabilities that the generator of the codes must have.
+        match: attributes whose combinations weigh equally on both sides of a problem.
+    """
+
+    requires: ClassVar[Kinds] = ()
+    match: tuple[str, ...] = ()
+
+    @abstractmethod
+    def fit(self, task: Problem, seed: int) -> dict[str, float]:
+        """Learns one attribute; returns how it went."""
+
+    @abstractmethod
+    def edit(self, codes: np.ndarray, attribute: str, strength: float) -> np.ndarray:
+        """Edited codes (n, l, d)."""
+
+    @abstractmethod
+    def arrays(self) -> dict[str, np.ndarray]:
+        """What a file keeps: an array for each attribute."""
+
+    @classmethod
+    @abstractmethod
+    def from_arrays(cls, arrays: dict[str, np.ndarray]) -> Self:
+        """The editor that `arrays` gave."""
+
+
+@dataclass(frozen=True)
+class Editors:
+    """The fitted editors of one file, and the space of the codes that they edit."""
+
+    methods: Mapping[str, Editor]
+    space: Space
+
+    def edit(self, label: str, codes: Codes, attribute: str, strength: float) -> Codes:
+        """Codes edited by one of them.
+
+        Raises:
+            FgError: codes of another space than those that it learned from.
+        """
+        if codes.space != self.space:
+            raise FgError(f"editor {label}: expected codes of space {self.space}, found {codes.space}; fit it on these")
+        return codes.moved(self.methods[label].edit(codes.numpy(), attribute, strength))
+
+
+def load(path: Path) -> Editors:
+    """The fitted editors of editor.h5, by their labels in params.
 
     Raises:
         FgError: not an editor file.
     """
     stored = artifacts.load(path, artifacts.EDITOR)
-    return {
+    methods = {
         name: config.lookup(EDITORS, about["build"]["name"], str(path)).from_arrays(stored.group(f"methods/{name}"))
         for name, about in stored.meta["methods"].items()
     }
+    return Editors(methods, stored.meta["space"])

@@ -12,11 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fgcli.editors import Editor
 from fgcli.editors.matching import Problem
 from fgcli.errors import FgError
 
 
-class LatentWasserstein:
+class LatentWasserstein(Editor):
     """z' = z + strength H(z), H affine on each code layer, learned by a Sinkhorn divergence of cost |x - y|^2 / 2.
 
     Codes are standardised per dimension first, and W is learned times sqrt(d), as in the equalised layers of the latent

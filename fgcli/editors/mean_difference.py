@@ -6,10 +6,11 @@ from typing import Self
 
 import numpy as np
 
+from fgcli.editors import Editor
 from fgcli.editors.matching import Problem
 
 
-class MeanDifference:
+class MeanDifference(Editor):
     """z' = z + strength (mean of the target - mean of the source).
 
     Args:

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
-from fgcli.errors import FgError
+from fgcli.capabilities import Encodes, Generator
+from fgcli.codes import Codes
+from fgcli.inverters import Context, Inverter
 
 
-class Encoder:
+class Encoder(Inverter):
     """The mean code that the generator's encoder gives."""
 
-    @torch.no_grad()
-    def invert(self, generator: Any, images: Tensor) -> Tensor:
-        """Codes (n, l, d) of images (n, c, h, w) in [-1, 1].
+    requires = (Encodes,)
 
-        Raises:
-            FgError: the generator has no encoder.
-        """
-        if not hasattr(generator, "encode"):
-            raise FgError(f"{type(generator).__name__}: expected a generator with an encoder; choose another inverter")
-        return generator.encode(images)
+    @torch.no_grad()
+    def invert(self, generator: Generator, images: Tensor, context: Context) -> Codes:
+        """Codes of images (n, c, h, w) in [-1, 1]."""
+        assert isinstance(generator, Encodes)
+        return Codes(generator.encode(images), generator.space, context.condition)

@@ -9,6 +9,7 @@ import numpy as np
 import scipy.special
 
 from fgcli.backbones import FEATURES
+from fgcli.capabilities import TellsClasses
 from fgcli.config import lookup
 from fgcli.metrics.distribution import Distribution, Score, require
 
@@ -29,7 +30,8 @@ class InceptionScore(Distribution):
     prefix, better, alone, classes = "inception_score", "higher", True, True
 
     def __init__(self, features: str, splits: int = 10) -> None:
-        if not hasattr(lookup(FEATURES, features, "features"), "probabilities"):
+        extractor = lookup(FEATURES, features, "features")
+        if not (isinstance(extractor, type) and issubclass(extractor, TellsClasses)):
             raise ValueError(f"inception_score expects features that know classes, found {features!r}")
         if splits < 1:
             raise ValueError(f"inception_score expects splits of 1 or more, found {splits}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -39,7 +39,6 @@ def nearest(rows: np.ndarray, among: np.ndarray, k: int) -> np.ndarray:
 
 def page(
     data: Material,
-    densities: Mapping[str, Any],
     extractor: Any,
     region: np.ndarray,
     batch: int,
@@ -56,7 +55,7 @@ def page(
         advance(len(rows))
     among = np.concatenate(known)
     found: dict[str, list[np.ndarray]] = {}
-    for name, codes in draws(data.models[0], densities, DRAWN, seed):
+    for name, codes in draws(data.models[0], DRAWN, seed):
         made = shown(decode(data.models[0], codes), region)
         places = data.train[nearest(extractor(made), among, NEAREST)]
         found[name] = list(made)

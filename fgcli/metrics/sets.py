@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 import torch
 
+from fgcli import codes as paths
+from fgcli.capabilities import Generator, Masks
+from fgcli.codes import Codes
 from fgcli.pixels import u8
 
 Images = Iterator[np.ndarray]
-Middle = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+class Draws(Protocol):
+    """Whatever gives new codes: a density of density.h5."""
+
+    def __call__(self, n: int, seed: int) -> Codes:
+        """n codes."""
 
 
 @dataclass(frozen=True)
@@ -20,8 +29,12 @@ class Model:
     """A generator, and where its codes of rows of faces.h5 come from."""
 
     name: str
-    generator: Any
-    codes: Callable[[np.ndarray], torch.Tensor]
+    generator: Generator
+    codes: Callable[[np.ndarray], Codes]
+    conditions: np.ndarray | None = None
+    """(m, h, w, c) uint8 that draws are decoded with, where the generator wants some."""
+    densities: Mapping[str, Draws] = field(default_factory=dict)
+    """Densities of its codes, by name."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +53,6 @@ class Material:
     """Rows whose codes become reconstructions and mid-points."""
     models: list[Model]
     """The trained generator first, then the baseline where there is one."""
-    middle: Middle
-    """The code (l, d) halfway between two."""
 
 
 HELD_OUT = "real/held_out"
@@ -50,20 +61,18 @@ BACKGROUND = 128
 SETS = {
     "real/train": "training faces drawn at random: what a perfect generator would reach, more or less",
     "reconstructions": "of the faces of split SPLIT",
-    "interpolations": "mid-points, by slerp, of codes of random pairs of faces of split SPLIT; each face is in two",
+    "interpolations": "mid-points, by slerp in z and straight in w, of codes of random pairs of faces of split SPLIT; "
+    "each face is in two",
     "samples_prior": "codes from the generator's own prior; N(0, I) for pca, whose training codes have unit variance",
     "samples_NAME": "codes from the density NAME in density.h5",
 }
 
 
-def sets(
-    data: Material, densities: Mapping[str, Any], *, samples: int, batch: int, seed: int
-) -> Iterator[tuple[str, Images]]:
+def sets(data: Material, *, samples: int, batch: int, seed: int) -> Iterator[tuple[str, Images]]:
     """The sets of uint8 images (n, h, w, c) by name, batch by batch, held-out faces first.
 
     Args:
         data: faces and models.
-        densities: of the trained generator's codes, by name.
         samples: draws per set.
         batch: images at a time.
         seed: of all draws.
@@ -75,23 +84,22 @@ def sets(
     yield "real/train", (data.images[rows] for rows in batches(train, batch))
     for model in data.models:
         yield f"{model.name}/reconstructions", _reconstructions(model, data.coded, batch)
-        yield f"{model.name}/interpolations", _interpolations(model, order, batch, data.middle)
-        known = densities if model.name == "generator" else {}
-        for label, codes in draws(model, known, samples, seed):
+        yield f"{model.name}/interpolations", _interpolations(model, order, batch)
+        for label, codes in draws(model, samples, seed):
             yield f"{model.name}/samples_{label}", _decoded(model, codes, batch)
 
 
-def draws(model: Model, densities: Mapping[str, Any], samples: int, seed: int) -> Iterator[tuple[str, torch.Tensor]]:
-    """Codes (samples, l, d) from the generator's own prior and from each density of its codes, by name."""
-    prior = model.generator.prior(samples, torch.Generator().manual_seed(seed))
+def draws(model: Model, samples: int, seed: int) -> Iterator[tuple[str, Codes]]:
+    """Codes from the generator's own prior and from each density of its codes, by name."""
+    prior = paths.prior(model.generator, samples, seed, conditions=model.conditions)
     yield "prior", prior
-    for label, density in densities.items():
-        yield label, torch.from_numpy(density.sample(samples, seed)).to(prior.device)
+    for label, draw in model.densities.items():
+        yield label, paths.conditioned(draw(samples, seed), model.conditions, seed).to(prior.values.device)
 
 
-def count(data: Material, densities: Mapping[str, Any], samples: int) -> int:
+def count(data: Material, samples: int) -> int:
     """How many images `sets` makes in all."""
-    drawn = (len(data.models) + len(densities)) * samples + min(samples, len(data.train))
+    drawn = sum((1 + len(model.densities)) * samples for model in data.models) + min(samples, len(data.train))
     return len(data.held) + len(data.models) * 2 * len(data.coded) + drawn
 
 
@@ -105,23 +113,21 @@ def _reconstructions(model: Model, rows: np.ndarray, batch: int) -> Images:
         yield decode(model, model.codes(part))
 
 
-def _interpolations(model: Model, order: np.ndarray, batch: int, middle: Middle) -> Images:
+def _interpolations(model: Model, order: np.ndarray, batch: int) -> Images:
     """Between each row of `order` and the next one, the last and the first."""
     for start, end in zip(batches(order, batch), batches(np.roll(order, -1), batch), strict=True):
-        a, b = model.codes(start), model.codes(end)
-        codes = [middle(x, y) for x, y in zip(a.cpu().numpy(), b.cpu().numpy(), strict=True)]
-        yield decode(model, torch.from_numpy(np.stack(codes)).to(a))
+        yield decode(model, paths.walk(model.codes(start), model.codes(end), [0.5]))
 
 
-def _decoded(model: Model, codes: torch.Tensor, batch: int) -> Images:
+def _decoded(model: Model, codes: Codes, batch: int) -> Images:
     for part in codes.split(batch):
         yield decode(model, part)
 
 
-def decode(model: Model, codes: torch.Tensor) -> np.ndarray:
+@torch.no_grad()
+def decode(model: Model, codes: Codes) -> np.ndarray:
     """8-bit images (n, h, w, c), as a file would hold them."""
-    with torch.no_grad():
-        return u8(model.generator.decode(codes)).cpu().numpy()
+    return u8(paths.decode(model.generator, codes)).cpu().numpy()
 
 
 def region(masks: np.ndarray, train: np.ndarray, most: int = 10_000, chunk: int = 256) -> np.ndarray:
@@ -133,10 +139,10 @@ def region(masks: np.ndarray, train: np.ndarray, most: int = 10_000, chunk: int 
     return 2 * total >= len(rows)
 
 
-def predicted_mask(model: Model, rows: np.ndarray) -> np.ndarray:
+@torch.no_grad()
+def predicted_mask(generator: Masks, codes: Codes) -> np.ndarray:
     """Boolean masks (n, h, w): where the generator's mask decoder is above 0.5."""
-    with torch.no_grad():
-        return (model.generator.decode_mask(model.codes(rows))[:, 0] > 0.5).cpu().numpy()
+    return (paths.decode_mask(generator, codes)[:, 0] > 0.5).cpu().numpy()
 
 
 def batches(rows: np.ndarray, size: int) -> list[np.ndarray]:

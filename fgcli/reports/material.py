@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from fgcli.codes import Codes
 from fgcli.reports.chroma import GREY_BELOW, chroma
 from fgcli.reports.grid import spread
 
 BACKGROUND = 128
 """Grey around faces, 0..255."""
-Decode = Callable[[np.ndarray], list[np.ndarray]]
+Decode = Callable[[Codes], list[np.ndarray]]
+Edit = Callable[[str, Codes, str, float], Codes]
 
 
 @dataclass(frozen=True)
@@ -24,14 +26,13 @@ class Material:
         images: uint8 (n, h, w, 3), read row by row. masks: uint8 (n, h, w), 255 on the face.
         source: (n,) name of each photo. identity: (n,) person, -1 unknown. split: (n,) 0 train, 1 val, 2 test.
         attributes: (n, k) 1 has it, 0 has it not, -1 unknown. names: of the k attributes.
-        codes: (n, l, d) of the generator. error: (n,) of the reconstruction.
+        codes: of rows, by the generator. error: (n,) of the reconstruction.
         held: rows of the held-out faces, which the sections show.
         decode: pictures (h, w, 3) of codes, as the generator makes them. decode_masks: their predicted masks as
             pictures; none if it has no mask decoder. baseline: pictures of rows, by eigenfaces of equal code size;
             none if the evaluation went without.
         faded: whether only face pixels taught the generator, so that `show` greys out what lies around them.
-        blend: the code at t in [0, 1] between two.
-        editors: by label; edit(codes, attribute, strength).
+        edit: (method, codes, attribute, strength) -> codes, by a method of editor.h5; none without it.
     """
 
     images: np.ndarray
@@ -41,17 +42,16 @@ class Material:
     split: np.ndarray
     attributes: np.ndarray
     names: list[str]
-    codes: np.ndarray
+    codes: Callable[[Any], Codes]
     error: np.ndarray
     held: np.ndarray
     decode: Decode
     decode_masks: Decode | None
-    baseline: Decode | None
-    blend: Callable[[np.ndarray, np.ndarray, float], np.ndarray]
-    editors: Mapping[str, Any]
+    baseline: Callable[[np.ndarray], list[np.ndarray]] | None
+    edit: Edit | None
     faded: bool = False
 
-    def show(self, codes: np.ndarray) -> list[np.ndarray]:
+    def show(self, codes: Codes) -> list[np.ndarray]:
         """Pictures of codes for the eye: where nothing taught the generator, outside its predicted mask, grey."""
         pictures = self.decode(codes)
         if not (self.faded and self.decode_masks):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from fgcli.capabilities import Generator, Masks
+from fgcli.codes import Codes, decode, decode_mask
 from fgcli.pixels import u8
 from fgcli.reports import grid
 
@@ -36,11 +38,12 @@ def mask_pictures(masks: Tensor) -> list[np.ndarray]:
 
 
 @torch.no_grad()
-def decoded(
-    decode: Callable[[Tensor], Tensor],
-    codes: np.ndarray,
-    draw: Callable[[Tensor], list[np.ndarray]] = pictures,
-) -> list[np.ndarray]:
-    """Pictures (h, w, 3) of codes (n, l, d): `decode` of a generator, then `draw`, part by part."""
-    parts = torch.from_numpy(np.ascontiguousarray(codes, np.float32)).split(PART)
-    return [picture for part in parts for picture in draw(decode(part))]
+def decoded(generator: Generator, codes: Codes) -> list[np.ndarray]:
+    """Pictures (h, w, 3) of codes, part by part."""
+    return [picture for part in codes.split(PART) for picture in pictures(decode(generator, part))]
+
+
+@torch.no_grad()
+def decoded_masks(generator: Masks, codes: Codes) -> list[np.ndarray]:
+    """Predicted masks of codes as grey pictures (h, w, 3), part by part."""
+    return [picture for part in codes.split(PART) for picture in mask_pictures(decode_mask(generator, part))]

@@ -6,16 +6,18 @@ import itertools
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from fgcli.codes import Codes, walk
 from fgcli.reports.chroma import chroma
 from fgcli.reports.grid import spread
 from fgcli.reports.images import Picture, Row, picture, pictures_of
-from fgcli.reports.material import Material
+from fgcli.reports.material import Edit, Material
 
 COLUMNS = 7
 """Faces side by side in tables of reconstructions."""
@@ -88,10 +90,11 @@ def strongest(about: Mapping[str, Any], attribute: str) -> str:
 def headline(run: Material, count: int, attribute: str, method: str, strength: float) -> list[Row]:
     """Per person: face, reconstruction, and with an editor the attribute added and taken away."""
     rows = run.typical(run.held, count)
-    sets = [[run.images[r] for r in rows], run.show(run.codes[rows])]
+    sets = [[run.images[r] for r in rows], run.show(run.codes(rows))]
     words = ["held-out photo", "reconstruction"]
-    if method:
-        sets += [run.show(run.editors[method].edit(run.codes[rows], attribute, s)) for s in (strength, -strength)]
+    if run.edit and method:
+        codes = run.codes(rows)
+        sets += [run.show(run.edit(method, codes, attribute, s)) for s in (strength, -strength)]
         words += [f"{attribute} added", f"{attribute} removed"]
     return [
         Row(run.label(r), pictures_of([s[i] for s in sets], [f"{run.label(r)}: {w}" for w in words]))
@@ -126,13 +129,13 @@ def rejected(reasons: Iterable[str]) -> list[tuple[str, int]]:
 def reconstructions(run: Material, rows: Sequence[int], notes: Sequence[str] = (), masks: bool = True) -> list[Row]:
     """Columns of faces: photo, generator, eigenfaces, and the given and the predicted mask."""
     chosen = np.asarray(rows, int)
-    table = {"photo": [run.images[r] for r in chosen], "generator": run.show(run.codes[chosen])}
+    table = {"photo": [run.images[r] for r in chosen], "generator": run.show(run.codes(chosen))}
     if run.baseline:
         table["eigenfaces"] = run.baseline(chosen)
     if masks:
         table["given mask"] = [np.repeat(run.masks[r][..., None], 3, 2) for r in chosen]
     if masks and run.decode_masks:
-        table["predicted mask"] = run.decode_masks(run.codes[chosen])
+        table["predicted mask"] = run.decode_masks(run.codes(chosen))
     lines = [
         Row(name, pictures_of(images, [f"{name} of {run.label(r)}" for r in chosen])) for name, images in table.items()
     ]
@@ -159,8 +162,8 @@ def interpolations(run: Material, count: int) -> list[Row]:
     rows = run.typical(run.held, count)
     walks = []
     for a, b in itertools.pairwise(rows):
-        codes = np.stack([run.blend(run.codes[a], run.codes[b], t) for t in np.linspace(0, 1, FRAMES)])
-        frames = [run.images[a], *run.show(codes), run.images[b]]
+        way = walk(run.codes([a]), run.codes([b]), np.linspace(0, 1, FRAMES).tolist())
+        frames = [run.images[a], *run.show(way), run.images[b]]
         words = [
             f"photo {run.label(a)}",
             *(f"{i} of {FRAMES - 1} steps" for i in range(FRAMES)),
@@ -170,38 +173,40 @@ def interpolations(run: Material, count: int) -> list[Row]:
     return walks
 
 
-def edits(run: Material, attribute: str, strengths: Sequence[float], about: Mapping[str, Any]) -> Edits:
+def edits(
+    run: Material, edit: Edit | None, attribute: str, strengths: Sequence[float], about: Mapping[str, Any]
+) -> Edits:
     """Every method on the same faces, and the colour that they gain or lose at the lowest and highest strength."""
     rows = run.editable(attribute, EDITED)
     marks = [mark(s) for s in strengths]
     grey = run.grey(run.held)
     kinds = {"grey": grey, "colour": np.setdiff1d(run.held, grey)}
     kinds = {kind: own[spread(len(own), MEASURED)] for kind, own in kinds.items() if len(own)}
-    before = {kind: colour(run, own, run.codes[own]) for kind, own in kinds.items()}
+    before = {kind: colour(run, own, run.codes(own)) for kind, own in kinds.items()}
     at = [(kind, s) for kind in kinds for s in sorted({min(strengths), max(strengths)})]
     strips, changes = [], []
     for method in by_matching(about):
         entry = about[method]
-        editor = run.editors[method]
-        pictures = [run.show(editor.edit(run.codes[rows], attribute, s)) for s in strengths]
-        shown = [
+        edited = partial(edit, method)
+        pictures = [run.show(edited(run.codes(rows), attribute, s)) for s in strengths]
+        lines = [
             Row(
                 run.label(r),
                 pictures_of(
-                    [run.images[r], *(edited[i] for edited in pictures)],
+                    [run.images[r], *(shown[i] for shown in pictures)],
                     [f"photo {run.label(r)}", *(f"{method}, {attribute} {m}" for m in marks)],
                 ),
             )
             for i, r in enumerate(rows)
         ]
-        gained = [colour(run, kinds[k], editor.edit(run.codes[kinds[k]], attribute, s)) - before[k] for k, s in at]
-        strips.append(Strip(method, ", ".join(entry["build"].get("match", [])), shown, gained))
+        gained = [colour(run, kinds[k], edited(run.codes(kinds[k]), attribute, s)) - before[k] for k, s in at]
+        strips.append(Strip(method, ", ".join(entry["build"].get("match", [])), lines, gained))
         changes.append((method, entry["scores"][attribute].get("change", {})))
     cells = [Cell(k, mark(s), len(kinds[k]), before[k]) for k, s in at]
     return Edits(attribute, marks, strips, cells, colour_shares(run, attribute), changes)
 
 
-def colour(run: Material, rows: np.ndarray, codes: np.ndarray) -> float:
+def colour(run: Material, rows: np.ndarray, codes: Codes) -> float:
     """Mean chroma of what the generator makes of `codes`, on the faces of `rows`."""
     return float(chroma(run.decode(codes), run.masks[rows]).mean())
 

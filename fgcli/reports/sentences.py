@@ -22,7 +22,7 @@ def title(faces: Mapping[str, Any], generator: Mapping[str, Any]) -> str:
 def lead(run: Material, generator: Mapping[str, Any]) -> str:
     """What was trained on what, and what the page is about."""
     build, training = generator["build"], generator["training"]
-    size = int(np.prod(run.codes.shape[1:]))
+    size = run.codes([0]).values[0].numel()
     steps = f" in {training['steps']} steps" if training.get("steps") else ""
     learned = f"{build['name']} turns {run.images.shape[1]} px faces into {size} numbers and back. "
     learned += (

@@ -29,7 +29,7 @@ def run(
 ) -> dict[str, Any]:
     """Fits each density on the training rows and scores it on the others."""
     from fgcli import artifacts
-    from fgcli.densities import DENSITIES
+    from fgcli.densities import DENSITIES, Density
 
     stored = artifacts.load(latents, artifacts.LATENTS)
     train = stored["codes"][stored["split"] == 0]
@@ -40,7 +40,7 @@ def run(
     about: dict[str, Any] = {}
     with progress("density", len(params.methods), unit="fits") as advance:
         for label, spec in params.methods.items():
-            density = build(DENSITIES, spec, f"density.methods.{label}").fit(train, params.seed)
+            density: Density = build(DENSITIES, spec, f"density.methods.{label}").fit(train, params.seed)
             arrays |= {f"methods/{label}/{k}": v for k, v in density.arrays().items()}
             scores = {"train_log_likelihood": float(density.log_prob(train).mean())}
             if len(held_out):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
+from fgcli import config
 from fgcli.config import Section, Spec, build
 from fgcli.console import progress
 
@@ -26,13 +27,28 @@ class Params(Section):
 
 
 def run(
-    latents: Path = Path("out/latents.h5"), output: Path = Path("out/editor.h5"), *, params: Params
+    latents: Path = Path("out/latents.h5"),
+    generator: Path = Path("out/generator.h5"),
+    output: Path = Path("out/editor.h5"),
+    *,
+    params: Params,
 ) -> dict[str, Any]:
-    """Fits on the training rows, scores on the test rows."""
+    """Fits on the training rows, scores on the test rows.
+
+    Raises:
+        UsageError: an editor that requires what the generator cannot.
+    """
     from fgcli import artifacts
+    from fgcli.capabilities import require
     from fgcli.editors import EDITORS
     from fgcli.editors.matching import problem
+    from fgcli.generators import store
 
+    store.verify(latents, generator)
+    kind = store.kind(generator)
+    for label, spec in params.methods.items():
+        path = f"editor.methods.{label}"
+        require(kind, config.lookup(EDITORS, spec["name"], f"{path}.name").requires, by=f"{path} {spec['name']}")
     stored = artifacts.load(latents, artifacts.LATENTS)
     parts = [stored["split"] == i for i in range(3)]
     names, codes, attributes = stored.meta["attribute_names"], stored["codes"], stored["attributes"]
@@ -55,7 +71,7 @@ def run(
         artifacts.EDITOR,
         arrays,
         params=params.model_dump(),
-        inputs={"latents": latents},
+        inputs={"generator": generator, "latents": latents},
         meta={
             "space": stored.meta["space"],
             "generator": stored.meta["generator"],

@@ -80,7 +80,6 @@ def run(
     Raises:
         FgError: artifacts that do not belong together, or fewer than two held-out or training faces.
     """
-    from fgcli import densities
     from fgcli.backbones.dlib_embedding import DlibEmbedding
     from fgcli.console import progress
     from fgcli.metrics import neighbours, sets
@@ -88,12 +87,11 @@ def run(
 
     result = _Result()
     data = _load(faces, generator, latents, density, params, result)
-    drawn = densities.load(density) if density else {}
     if not density:
         result.left_out["density"] = "no density.h5 was given: draws are from the prior alone"
     with DlibEmbedding(_mean_landmarks(faces, data.train)) as embedder:
         shape = data.models[0].generator.image_shape
-        context = {"image_shape": shape, "embedder": embedder, "classifier": classifier}
+        context: dict[str, Any] = {"image_shape": shape, "embedder": embedder, "classifier": classifier}
         context["device"] = cpu_or_cuda(params.device)
         context["region"] = _region(data)
         create = _creator(params, context, result)
@@ -102,11 +100,11 @@ def run(
         distances = [metric for metric in distances if metric.features in collection.extractors]
         likeness = _extractor(params.neighbours, collection, context)
         total = len(data.models) * len(data.held) + len(data.train)
-        total += sets.count(data, drawn, params.samples) if distances else 0
+        total += sets.count(data, params.samples) if distances else 0
         with progress("evaluate", total, unit="images") as advance:
             _reconstruction(data, create, params, result, advance)
-            _distribution(data, distances, collection, drawn, context["region"], params, result, advance)
-            page = neighbours.page(data, drawn, likeness, context["region"], params.batch, params.seed, advance)
+            _distribution(data, distances, collection, context["region"], params, result, advance)
+            page = neighbours.page(data, likeness, context["region"], params.batch, params.seed, advance)
     result.protocols |= {"split": params.split, "seed": params.seed, "left_out": result.left_out}
     inputs = {"faces": faces, "generator": generator, "latents": latents} | ({"density": density} if density else {})
     if classifier and "classifier" in [*collection.extractors, params.neighbours]:
@@ -154,11 +152,11 @@ Create = Callable[[str], list[Any]]
 def _load(
     faces: Path, generator: Path, latents: Path, density: Path | None, params: Params, result: _Result
 ) -> Material:
-    import numpy as np
-    import torch
+    from functools import partial
 
-    from fgcli import artifacts
-    from fgcli.codes import slerp
+    import numpy as np
+
+    from fgcli import artifacts, codes, densities
     from fgcli.generators import store
     from fgcli.generators.pca import baseline
     from fgcli.metrics.sets import Material, Model
@@ -177,21 +175,24 @@ def _load(
             )
     for file in [latents] + ([density] if density else []):
         store.verify(file, generator)
-    codes = artifacts.rows(latents, "codes")
-    if len(codes) != len(images):
+    coded_rows = len(artifacts.rows(latents, "codes"))
+    if coded_rows != len(images):
         raise FgError(
-            f"{latents}: expected the codes of the {len(images)} faces in {faces}, found {len(codes)}; "
+            f"{latents}: expected the codes of the {len(images)} faces in {faces}, found {coded_rows}; "
             "run fg invert again"
         )
     device = cpu_or_cuda(params.device)
     trained = store.load(generator, device)
     store.match(trained, images.shape, faces)
-    models = [Model("generator", trained, lambda rows: torch.from_numpy(codes[rows]).to(device))]
+    known = densities.load(density) if density else None
+    drawn = {label: partial(known.sample, label) for label in known.methods} if known else {}
+    read = codes.reader(latents)
+    models = [Model("generator", trained, lambda rows: read(rows).to(device), codes.conditions(latents), drawn)]
     build = artifacts.load(generator, artifacts.GENERATOR, ()).meta["build"]
     about = {"generator": {"sha256": artifacts.sha256(generator), "build": build}}
     if params.baseline == "pca":
         eigenfaces, fitted = baseline(images, train, trained)
-        models.append(Model("pca", eigenfaces, lambda rows: eigenfaces.encode(tensor(images[rows]))))
+        models.append(Model("pca", eigenfaces, lambda rows: codes.Codes(eigenfaces.encode(tensor(images[rows])), "z")))
         about["pca"] = {
             "codes": eigenfaces.code_shape[1],
             "training_images": len(fitted),
@@ -199,16 +200,17 @@ def _load(
             "background": "as photographed",
         }
     result.protocols["models"] = about
-    return Material(images, masks, train, held, coded, models, middle=lambda a, b: slerp(a, b, 0.5))
+    return Material(images, masks, train, held, coded, models)
 
 
 def _region(data: Material) -> np.ndarray:
     """Where sets of images are compared (h, w): on the face, where only face pixels taught the generator."""
     import numpy as np
 
+    from fgcli.capabilities import Masks
     from fgcli.metrics import sets
 
-    if hasattr(data.models[0].generator, "decode_mask"):
+    if isinstance(data.models[0].generator, Masks):
         return sets.region(data.masks, data.train)
     return np.ones(data.images.shape[1:3], bool)
 
@@ -267,18 +269,19 @@ def _reconstruction(
     data: Material, create: Create, params: Params, result: _Result, advance: Callable[..., None]
 ) -> None:
     """Each held-out face against its reconstruction, on the given and on the predicted mask."""
+    from fgcli.capabilities import Masks
     from fgcli.metrics.sets import batches, decode, predicted_mask
 
     trained = data.models[0]
-    kinds = [GIVEN] + ([PREDICTED] if hasattr(trained.generator, "decode_mask") else [])
+    kinds = [GIVEN] + ([PREDICTED] if isinstance(trained.generator, Masks) else [])
     if PREDICTED not in kinds:
         result.left_out[PREDICTED] = "the generator has no mask decoder"
     tables = {(model.name, kind): create("paired") for model in data.models for kind in kinds}
     for rows in batches(data.held, params.batch):
         reference = data.images[rows]
         masks = {GIVEN: data.masks[rows] > 127}
-        if PREDICTED in kinds:
-            masks[PREDICTED] = predicted_mask(trained, rows)
+        if isinstance(trained.generator, Masks):
+            masks[PREDICTED] = predicted_mask(trained.generator, trained.codes(rows))
         for model in data.models:
             prediction = decode(model, model.codes(rows))
             for kind, mask in masks.items():
@@ -316,7 +319,6 @@ def _distribution(
     data: Material,
     made: list[Any],
     collection: Collection,
-    drawn: dict[str, Any],
     region: np.ndarray,
     params: Params,
     result: _Result,
@@ -328,7 +330,7 @@ def _distribution(
     if not made:
         return
     counts: dict[str, int] = {}
-    for name, images in sets(data, drawn, samples=params.samples, batch=params.batch, seed=params.seed):
+    for name, images in sets(data, samples=params.samples, batch=params.batch, seed=params.seed):
         for batch in images:
             collection.update(name, shown(batch, region))
             counts[name] = counts.get(name, 0) + len(batch)

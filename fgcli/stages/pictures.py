@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -13,7 +13,9 @@ from fgcli.errors import FgError, UsageError
 if TYPE_CHECKING:
     import numpy as np
 
-    from fgcli.faces.cutter import Cut
+    from fgcli.capabilities import Generator
+    from fgcli.codes import Codes
+    from fgcli.faces.cutter import Cut, Cutter
 
 FINE = 512
 """Side of the crop in which a change is added to a whole photo, px."""
@@ -21,10 +23,10 @@ FINE = 512
 
 @dataclass(frozen=True)
 class Subject:
-    """One face: its code (l, d), and for photos how it was cut from the file."""
+    """One face: its code, and for photos how it was cut from the file."""
 
     name: str
-    code: np.ndarray
+    code: Codes
     cut: Cut | None = None
 
 
@@ -49,17 +51,16 @@ def edit(
 
     store.verify(editor, generator)
     known = load(editor)
-    chosen = pick(known, method, editor)
-    steer = known[chosen]
-    if attribute not in steer.arrays():
-        raise UsageError(f"--attribute {attribute}: expected one of {', '.join(steer.arrays())}; fit it with fg editor")
+    chosen = pick(known.methods, method, editor)
+    learned = known.methods[chosen].arrays()
+    if attribute not in learned:
+        raise UsageError(f"--attribute {attribute}: expected one of {', '.join(learned)}; fit it with fg editor")
     model = store.load(generator)
     people = subjects(what, face, generator, latents, model)
     rows, written = [], [str(output)]
     for person in people:
-        codes = steered(steer, person.code, attribute, strengths)
-        changed = decoded(model.decode, codes)
-        plain = decoded(model.decode, person.code[None])[0]
+        plain = decoded(model, person.code)[0]
+        changed = [decoded(model, known.edit(chosen, person.code, attribute, s))[0] for s in strengths]
         rows.append([plain if person.cut is None else person.cut.image, plain, *changed])
         if paste_back and person.cut:
             path = output.with_name(f"{output.stem}-{Path(person.name).stem}.png")
@@ -72,40 +73,58 @@ def edit(
 
 
 def sample(
-    count: int, density: str, seed: int, columns: int, output: Path, generator: Path, densities: Path
+    count: int,
+    density: str,
+    seed: int,
+    truncation: float,
+    columns: int,
+    output: Path,
+    generator: Path,
+    densities: Path,
+    latents: Path,
 ) -> dict[str, Any]:
     """One sheet of new faces."""
-    import torch
-
+    from fgcli import codes
+    from fgcli.capabilities import Conditional
     from fgcli.densities import load
     from fgcli.generators import store
     from fgcli.reports import grid
     from fgcli.reports.pictures import decoded
 
     model = store.load(generator)
+    conditions = None
+    if isinstance(model, Conditional):
+        store.verify(latents, generator)
+        conditions = codes.conditions(latents)
     if density == "prior" or (not density and not densities.exists()):
-        chosen = "prior"
-        codes = model.prior(count, torch.Generator().manual_seed(seed)).numpy()
+        chosen, drawn = "prior", codes.prior(model, count, seed, truncation, conditions)
     else:
+        if truncation != 1:
+            raise UsageError(
+                f"--truncation {truncation:g}: expected 1 for a density, found another; add --density prior"
+            )
         store.verify(densities, generator)
         known = load(densities)
-        chosen = pick(known, density, densities)
-        codes = known[chosen].sample(count, seed)
-    grid.save_png(output, grid.sheet(grid.wrap(decoded(model.decode, codes), columns), scale=enlarge(model)))
+        chosen = pick(known.methods, density, densities)
+        drawn = codes.conditioned(known.sample(chosen, count, seed), conditions, seed)
+    grid.save_png(output, grid.sheet(grid.wrap(decoded(model, drawn), columns), scale=enlarge(model)))
     return {"output": str(output), "faces": count, "density": chosen, "seed": seed}
 
 
 def reconstruct(what: Sequence[str], output: Path, face: str, generator: Path, latents: Path) -> dict[str, Any]:
     """One sheet: faces, reconstructions, predicted masks."""
+    from fgcli.capabilities import Masks
     from fgcli.generators import store
     from fgcli.reports import grid
-    from fgcli.reports.pictures import decoded
+    from fgcli.reports.pictures import decoded, decoded_masks
 
     model = store.load(generator)
     people = subjects(what, face, generator, latents, model)
     rows = []
     for person in people:
-        pictures = [decoded(model.decode, person.code[None])[0], *predicted_masks(model, person.code[None])]
+        pictures = decoded(model, person.code)
+        if isinstance(model, Masks):
+            pictures += decoded_masks(model, person.code)
         rows.append([pictures[0] if person.cut is None else person.cut.image, *pictures])
     labels = ["face", "code", "mask"][: len(rows[0])]
     names = [Path(person.name).stem for person in people]
@@ -119,22 +138,21 @@ def interpolate(
     """One row of pictures per pair of neighbours."""
     import numpy as np
 
-    from fgcli.codes import PATHS
+    from fgcli.codes import NATURAL, PATHS, walk
     from fgcli.generators import store
     from fgcli.reports import grid
     from fgcli.reports.pictures import decoded
 
-    if path not in PATHS:
+    if path and path not in PATHS:
         raise UsageError(f"--path {path}: expected one of {', '.join(PATHS)}")
     if len(what) < 2:
         raise UsageError(f"PHOTO|ROW: expected at least two faces to walk between, found {len(what)}")
     model = store.load(generator)
     people = subjects(what, face, generator, latents, model)
-    times = np.linspace(0, 1, frames)
-    walks = (np.stack([PATHS[path](a.code, b.code, t) for t in times]) for a, b in pairwise(people))
-    rows = [decoded(model.decode, codes) for codes in walks]
+    times = np.linspace(0, 1, frames).tolist()
+    rows = [decoded(model, walk(a.code, b.code, times, path)) for a, b in pairwise(people)]
     grid.save_png(output, grid.sheet(rows, scale=enlarge(model)))
-    return {"output": str(output), "pairs": len(rows), "frames": frames, "path": path}
+    return {"output": str(output), "pairs": len(rows), "frames": frames, "path": path or NATURAL[people[0].code.space]}
 
 
 def strengths(text: str) -> list[float]:
@@ -157,32 +175,33 @@ def strengths(text: str) -> list[float]:
     raise UsageError(f"--strength {text}: expected a number or FROM:TO:COUNT, as -3:3:7")
 
 
-def subjects(what: Sequence[str], face: str, generator: Path, latents: Path, model: Any) -> list[Subject]:
-    """Faces of photos, aligned as the generator's training faces were; or rows of latents.h5.
+def subjects(what: Sequence[str], face: str, generator: Path, latents: Path, model: Generator) -> list[Subject]:
+    """Faces of photos, aligned as the generator's training faces were and inverted as those of latents.h5; or its rows.
 
     Raises:
         FgError: a photo without a usable face, or a row that does not exist.
     """
-    import numpy as np
-
-    from fgcli import artifacts
+    from fgcli import codes, inverters
     from fgcli.generators import store
+    from fgcli.pixels import tensor
 
-    found, cutter = [], None
+    store.verify(latents, generator)
+    known, found = codes.load(latents), []
+    photos = [name for name in what if Path(name).exists() or not name.isdigit()]
+    if photos:
+        cutter, (inverter, context) = make_cutter(generator, face), inverters.load(latents, model)
     for name in what:
-        if name.isdigit() and not Path(name).exists():
-            store.verify(latents, generator)
-            codes = np.array(artifacts.rows(latents, "codes"))
-            if int(name) >= len(codes):
-                raise FgError(f"{latents}: expected a row below {len(codes)}, found {name}; choose another row")
-            found.append(Subject(name, codes[int(name)]))
+        if name in photos:
+            cut = photographed(name, cutter)
+            found.append(Subject(name, inverter.invert(model, tensor(cut.image[None]), context), cut))
+        elif int(name) < len(known):
+            found.append(Subject(name, known[[int(name)]]))
         else:
-            cutter = cutter or make_cutter(generator, face)
-            found.append(photographed(name, cutter, model))
+            raise FgError(f"{latents}: expected a row below {len(known)}, found {name}; choose another row")
     return found
 
 
-def make_cutter(generator: Path, face: str) -> Any:
+def make_cutter(generator: Path, face: str) -> Cutter:
     """Cuts photos as the preprocess stage did for this generator's training faces."""
     from fgcli import artifacts
     from fgcli.faces.cutter import Cutter, Settings
@@ -199,20 +218,17 @@ def make_cutter(generator: Path, face: str) -> Any:
     return Cutter(Settings(**same, face=face, fix=True, min_px=1))
 
 
-def photographed(name: str, cutter: Any, model: Any) -> Subject:
-    """The one face of a photo that the rule picks, and its code."""
+def photographed(name: str, cutter: Cutter) -> Cut:
+    """The one face of a photo that the rule picks."""
     from fgcli.datasets.photoset import Photo
     from fgcli.faces.photos import BadPhotoError
-    from fgcli.pixels import tensor
 
     if not Path(name).is_file():
         raise FgError(f"{name}: expected a photo or a row number, found no such file; check the path")
     try:
-        cut = cutter.cut(Photo(Path(name)))
+        return cutter.cut(Photo(Path(name)))
     except BadPhotoError as error:
         raise FgError(f"{name}: {str(error).replace('set preprocess.face=', 'choose with --face ')}") from error
-    code = model.encode(tensor(cut.image[None])).numpy()[0]
-    return Subject(name, code, cut)
 
 
 def whole_photos(file: Path, cut: Cut, plain: np.ndarray, changed: list[np.ndarray], strengths: Sequence[float]) -> Any:
@@ -248,29 +264,13 @@ def shrunk(photo: np.ndarray, most: int = 512) -> np.ndarray:
     return np.asarray(image)
 
 
-def steered(editor: Any, code: np.ndarray, attribute: str, strengths: Sequence[float]) -> np.ndarray:
-    """The code at each strength: (s, l, d)."""
-    import numpy as np
-
-    return np.concatenate([editor.edit(code[None], attribute, s) for s in strengths])
-
-
-def predicted_masks(model: Any, codes: np.ndarray) -> list[np.ndarray]:
-    """Mask pictures (h, w, 3) of codes, where the generator has a mask decoder."""
-    import torch
-
-    from fgcli.reports.pictures import mask_pictures
-
-    return mask_pictures(model.decode_mask(torch.from_numpy(codes))) if hasattr(model, "decode_mask") else []
-
-
-def pick(known: dict[str, Any], label: str, path: Path) -> str:
+def pick(known: Mapping[str, Any], label: str, path: Path) -> str:
     """The label asked for, or the last one fitted."""
     if label and label not in known:
         raise UsageError(f"{path}: expected one of {', '.join(known)}, found {label!r}; fit it or choose another")
     return label or list(known)[-1]
 
 
-def enlarge(model: Any) -> int:
+def enlarge(model: Generator) -> int:
     """How much small pictures are enlarged in sheets."""
     return max(1, 128 // model.image_shape[-1])

@@ -14,6 +14,7 @@ from fgcli.errors import FgError
 
 if TYPE_CHECKING:
     from fgcli.artifacts import Artifact
+    from fgcli.capabilities import Generator
     from fgcli.reports.material import Material
 
 MOST_REJECTED = 200
@@ -140,18 +141,17 @@ def _read(metrics: Path) -> dict[str, Any]:
 
 
 def _material(stored: dict[str, Artifact], paths: dict[str, Path]) -> Material:
-    from fgcli import artifacts, editors
+    from fgcli import artifacts, codes, editors
     from fgcli.capabilities import Masks
-    from fgcli.codes import slerp
     from fgcli.generators import store
     from fgcli.reports.material import Material
-    from fgcli.reports.pictures import decoded, mask_pictures
+    from fgcli.reports.pictures import decoded, decoded_masks
 
     faces, images = stored["faces"], artifacts.rows(paths["faces"], "images")
     model = store.load(paths["generator"])
     store.match(model, images.shape, paths["faces"])
     measured = stored["evaluation"].meta["protocols"]["models"]
-    masks = partial(decoded, model.decode_mask, draw=mask_pictures) if isinstance(model, Masks) else None
+    masks = partial(decoded_masks, model) if isinstance(model, Masks) else None
     return Material(
         images=images,
         masks=artifacts.rows(paths["faces"], "masks"),
@@ -160,19 +160,18 @@ def _material(stored: dict[str, Artifact], paths: dict[str, Path]) -> Material:
         split=faces["split"],
         attributes=faces["attributes"],
         names=faces.meta["attribute_names"],
-        codes=artifacts.rows(paths["latents"], "codes"),
+        codes=codes.reader(paths["latents"]),
         error=stored["latents"]["error"],
         held=stored["evaluation"]["values/rows"],
-        decode=partial(decoded, model.decode),
+        decode=partial(decoded, model),
         decode_masks=masks,
         baseline=_eigenfaces(images, faces["split"], model) if "pca" in measured else None,
-        blend=slerp,
-        editors=editors.load(paths["editor"]) if "editor" in paths else {},
+        edit=editors.load(paths["editor"]).edit if "editor" in paths else None,
         faded=masks is not None,
     )
 
 
-def _eigenfaces(images: Any, split: Any, model: Any) -> Any:
+def _eigenfaces(images: Any, split: Any, model: Generator) -> Any:
     """A function from rows to the pictures that `fg evaluate` measured of eigenfaces."""
     import numpy as np
     import torch
@@ -247,7 +246,8 @@ def _edited(run: Material, stored: dict[str, Artifact], params: Params, left_out
     about = stored["editor"].meta if "editor" in stored else {"attributes": [], "methods": {}, "probes": {}}
     attribute = about["attributes"][0] if about["attributes"] else ""
     method = sections.strongest(about["methods"], attribute) if attribute else ""
-    edits = [sections.edits(run, a, params.strengths, about["methods"]) for a in about["attributes"]]
+    learned = about["attributes"] if run.edit else []
+    edits = [sections.edits(run, run.edit, a, params.strengths, about["methods"]) for a in learned]
     if edits and not any(cell.kind == "grey" for cell in edits[0].cells):
         left_out["chroma of edited grey faces"] = "no held-out photo is grey"
     return {
@@ -284,18 +284,20 @@ def _worst_by(stored: dict[str, Artifact], run: Material) -> tuple[str, Any]:
 
 def _drawn(run: Material, paths: dict[str, Path], params: Params) -> dict[str, Any]:
     """Faces to set side by side: real ones, draws from the prior, draws from each density."""
-    import torch
-
-    from fgcli import densities
+    from fgcli import codes, densities
     from fgcli.generators import store
     from fgcli.reports.grid import spread
 
-    model = store.load(paths["generator"])
     held = run.held[spread(len(run.held), params.samples)]
-    prior = model.prior(params.samples, torch.Generator().manual_seed(params.seed)).numpy()
+    pool = codes.conditions(paths["latents"])
+    prior = codes.prior(store.load(paths["generator"]), params.samples, params.seed, conditions=pool)
     drawn = {"held-out photos": list(run.images[held]), "prior": run.show(prior)}
-    known = densities.load(paths["density"]) if "density" in paths else {}
-    return drawn | {name: run.show(d.sample(params.samples, params.seed)) for name, d in known.items()}
+    if "density" in paths:
+        known = densities.load(paths["density"])
+        for name in known.methods:
+            new = known.sample(name, params.samples, params.seed)
+            drawn[name] = run.show(codes.conditioned(new, pool, params.seed))
+    return drawn
 
 
 def _sample_note(name: str, stored: dict[str, Artifact], numbers: dict[str, Any]) -> str:

@@ -1,0 +1,138 @@
+"""Inversion by gradient descent on the code: for any generator, with an encoder or without."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fgcli.backbones import lpips_network
+from fgcli.capabilities import Generator
+from fgcli.codes import Codes, decode, prior
+from fgcli.errors import FgError
+from fgcli.inverters import Context, Inverter
+
+SMALLEST = 8
+"""Side of the coarsest pictures that are compared, px."""
+LPIPS_SIDE = 31
+"""Side of the smallest pictures for LPIPS's trunk, px."""
+PIXELS = 1.0
+"""Weight of the squared error beside LPIPS."""
+
+
+class Optimize(Inverter):
+    """argmin_z d(G(z), x) by Adam from the best of several draws; the best code on the way is kept, row by row.
+
+    d is LPIPS (Zhang et al. 2018) and the squared error of pixels, or `multiscale` where LPIPS's weights are not here.
+
+    Args:
+        image_shape: (c, h, w).
+        steps: of Adam.
+        learning_rate: of Adam, in units of the code.
+        starts: draws from the prior, of which each image starts at the nearest.
+        distance: "lpips", "pixels", or "auto": lpips where its weights are here and pictures are large enough.
+        seconds: time for each image after which the steps end early; 0 for as long as they take. A limit makes the
+            result depend on the machine.
+
+    Raises:
+        ValueError: an argument out of range.
+        FgError: LPIPS was asked for, and its weights are not here or pictures are too small.
+    """
+
+    def __init__(
+        self,
+        image_shape: tuple[int, int, int],
+        steps: int = 200,
+        learning_rate: float = 0.05,
+        starts: int = 64,
+        distance: Literal["auto", "lpips", "pixels"] = "auto",
+        seconds: float = 0.0,
+    ) -> None:
+        if min(steps, starts) < 1 or learning_rate <= 0 or seconds < 0 or distance not in ("auto", "lpips", "pixels"):
+            raise ValueError(
+                "optimize expects steps and starts >= 1, learning_rate > 0, seconds >= 0, distance auto, lpips or "
+                f"pixels, found {steps}, {starts}, {learning_rate}, {seconds}, {distance}"
+            )
+        self.steps, self.learning_rate, self.starts, self.seconds = steps, learning_rate, starts, seconds
+        self.network = None if distance == "pixels" else perceptual(min(image_shape[1:]), needed=distance == "lpips")
+
+    def resolved(self) -> dict[str, Any]:
+        """Which distance it came to be."""
+        return {"distance": "lpips" if self.network else "pixels"}
+
+    def invert(self, generator: Generator, images: Tensor, context: Context) -> Codes:
+        """Codes of images (n, c, h, w) in [-1, 1]."""
+        away = self.distance(images)
+        codes = self.nearest(generator, images, context, away)
+        z = codes.values.clone().requires_grad_()
+        adam = torch.optim.Adam([z], self.learning_rate)
+        best, lowest, end = z.detach().clone(), images.new_full((len(z),), torch.inf), self.deadline(len(z))
+        for _ in range(self.steps + 1):  # the last one only looks
+            with torch.enable_grad():
+                losses = away(decode(generator, Codes(z, codes.space, codes.condition)))
+                (z.grad,) = torch.autograd.grad(losses.sum(), z)
+            better = losses.detach() < lowest
+            best = torch.where(better[:, None, None], z.detach(), best)
+            lowest = torch.where(better, losses.detach(), lowest)
+            if time.monotonic() > end:
+                break
+            adam.step()
+        return codes.moved(best)
+
+    def deadline(self, n: int) -> float:
+        """When n images must be done."""
+        return time.monotonic() + self.seconds * n if self.seconds else float("inf")
+
+    def distance(self, images: Tensor) -> Callable[[Tensor], Tensor]:
+        """d(., images), (n)."""
+        if self.network is None:
+            return lambda made: multiscale(made, images)
+        network = self.network.to(images.device)
+        return lambda made: network(made, images).flatten() + PIXELS * (made - images).square().mean((1, 2, 3))
+
+    @torch.no_grad()
+    def nearest(
+        self, generator: Generator, images: Tensor, context: Context, away: Callable[[Tensor], Tensor]
+    ) -> Codes:
+        """For each image the draw whose picture is nearest, the mean draw among them, under the image's condition."""
+        drawn, n = prior(generator, self.starts, context.seed).values, len(images)
+        candidates = torch.cat([drawn.mean(0, keepdim=True), drawn])
+        rows = 1 if context.condition is None else n  # one picture serves all images, if they have no conditions
+        best, lowest = candidates[:1].expand(n, -1, -1), images.new_full((n,), torch.inf)
+        for candidate in candidates:
+            code = Codes(candidate.expand(rows, -1, -1), generator.space, context.condition)
+            losses = away(decode(generator, code).expand(n, -1, -1, -1))
+            best = torch.where((losses < lowest)[:, None, None], candidate, best)
+            lowest = torch.minimum(losses, lowest)
+        return Codes(best, generator.space, context.condition)
+
+
+def multiscale(x: Tensor, y: Tensor) -> Tensor:
+    """Squared error (n) of images (n, c, h, w), mean over scales: as they are, halved, again, down to SMALLEST px."""
+    total, scales = (x - y).square().mean((1, 2, 3)), 1
+    while min(x.shape[2:]) >= 2 * SMALLEST:
+        x, y = F.avg_pool2d(x, 2), F.avg_pool2d(y, 2)
+        total, scales = total + (x - y).square().mean((1, 2, 3)), scales + 1
+    return total / scales
+
+
+def perceptual(side: int, needed: bool) -> Any:
+    """LPIPS's network, or None where its weights are not here or pictures of this side are too small.
+
+    Raises:
+        FgError: the same, where it is needed.
+    """
+    try:
+        if side < LPIPS_SIDE:
+            raise FgError(
+                f"optimize distance: expected images of {LPIPS_SIDE} px for lpips, found {side} px; set distance pixels"
+            )
+        return lpips_network.load("alex")
+    except FgError:
+        if needed:
+            raise
+        return None
