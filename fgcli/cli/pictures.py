@@ -12,7 +12,7 @@ import typer
 from fgcli.cli.run import guarded, quiet_libraries, show
 
 Generator = Annotated[Path, typer.Option(help="Generator to use.")]
-Latents = Annotated[Path, typer.Option(help="Codes of faces, for row numbers.")]
+Latents = Annotated[Path, typer.Option(help="Codes of faces: for rows, and for how photos are inverted.")]
 Output = Annotated[Path, typer.Option("--output", "-o", help="PNG to write.")]
 Inputs = Annotated[list[str], typer.Argument(metavar="PHOTO|ROW...", help="Photo files, or row numbers of latents.h5.")]
 
@@ -87,10 +87,12 @@ def sample_command(
     count: Annotated[int, typer.Option("--count", "-n", min=1, help="How many faces.")] = 64,
     density: Annotated[str, typer.Option(help="Label of a density in density.h5, or 'prior'.")] = "",
     seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
+    truncation: Annotated[float, typer.Option(min=0, help="Below 1 draws from the prior come nearer its mean.")] = 1.0,
     columns: Annotated[int, typer.Option(min=1, help="Faces per row of the sheet.")] = 8,
     output: Output = Path("samples.png"),
     generator: Generator = Path("out/generator.h5"),
     densities: Annotated[Path, typer.Option(help="Densities to draw from.")] = Path("out/density.h5"),
+    latents: Latents = Path("out/latents.h5"),
     json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -100,7 +102,8 @@ def sample_command(
     """
     from fgcli.stages import pictures
 
-    report(debug, json, lambda: pictures.sample(count, density, seed, columns, output, generator, densities))
+    files = {"output": output, "generator": generator, "densities": densities, "latents": latents}
+    report(debug, json, lambda: pictures.sample(count, density, seed, truncation, columns, **files))
 
 
 def reconstruct_command(
@@ -124,7 +127,7 @@ def reconstruct_command(
 def interpolate_command(
     what: Inputs,
     frames: Annotated[int, typer.Option(min=2, help="Pictures from one face to the next, both included.")] = 8,
-    path: Annotated[str, typer.Option(help="linear or slerp.")] = "slerp",
+    path: Annotated[str, typer.Option(help="linear or slerp; by default slerp in z, linear in w.")] = "",
     output: Output = Path("interpolation.png"),
     face: FaceOption = Face.largest,
     generator: Generator = Path("out/generator.h5"),

@@ -173,9 +173,7 @@ def interpolations(run: Material, count: int) -> list[Row]:
     return walks
 
 
-def edits(
-    run: Material, edit: Edit | None, attribute: str, strengths: Sequence[float], about: Mapping[str, Any]
-) -> Edits:
+def edits(run: Material, edit: Edit, attribute: str, strengths: Sequence[float], about: Mapping[str, Any]) -> Edits:
     """Every method on the same faces, and the colour that they gain or lose at the lowest and highest strength."""
     rows = run.editable(attribute, EDITED)
     marks = [mark(s) for s in strengths]

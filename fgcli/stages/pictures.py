@@ -100,9 +100,7 @@ def sample(
         chosen, drawn = "prior", codes.prior(model, count, seed, truncation, conditions)
     else:
         if truncation != 1:
-            raise UsageError(
-                f"--truncation {truncation:g}: expected 1 for a density, found another; add --density prior"
-            )
+            raise UsageError(f"--truncation: expected 1 for a density, found {truncation:g}; add --density prior")
         store.verify(densities, generator)
         known = load(densities)
         chosen = pick(known.methods, density, densities)
