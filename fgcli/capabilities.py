@@ -191,7 +191,7 @@ class TellsClasses(ABC):
 Kinds = Iterable[type[Generator]]
 
 
-def require(generator: Generator | type[Generator], wanted: Kinds = (), refused: Kinds = (), *, by: str) -> None:
+def require(generator: nn.Module | type[nn.Module], wanted: Kinds = (), refused: Kinds = (), *, by: str) -> None:
     """Raises UsageError unless a generator, or its class, has what is wanted and nothing that is refused.
 
     Args:

@@ -10,14 +10,16 @@ from torch.distributions import Normal, kl_divergence
 from fgcli import artifacts, config
 from fgcli.errors import UsageError
 from fgcli.generators.began_vae import BeganVAE
+from fgcli.generators.masked_vae import UnmaskedVAE
 from fgcli.layers.began import began_decoder, began_encoder
 from fgcli.objectives import OBJECTIVES
 from fgcli.objectives.adversarial_vae import AdversarialVAE
 from fgcli.stages import train
-from fgcli.training.augment import Augment
 from fgcli.training.batches import Batches
+from fgcli.training.columns import tables
 from fgcli.training.devices import Compute
 from fgcli.training.loop import Loop
+from fgcli.training.settings import Settings
 
 SHAPE, CODES = (3, 16, 16), 5
 WEIGHTS = {"kl": 0.7, "reconstructed": 0.3, "similarity": 0.2, "l1": 0.4}
@@ -95,7 +97,7 @@ def test_only_training_is_not_clamped():
 
 def by_hand(found, x, eps, drawn):
     """Every quantity of Eqs. 2 to 9 from the four networks."""
-    encoder, decoder = found.generator.encoder, found.generator.decoder
+    encoder, decoder = found.network.encoder, found.network.decoder
     inner, outer = found.discriminator.encoder, found.discriminator.decoder
     mu, log_std = encoder(x)[:, :CODES], encoder(x)[:, CODES:]
     x_v, x_g = decoder(mu + eps * torch.exp(log_std)), decoder(drawn)
@@ -135,7 +137,7 @@ def test_each_phase_is_its_equation_with_its_gradient(name):
     total = phase.total(phase.loss(batch(), rng()))
     expected = expected_losses(found, 0.6)[name]
     torch.testing.assert_close(total, expected)
-    pairs = [torch.autograd.grad(v, phase.parameters) for v in (total, expected)]
+    pairs = [torch.autograd.grad(v, found.groups[phase.group].parameters) for v in (total, expected)]
     for a, b in zip(*pairs, strict=True):
         assert a.abs().sum() > 0
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
@@ -157,8 +159,8 @@ def test_terms_that_are_watched():
 def test_phases_are_encoder_decoder_discriminator_and_share_no_weight():
     found = objective()
     assert [p.name for p in found.phases] == ["encoder", "decoder", "discriminator"]
-    owners = [{id(p) for p in phase.parameters} for phase in found.phases]
-    modules = (found.generator.encoder, found.generator.decoder, found.discriminator)
+    owners = [{id(p) for p in found.groups[phase.group].parameters} for phase in found.phases]
+    modules = (found.network.encoder, found.network.decoder, found.discriminator)
     assert owners == [{id(p) for p in module.parameters()} for module in modules]
     assert sum(map(len, owners)) == len(list(found.parameters()))
 
@@ -167,10 +169,11 @@ def test_phases_are_encoder_decoder_discriminator_and_share_no_weight():
 def test_a_step_of_a_phase_moves_its_weights_alone(phase):
     found = objective()
     loop = make_loop(found, learning_rate=0.01)
-    before = [[p.clone() for p in ph.parameters] for ph in found.phases]
-    loop._update(found.phases[phase], loop.optimizers[phase], batch())
-    for i, (ph, old) in enumerate(zip(found.phases, before, strict=True)):
-        assert all(torch.equal(a, b) for a, b in zip(ph.parameters, old, strict=True)) == (i != phase)
+    groups = [found.groups[ph.group].parameters for ph in found.phases]
+    before = [[p.clone() for p in group] for group in groups]
+    loop._update(found.phases[phase], batch())
+    for i, (group, old) in enumerate(zip(groups, before, strict=True)):
+        assert all(torch.equal(a, b) for a, b in zip(group, old, strict=True)) == (i != phase)
 
 
 def test_validation_is_the_vae_alone():
@@ -241,7 +244,7 @@ def test_the_loss_changes_nothing_and_the_step_settles_it():
     assert all(torch.equal(one[name], two[name]) for name in one)
     assert found.k.item() == pytest.approx(0.2)
     loop = make_loop(found)
-    values = loop._update(phase, loop.optimizers[2], batch())
+    values = loop._update(phase, batch())
     assert found.k.item() == pytest.approx(values["discriminator/k"]) != 0.2
     assert found.errors.tolist() == pytest.approx([values["discriminator/error"], 0])
 
@@ -251,10 +254,10 @@ def test_the_loss_changes_nothing_and_the_step_settles_it():
 
 def make_loop(found, **changes):
     settings = {
-        "steps": 4, "learning_rate": 0.001, "betas": (0.5, 0.999), "warmup": 0, "schedule": "constant", "clip": 0.0,
-        "ema_half_life": 3.0, "seed": 0,
+        "steps": 4, "batch": 8, "learning_rate": 0.001, "betas": (0.5, 0.999), "ema_half_life": 3.0, "seed": 0,
+        "validate_steps": 2, "checkpoint_seconds": 100.0,
     } | changes  # fmt: skip
-    return Loop(found, found.generator, Compute(torch.device("cpu"), 0, 1, "float32"), **settings)
+    return Loop(found, Compute(torch.device("cpu"), 0, 1, "float32"), Settings(**settings))
 
 
 def stage_params(**changes):
@@ -290,10 +293,9 @@ def test_a_stopped_run_goes_on_bit_for_bit(faces, tmp_path, monkeypatch, precisi
 
 def test_training_lowers_what_it_should(faces):
     """A few steps: the VAE reconstructs better, and so does D."""
-    images, masks = artifacts.rows(faces, "images"), artifacts.rows(faces, "masks")
     found = objective(kl=0.01, l1=1.0)
     loop = make_loop(found, steps=60, learning_rate=0.003)
-    batches = Batches(images, masks, np.arange(48), 8, 0, Augment())
+    batches = Batches(tables(found.needs, {"faces": faces}, np.arange(48), "test"), np.arange(48), 8, 0)
     terms = [tick.terms for tick in loop.run(batches)]
     for name in ("encoder/l1", "discriminator/real"):
         first, last = (np.mean([t[name] for t in part]) for part in (terms[:5], terms[-5:]))
@@ -311,7 +313,5 @@ def test_negative_weights_and_gains_are_refused(name):
 
 
 def test_a_generator_with_other_weights_is_refused():
-    generator = BeganVAE(SHAPE, codes=4, filters=2)
-    generator.more = nn.Linear(2, 2)
-    with pytest.raises(ValueError, match="all weights to be of `encoder` or `decoder`"):
-        AdversarialVAE(generator)
+    with pytest.raises(UsageError, match="expected a generator that is an encoder and a decoder and nothing else"):
+        AdversarialVAE(UnmaskedVAE(SHAPE, codes=4, width=0.1))

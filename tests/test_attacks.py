@@ -16,35 +16,32 @@ from fgcli.attacks.mim import MIM
 from fgcli.attacks.pgd import PGD
 from fgcli.attacks.pixels import class_loss, grey, threshold_loss
 from fgcli.attacks.white_box import WhiteBox
+from fgcli.capabilities import Classifies
 from fgcli.classifiers.selective import SelectiveClassifier, risk_coverage
 from fgcli.generators.gmm_vae import GMMVAE
 
 SIZE, CLASSES, CODES, VARIANCE = 4, 3, 5, 0.1
 
 
-class Linear:
+class Linear(Classifies):
     """f(x) = A x, g(z) = B z in [-1, 1], in float64: every derivative is known."""
 
+    image_shape, code_shape, variance, variable_entropy = (3, SIZE, SIZE), (1, CODES), VARIANCE, False
+
     def __init__(self, seed: int = 0, scale: float = 0.05) -> None:
+        super().__init__()
         rng = torch.Generator().manual_seed(seed)
         pixels = 3 * SIZE * SIZE
         self.a = scale * torch.randn(CODES, pixels, generator=rng, dtype=torch.float64)
         self.b = scale * torch.randn(pixels, CODES, generator=rng, dtype=torch.float64)
-        self.means, self.variance = torch.eye(CLASSES, CODES, dtype=torch.float64), VARIANCE
-        self.code_shape = (1, CODES)
+        self.means = torch.eye(CLASSES, CODES, dtype=torch.float64)
 
-    def encode(self, images):
-        return (images.flatten(1) @ self.a.T)[:, None]
+    def posterior(self, images):
+        mean = images.flatten(1) @ self.a.T
+        return mean, torch.zeros_like(mean)
 
-    def decode(self, codes):
+    def decode(self, codes, condition=None):
         return (codes.flatten(1) @ self.b.T).view(-1, 3, SIZE, SIZE)
-
-    def distances(self, codes):
-        return (codes - self.means).square().sum(2) / self.variance
-
-    def classify(self, codes):
-        found = self.distances(codes).min(1)
-        return found.indices, found.values
 
 
 def images(n=6, seed=1, low=-0.5, high=0.5):

@@ -9,7 +9,7 @@ from sklearn.neighbors import NearestCentroid
 from fgcli import artifacts, config
 from fgcli.classifiers.network import Classifier, load
 from fgcli.errors import FgError
-from fgcli.objectives.classification import Classification
+from fgcli.objectives.classification import Classification, numbered
 from fgcli.stages import classifier as stage
 from fgcli.training.loop import Loop
 
@@ -86,9 +86,8 @@ def test_wrong_arguments_and_pictures_are_told():
 def test_cross_entropy_and_its_gradient():
     """L = -mean log p_label, dL/dlogits = (p - onehot) / n; written out."""
     torch.manual_seed(0)
-    labels = torch.tensor([2, -1, 0, 1, 2])
-    objective = Classification(Classifier(3, 16, 0.25), labels).eval()
-    batch = {"images": torch.randn(3, 3, 16, 16), "rows": torch.tensor([3, 0, 2])}
+    objective = Classification(Classifier(3, 16, 0.25), [4, 5, 9]).eval()
+    batch = {"images": torch.randn(3, 3, 16, 16), "labels": torch.tensor([1, 2, 0])}
     logits = objective.network(batch["images"])
     terms = objective.loss(batch, torch.Generator())
     p, wanted = logits.softmax(1).detach(), torch.tensor([1, 2, 0])
@@ -102,8 +101,8 @@ def test_cross_entropy_and_its_gradient():
 
 def test_noise_only_while_training_and_by_the_generator_alone():
     torch.manual_seed(0)
-    objective = Classification(Classifier(3, 16, 0.25), torch.tensor([0, 1, 2, 0]))
-    batch = {"images": torch.randn(4, 3, 16, 16), "rows": torch.arange(4)}
+    objective = Classification(Classifier(3, 16, 0.25), [0, 1, 2])
+    batch = {"images": torch.randn(4, 3, 16, 16), "labels": torch.tensor([0, 1, 2, 0])}
 
     def value(seed):
         return objective.loss(batch, torch.Generator().manual_seed(seed))["cross_entropy"].item()
@@ -118,11 +117,11 @@ def test_noise_only_while_training_and_by_the_generator_alone():
 
 def test_classes_are_the_identities_that_train():
     identity, split = np.array([7, 3, -1, 9, 3, 12, 7, -1]), np.array([0, 0, 0, 1, 2, 2, 1, 1])
-    classes, labels = stage.numbered(identity, split, "faces.h5")
+    classes = stage.trained_classes(identity, split, "faces.h5")
     assert classes == [3, 7]
-    assert labels.tolist() == [1, 0, -1, -1, 0, -1, 1, -1]
+    assert numbered(classes, identity).tolist() == [1, 0, -1, -1, 0, -1, 1, -1]
     with pytest.raises(FgError, match=r"faces.h5: expected rows of two classes or more that train, found 1"):
-        stage.numbered(identity, np.array([0, 1, 1, 1, 1, 1, 1, 1]), "faces.h5")
+        stage.trained_classes(identity, np.array([0, 1, 1, 1, 1, 1, 1, 1]), "faces.h5")
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 
 from fgcli import artifacts, config, editors
-from fgcli.codes import linear, slerp
+from fgcli.codes import Codes, linear, slerp
 from fgcli.editors import EDITORS
 from fgcli.editors.latent_wasserstein import LatentWasserstein, affine
 from fgcli.editors.matching import Problem, problem, weights
@@ -293,7 +293,7 @@ def write_latents(path, codes, attributes):
         "attributes": attributes,
         "split": np.array([0, 0, 0, 1, 2], np.uint8)[np.arange(n) % 5],
     }
-    meta = {"space": "z", "generator": "none", "attribute_names": NAMES}
+    meta = {"space": "z", "generator": "none", "build": {"name": "pca"}, "attribute_names": NAMES}
     artifacts.save(path, artifacts.LATENTS, arrays, params={}, inputs={}, meta=meta)
 
 
@@ -311,14 +311,14 @@ def test_stage_fits_on_training_rows_and_keeps_each_method(tmp_path):
     params = stage.Params(attributes=["smiling", "male"], methods=METHODS, seed=0)
     stage.run(latents, output, params=params)
     loaded = editors.load(output)
-    assert list(loaded) == list(METHODS)  # the order of the params: commands take the last one
+    assert list(loaded.methods) == list(METHODS)  # the order of the params: commands take the last one
     train = np.arange(500) % 5 < 3
     for label, spec in METHODS.items():
         direct = config.build(EDITORS, spec, "test")
         for attribute in params.attributes:
             direct.fit(problem(codes[train], attributes[train], NAMES, attribute, direct.match), seed=0)
-            edited = loaded[label].edit(codes[:5], attribute, -1.5)
-            np.testing.assert_array_equal(edited, direct.edit(codes[:5], attribute, -1.5))
+            edited = loaded.edit(label, Codes(torch.from_numpy(codes[:5]), "z"), attribute, -1.5)
+            np.testing.assert_array_equal(edited.numpy(), direct.edit(codes[:5], attribute, -1.5))
     change = artifacts.load(output, names=()).meta["methods"]
     plain, matched = (change[m]["scores"]["smiling"]["change"] for m in ("plain", "matched"))
     assert plain["smiling"] > 0.3

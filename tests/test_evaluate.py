@@ -4,7 +4,6 @@ import dataclasses
 import hashlib
 import json
 import shutil
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,6 +18,7 @@ from fgcli.codes import slerp
 from fgcli.densities.gaussian import Gaussian
 from fgcli.errors import FgError, UsageError
 from fgcli.generators import GENERATORS, store
+from fgcli.generators.masked_vae import MaskedVAE, UnmaskedVAE
 from fgcli.metrics import sets
 from fgcli.metrics.frechet import Gaussian as Fitted
 from fgcli.metrics.frechet import frechet
@@ -204,15 +204,7 @@ def test_the_batch_changes_nothing_that_can_be_seen(made, tmp_path):
 
 
 def test_the_predicted_mask_is_a_second_table(made, tmp_path, monkeypatch):
-    pca = type(store.load(made / "generator.h5"))
-
-    def top_half(self, codes):
-        mask = torch.zeros(len(codes), 1, SIZE, SIZE)
-        mask[:, :, : SIZE // 2] = 0.6
-        mask[:, :, SIZE // 2 :] = 0.4
-        return mask
-
-    monkeypatch.setattr(pca, "decode_mask", top_half, raising=False)
+    monkeypatch.setitem(GENERATORS, "pca", "toys:TopHalf")
     result = measure(made, tmp_path, PIXELS[:1], density=None)
     assert "predicted_mask" not in result["left_out"]
     faces, stored = artifacts.load(made / "faces.h5"), artifacts.load(tmp_path / "evaluation.h5")
@@ -226,9 +218,7 @@ def test_the_predicted_mask_is_a_second_table(made, tmp_path, monkeypatch):
 
 
 def test_masks_without_a_face_are_told(made, tmp_path, monkeypatch):
-    pca = type(store.load(made / "generator.h5"))
-    nowhere = lambda self, codes: torch.zeros(len(codes), 1, SIZE, SIZE)  # noqa: E731
-    monkeypatch.setattr(pca, "decode_mask", nowhere, raising=False)
+    monkeypatch.setitem(GENERATORS, "pca", "toys:Nowhere")
     result = measure(made, tmp_path, PIXELS[:1], density=None)
     assert result["reconstruction"]["generator"]["predicted_mask"] == {"images": TEST}
     where = "reconstruction/generator/predicted_mask/l1"
@@ -293,9 +283,10 @@ def test_sets_are_compared_on_the_face_where_only_faces_taught_the_generator():
     images = np.zeros((4, 2, 3, 3), np.uint8)
     masks = np.zeros((4, 2, 3), np.uint8)
     masks[:, 0], masks[0] = 255, 255
-    for generator, region in ((SimpleNamespace(decode_mask=None), [[1, 1, 1], [0, 0, 0]]), (None, np.ones((2, 3)))):
+    masked, plain = MaskedVAE((3, 16, 16), 4, 0.1), UnmaskedVAE((3, 16, 16), 4, 0.1)
+    for generator, region in ((masked, [[1, 1, 1], [0, 0, 0]]), (plain, np.ones((2, 3)))):
         models = [sets.Model("generator", generator, None)]
-        data = sets.Material(images, masks, np.arange(4), np.arange(4), np.arange(4), models, slerp)
+        data = sets.Material(images, masks, np.arange(4), np.arange(4), np.arange(4), models)
         assert evaluate._region(data).tolist() == np.array(region, bool).tolist()
 
 

@@ -16,12 +16,13 @@ import pytest
 import torch
 from conftest import painted
 
-from fgcli import artifacts, backbones, config, metrics
+from fgcli import artifacts, backbones, config, inverters, metrics
 from fgcli.attacks import ATTACKS
 from fgcli.backbones import FEATURES
 from fgcli.backbones.dlib_embedding import DlibEmbedding
+from fgcli.capabilities import Encodes, Masks, Solved
 from fgcli.classifiers.network import Classifier
-from fgcli.codes import PATHS
+from fgcli.codes import PATHS, Codes, decode
 from fgcli.datasets import DATASETS
 from fgcli.datasets.photoset import PhotoSet
 from fgcli.datasets.pictureset import PictureSet
@@ -36,7 +37,7 @@ from fgcli.generators import GENERATORS, store
 from fgcli.heads import HEADS
 from fgcli.heads.head import REGIONS, Head
 from fgcli.heads.parameters import SIZES, Parameters
-from fgcli.inverters import INVERTERS
+from fgcli.inverters import INVERTERS, Context
 from fgcli.metrics import METRICS
 from fgcli.metrics.distribution import Collection
 from fgcli.objectives import OBJECTIVES
@@ -44,8 +45,10 @@ from fgcli.pixels import tensor
 from fgcli.training import checkpoint
 from fgcli.training.augment import Augment
 from fgcli.training.batches import Batches
+from fgcli.training.columns import COLUMNS, Column, tables
 from fgcli.training.devices import Compute
 from fgcli.training.loop import Loop
+from fgcli.training.settings import Settings
 
 IMAGE = (3, 16, 16)
 SMALL = {
@@ -99,7 +102,7 @@ def fitted(name: str) -> Any:
     """A generator of the registry, solved if it is solved, from seed 0."""
     torch.manual_seed(0)
     generator = built(GENERATORS, name, image_shape=IMAGE)
-    if hasattr(generator, "fit"):
+    if isinstance(generator, Solved):
         generator.fit(painted(20)[0])
     return generator
 
@@ -109,6 +112,7 @@ def batch(n=4):
     return {
         "images": tensor(images),
         "masks": torch.from_numpy(masks[:, None] // 255).float(),
+        "labels": torch.arange(n) % 4 - 1,
         "rows": torch.arange(n),
     }
 
@@ -133,12 +137,12 @@ def test_generators(name, tmp_path):
         assert images.abs().max() <= 1
         assert torch.equal(images, generator.decode(codes))
         torch.testing.assert_close(generator.decode(codes[:2]), images[:2], rtol=1e-4, atol=1e-5)  # rows are apart
-        if hasattr(generator, "encode"):
+        if isinstance(generator, Encodes):
             faces = batch()["images"]
             found = generator.encode(faces)
             assert (found.shape, found.dtype) == ((4, layers, size), torch.float32)
             assert torch.equal(found, generator.encode(faces))
-        if hasattr(generator, "decode_mask"):
+        if isinstance(generator, Masks):
             masks = generator.decode_mask(codes)
             assert masks.shape == (5, 1, *IMAGE[1:])
             assert 0 <= masks.min() <= masks.max() <= 1
@@ -159,15 +163,15 @@ def test_generators_are_the_same_for_the_same_seed(name):
 
 def fitting(generator: Any, name: str) -> Any:
     """The objective in training mode, or None where it is not for this generator."""
-    known = {"generator": generator, "labels": torch.arange(24) % 3 - 1, "split": torch.zeros(24)}
-    wanted = inspect.signature(config.lookup(OBJECTIVES, name, "test")).parameters
     try:
-        return built(OBJECTIVES, name, **{k: v for k, v in known.items() if k in wanted}).train()
-    except (AttributeError, UsageError):
-        return None
+        return built(OBJECTIVES, name, generator=generator).train()
+    except UsageError as error:
+        told = str(error)
+    assert re.fullmatch(r"objective \w+: expected (a|no) generator that [^\n]*, found \w+; choose [^\n]*[^.\n]", told)
+    return None
 
 
-TRAINED = [n for n in GENERATORS if not hasattr(config.lookup(GENERATORS, n, "test"), "fit")]
+TRAINED = [n for n in GENERATORS if not issubclass(config.lookup(GENERATORS, n, "test"), Solved)]
 
 
 @pytest.mark.parametrize("name", TRAINED)
@@ -175,12 +179,12 @@ def test_every_weight_of_a_generator_is_taught_by_an_objective(name):
     generator = fitted(name).train()
     fits = [o for o in (fitting(generator, n) for n in OBJECTIVES) if o]
     assert fits
-    best = max(fits, key=lambda o: sum(len(p.parameters) for p in o.phases))
+    best = max(fits, key=lambda o: sum(len(group.parameters) for group in o.groups.values()))
     taught = set()
     for phase in best.phases:
-        terms = phase.loss(batch(), rng())
-        gradients = torch.autograd.grad(phase.total(terms), phase.parameters)
-        taught |= {id(p) for p, g in zip(phase.parameters, gradients, strict=True) if g.abs().sum() > 0}
+        parameters = best.groups[phase.group].parameters
+        gradients = torch.autograd.grad(phase.total(phase.loss(batch(), rng())), parameters)
+        taught |= {id(p) for p, g in zip(parameters, gradients, strict=True) if g.abs().sum() > 0}
     # A bias before batch norm has no effect, so its gradient is only rounding: it must at least be there.
     assert {n for n, p in generator.named_parameters() if p.requires_grad and id(p) not in taught} == set()
 
@@ -191,16 +195,23 @@ def test_objectives(name):
     pairs = [(g, o) for g, o in pairs if o]
     assert pairs, "expected a generator that it can train"
     for generator, objective in pairs:
-        assert objective.generator is generator
+        assert objective.network is generator
         assert len({p.name for p in objective.phases}) == len(objective.phases) >= 1
         known = {id(p) for p in objective.parameters()}
+        for group in objective.groups.values():
+            assert {id(p) for p in group.parameters} <= known  # or a checkpoint would lose them
+        moved = [id(p) for group in objective.groups.values() for p in group.parameters]
+        assert len(moved) == len(set(moved)), "each parameter is of one group"
+        assert {phase.group for phase in objective.phases} == set(objective.groups)
+        for need in objective.needs:
+            assert need in COLUMNS or isinstance(need, Column)
         for phase in objective.phases:
-            assert {id(p) for p in phase.parameters} <= known  # or a checkpoint would lose them
+            parameters = objective.groups[phase.group].parameters
             assert phase.interval >= 1
             terms = phase.loss(batch(), rng(3))
             assert set(terms) == set(phase.weights)
             assert all(t.ndim == 0 and torch.isfinite(t) for t in terms.values())
-            gradients = torch.autograd.grad(phase.total(terms), phase.parameters)
+            gradients = torch.autograd.grad(phase.total(terms), parameters)
             assert all(torch.isfinite(g).all() for g in gradients)
             again = phase.loss(batch(), rng(3))
             assert {k: v.item() for k, v in again.items()} == {k: v.item() for k, v in terms.items()}
@@ -209,17 +220,17 @@ def test_objectives(name):
 def looped(name: str) -> Loop:
     """A loop at step 0 over the first generator that the objective can train; the step size may halve."""
     objective = next(o for o in (fitting(fitted(g), name) for g in TRAINED) if o)
-    settings = {"learning_rate": 1e-3, "betas": (0.5, 0.9), "warmup": 0, "schedule": "plateau", "patience": 1}
-    compute = Compute(torch.device("cpu"), 0, 1, "float32")
-    return Loop(objective, objective.generator, compute, 6, clip=0.0, ema_half_life=2, seed=0, **settings)
+    settings = {"learning_rate": 1e-3, "betas": (0.5, 0.9), "schedule": "plateau", "patience": 1, "ema_half_life": 2}
+    fixed = {"steps": 6, "batch": 4, "seed": 0, "validate_steps": 2, "checkpoint_seconds": 100.0}
+    return Loop(objective, Compute(torch.device("cpu"), 0, 1, "float32"), Settings(**settings, **fixed))
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
-def test_every_objective_goes_on_bit_for_bit(name, tmp_path):
+def test_every_objective_goes_on_bit_for_bit(name, tmp_path, faces):
     """Six steps with a validation after each second one, and the same stopped after four, through a checkpoint."""
-    images, masks = painted(24)
-    batches = Batches(images, masks, np.arange(20), 4, 0, Augment(shift=0.1))
     whole, first, second = looped(name), looped(name), looped(name)
+    opened = tables(whole.objective.needs, {"faces": faces}, np.arange(20), "test")
+    batches = Batches(opened, np.arange(20), 4, 0, Augment(shift=0.1))
 
     def steps(loop, count):
         for tick in islice(loop.run(batches), count):
@@ -247,12 +258,17 @@ def test_every_objective_goes_on_bit_for_bit(name, tmp_path):
 @pytest.mark.parametrize("generator", GENERATORS)
 def test_inverters(name, generator):
     model = fitted(generator).eval().requires_grad_(False)
-    images = batch()["images"]
-    codes = built(INVERTERS, name).invert(model, images)
-    assert (codes.shape, codes.dtype) == ((4, *model.code_shape), torch.float32)
-    assert not codes.requires_grad
-    assert torch.equal(codes, built(INVERTERS, name).invert(model, images))
-    assert model.decode(codes).shape == images.shape
+    images, spec = batch()["images"], small(INVERTERS, name)
+    inverter = inverters.create(spec, model, "test")
+    codes = inverter.invert(model, images, Context(3))
+    assert isinstance(codes, Codes)
+    assert (codes.values.shape[0], codes.values.shape[2], codes.values.dtype) == (4, model.code_shape[1], torch.float32)
+    assert not codes.values.requires_grad
+    again = inverters.create(spec | inverter.resolved(), model, "test")
+    assert torch.equal(codes.values, again.invert(model, images, Context(3)).values)
+    alone = again.invert(model, images[1:2], Context(3)).values
+    torch.testing.assert_close(codes.values[1:2], alone, rtol=1e-3, atol=1e-3)  # rows are apart
+    assert decode(model, codes).shape == images.shape
 
 
 def code_rows(n=80, shape=(2, 3), seed=0):

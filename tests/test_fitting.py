@@ -658,11 +658,11 @@ def test_a_perfect_guess_costs_nothing(head, known):
 
     network = Oracle(leading(head), 4)
     network.standardise(known.p)
-    objective = HeadRegression(network, head, known.p).eval()
-    batch = {"images": known.images, "masks": known.face, "rows": torch.arange(N)}
+    objective = HeadRegression(network, head).eval()
+    batch = {"images": known.images, "masks": known.face, **vars(known.p)}
     terms = objective.loss(batch, torch.Generator())
     assert all(t < 1e-3 for t in terms.values())
-    wrong = objective.loss(batch | {"rows": torch.arange(N).roll(1)}, torch.Generator())
+    wrong = objective.loss(batch | vars(known.p.rows(torch.arange(N).roll(1))), torch.Generator())
     assert all(wrong[name] > 100 * terms[name] for name in terms)
 
 

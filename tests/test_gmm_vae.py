@@ -1,6 +1,7 @@
 """The GMM-VAE: loss against closed forms and torch.distributions, its classes, `fg classify` and `fg attack`."""
 
 import json
+from functools import partial
 
 import numpy as np
 import pytest
@@ -8,12 +9,13 @@ import torch
 from conftest import train_params
 
 from fgcli import artifacts, config
-from fgcli.errors import FgError
+from fgcli.errors import FgError, UsageError
 from fgcli.generators import store
 from fgcli.generators.gmm_vae import GMMVAE
 from fgcli.objectives.gmm_vae import GMMELBO, chosen_labels, entropy_excess, soft_minimum
 from fgcli.pixels import squared_error, tensor
 from fgcli.stages import attack, classify, train
+from fgcli.training.columns import tables
 
 IMAGE, CLASSES, VARIANCE = (3, 16, 16), 3, 0.04
 
@@ -25,10 +27,10 @@ def network(**changes):
 
 def batch(n=6):
     images = 2 * torch.rand(n, *IMAGE, generator=torch.Generator().manual_seed(4)) - 1
-    return {"images": images, "rows": torch.arange(n) + 10}
+    return {"images": images, "labels": LABELS[:n], "rows": torch.arange(n) + 10}
 
 
-LABELS = torch.tensor([0] * 10 + [0, 1, 2, 2, 1, 0])
+LABELS = torch.tensor([0, 1, 2, 2, 1, 0])
 
 
 def rng():
@@ -89,7 +91,7 @@ def test_senseless_networks_are_refused(changes):
 
 def test_the_loss_is_equation_4_6_with_noise_in_the_decoder_only():
     model = network()
-    objective = GMMELBO(model, LABELS, alpha=7.0)
+    objective = GMMELBO(model, alpha=7.0)
     terms = objective.train().loss(batch(), rng())
     f = model.encode(batch()["images"])[:, 0].detach().numpy()
     noise = VARIANCE**0.5 * torch.randn(6, 5, generator=rng())
@@ -97,7 +99,7 @@ def test_the_loss_is_equation_4_6_with_noise_in_the_decoder_only():
     x = batch()["images"].numpy()
     per_image = (((x + 1) / 2 - (y + 1) / 2) ** 2).sum((1, 2, 3)) / 3
     assert terms["reconstruction"].item() == pytest.approx(per_image.mean(), rel=1e-5)
-    away = ((f - np.eye(3, 5)[LABELS[10:].numpy()]) ** 2).sum(1)
+    away = ((f - np.eye(3, 5)[LABELS.numpy()]) ** 2).sum(1)
     assert terms["latent"].item() == pytest.approx(away.mean(), rel=1e-5)
     assert set(terms) == {"reconstruction", "latent"}
     total = objective.phases[0].total(terms).item()
@@ -115,10 +117,10 @@ def test_grey_pictures_weigh_the_same_in_one_channel_as_in_three():
 
 def test_gradients_of_the_latent_term_by_hand():
     """d|f - mu|^2/df = 2 (f - mu); without a label the same towards every mean, weighed by the posterior."""
-    objective = GMMELBO(network(), torch.tensor([1, -1, 7]))
+    objective = GMMELBO(network())
     f = torch.randn(3, 5, generator=rng()).mul(0.3).requires_grad_()
-    distances = (f[:, None] - objective.generator.means).square().sum(2)
-    value = objective.latent(distances, torch.arange(3), VARIANCE)
+    distances = (f[:, None] - objective.network.means).square().sum(2)
+    value = objective.latent(distances, torch.tensor([1, -1, -1]), VARIANCE)
     (gradient,) = torch.autograd.grad(value.sum(), f)
     away = f.detach().numpy()[:, None] - np.eye(3, 5)
     p = np.exp(-(away**2).sum(2) / (2 * VARIANCE))
@@ -135,64 +137,69 @@ def test_without_labels_it_is_the_mixtures_negative_log_density():
     found = soft_minimum((z[:, None] - means).square().sum(2), VARIANCE) / (2 * VARIANCE)
     constant = np.log(3) + 2.5 * np.log(2 * np.pi * VARIANCE)
     torch.testing.assert_close(found + constant, -mixture.log_prob(z))
-    objective = GMMELBO(network(), torch.full((16,), -1))
-    away = (objective.generator.encode(batch()["images"]) - objective.generator.means).square().sum(2)
+    objective, unlabelled = GMMELBO(network()), batch() | {"labels": torch.full((6,), -1)}
+    away = (objective.network.encode(batch()["images"]) - objective.network.means).square().sum(2)
     wanted = soft_minimum(away, VARIANCE).mean()
-    torch.testing.assert_close(objective.loss(batch(), rng())["latent"], wanted)
-    torch.testing.assert_close(GMMELBO(network()).loss(batch(), rng())["latent"], wanted)
+    torch.testing.assert_close(objective.loss(unlabelled, rng())["latent"], wanted)
 
 
 def test_with_variable_entropy_latent_and_entropy_are_the_divergence():
     normal = torch.distributions.Normal
     mean, log_std = torch.randn(2, 6, 5, generator=rng(), dtype=torch.float64)
     log_std.requires_grad_()
-    mu = torch.eye(3, 5, dtype=torch.float64)[LABELS[10:]]
+    mu = torch.eye(3, 5, dtype=torch.float64)[LABELS]
     kl = torch.distributions.kl_divergence(normal(mean, log_std.exp()), normal(mu, VARIANCE**0.5)).sum(1)
     ours = ((mean - mu).square().sum(1) + entropy_excess(log_std, VARIANCE)) / (2 * VARIANCE)
     torch.testing.assert_close(ours, kl)
     for a, b in zip(torch.autograd.grad(ours.sum(), log_std), torch.autograd.grad(kl.sum(), log_std), strict=True):
         torch.testing.assert_close(a, b)
-    objective = GMMELBO(network(variable_entropy=True), LABELS, alpha=7.0)
+    objective = GMMELBO(network(variable_entropy=True), alpha=7.0)
     terms = objective.loss(batch(), rng())
     assert objective.weights == {"reconstruction": 1.0, "latent": 7.0, "entropy": 7.0}
     assert terms["entropy"].item() == pytest.approx(0, abs=1e-6), "it starts at the constant's variance"
 
 
-def test_a_few_labels_are_chosen_of_the_training_rows_by_seed():
-    labels = torch.arange(60) % 3
-    split = (torch.arange(60) >= 30).long()
-    found = chosen_labels(labels, split, 4, seed=0)
-    assert torch.bincount(found[found >= 0]).tolist() == [4, 4, 4]
+def test_a_few_labels_are_chosen_of_the_training_rows_by_seed(striped):
+    identity, rows = np.arange(60) % 3, np.arange(30)
+    choose = partial(chosen_labels, identity, rows, 3)
+    found = choose(4, seed=0)
+    assert np.bincount(found[found >= 0]).tolist() == [4, 4, 4]
     assert (found[30:] == -1).all()
-    assert (found[found >= 0] == labels[found >= 0]).all()
-    assert torch.equal(found, chosen_labels(labels, split, 4, seed=0))
-    assert not torch.equal(found, chosen_labels(labels, split, 4, seed=1))
-    assert torch.equal(GMMELBO(network(), labels, split, labels_per_class=4).labels, found)
-    assert torch.equal(GMMELBO(network(), labels, split).labels, labels), "0: all"
-    with pytest.raises(ValueError, match="expects 11 training rows of class 0, found 10"):
-        chosen_labels(labels, split, 11, seed=0)
-    odd = GMMELBO(network(), torch.tensor([0, 5, -1, 3, 2])).labels
+    assert (found[found >= 0] == identity[found >= 0]).all()
+    assert np.array_equal(found, choose(4, seed=0))
+    assert not np.array_equal(found, choose(4, seed=1))
+    assert np.array_equal(choose(0, seed=0), identity), "0: all"
+    with pytest.raises(
+        UsageError, match="labels_per_class: expected 11 training rows of class 0, found 10; ask for fewer"
+    ):
+        choose(11, seed=0)
+    odd = chosen_labels(np.array([0, 5, -1, 3, 2]), rows, 3, 0, seed=0)
     assert odd.tolist() == [0, -1, -1, -1, 2], "what is no class has no label"
+    opened = tables(GMMELBO(network(), labels_per_class=4).needs, {"faces": striped}, rows, "test")
+    stored = artifacts.load(striped)["identity"]
+    assert np.array_equal(opened["labels"].values, chosen_labels(stored, rows, 3, 4, seed=0))
 
 
 def test_rows_without_a_label_wait_until_the_classes_are_known():
-    objective = GMMELBO(network(), torch.tensor([-1] * 13 + [2, -1, -1]), unlabelled_after=2)
+    objective, few = GMMELBO(network(), unlabelled_after=2), batch() | {"labels": torch.tensor([-1, -1, -1, 2, -1, -1])}
     (phase,) = objective.phases
-    distances = (objective.generator.encode(batch()["images"]) - objective.generator.means).square().sum(2)
+    distances = (objective.network.encode(batch()["images"]) - objective.network.means).square().sum(2)
     own, free = distances[3, 2], soft_minimum(distances, VARIANCE)
     for _ in range(2):
-        torch.testing.assert_close(phase.loss(batch(), rng())["latent"], own / 6)
+        torch.testing.assert_close(phase.loss(few, rng())["latent"], own / 6)
         phase.after({})
     everyone = (own + free.sum() - free[3]) / 6
-    torch.testing.assert_close(phase.loss(batch(), rng())["latent"], everyone)
-    again = GMMELBO(network(), torch.tensor([-1] * 13 + [2, -1, -1]), unlabelled_after=2)
-    torch.testing.assert_close(again.eval().loss(batch(), rng())["latent"], everyone)  # validation sees no phases
+    torch.testing.assert_close(phase.loss(few, rng())["latent"], everyone)
+    again = GMMELBO(network(), unlabelled_after=2)
+    torch.testing.assert_close(again.eval().loss(few, rng())["latent"], everyone)  # validation sees no phases
     again.load_state_dict(objective.state_dict())
-    torch.testing.assert_close(again.train().loss(batch(), rng())["latent"], everyone)  # a resumed run goes on
+    torch.testing.assert_close(again.train().loss(few, rng())["latent"], everyone)  # a resumed run goes on
 
 
 def test_other_generators_and_weights_are_refused():
-    with pytest.raises(ValueError, match="a generator with classes"):
+    with pytest.raises(
+        UsageError, match="expected a generator that classifies, found Linear; choose one such as gmm_vae"
+    ):
         GMMELBO(torch.nn.Linear(1, 1))
     with pytest.raises(ValueError, match=r"alpha, labels_per_class and unlabelled_after >= 0, found -1"):
         GMMELBO(network(), alpha=-1)
@@ -339,7 +346,9 @@ def test_what_cannot_be_judged_is_said_in_one_sentence(stage, name, striped, tra
     solved = tmp_path / "pca.h5"
     train.run(striped, solved, tmp_path / "run", params=train_params(generator={"name": "pca", "codes": 4}))
     paths = outputs(tmp_path, **(CLASSIFIED if name == "classify" else ATTACKED))
-    with pytest.raises(FgError, match=r"pca.h5: expected a generator that classifies, found pca; train gmm_vae"):
+    with pytest.raises(
+        FgError, match=r"pca.h5: expected a generator that classifies, found PCA; choose one such as gmm_vae"
+    ):
         stage.run(striped, solved, **paths, params=params(stage, name))
     whole = artifacts.load(striped)
     for split, message in ((0, "expected rows of the val split for the thresholds"), (1, "expected rows of the test")):

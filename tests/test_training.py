@@ -22,12 +22,14 @@ from fgcli.generators import store
 from fgcli.pixels import tensor
 from fgcli.stages import train
 from fgcli.training.augment import Augment
-from fgcli.training.batches import Batches, step_rng, tensors
+from fgcli.training.batches import Batches, step_rng
+from fgcli.training.columns import COLUMNS, tables
 from fgcli.training.devices import Compute
 from fgcli.training.ema import EMA
 from fgcli.training.loop import Loop, NonFinite, clip_each
-from fgcli.training.objective import Phase
+from fgcli.training.objective import Group, Objective, Phase
 from fgcli.training.session import read_history
+from fgcli.training.settings import Settings
 
 CPU = Compute(torch.device("cpu"), 0, 1, "float32")
 STILL = {"flip": 0.0, "shift": 0.0, "zoom": 0.0, "rotate": 0.0, "light": 0.0, "tint": 0.0, "mix": 0.0}
@@ -35,35 +37,35 @@ PAPER = {"linear": False}
 """The paper's network, without the linear path that starts as eigenfaces."""
 
 
-class Plain(nn.Module):
+class Plain(Objective):
     """A small autoencoder without batch norm or noise, and its squared error: the same whoever computes it."""
 
     def __init__(self, fail_at: int = -1, term: str = "loss") -> None:
-        super().__init__()
         torch.manual_seed(0)
-        self.generator = nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), nn.ELU(), nn.ConvTranspose2d(4, 3, 4, 2, 1), nn.Tanh())
+        layers = (nn.Conv2d(3, 4, 3, 2, 1), nn.ELU(), nn.ConvTranspose2d(4, 3, 4, 2, 1), nn.Tanh())
+        super().__init__(nn.Sequential(*layers))
         self.calls, self.fail_at, self.term = -1, fail_at, term
-        self.phases = [Phase("plain", list(self.generator.parameters()), self.loss, {"l2": 1.0, term: 0.5})]
+        self.groups = {"plain": Group(list(self.network.parameters()))}
+        self.phases = [Phase("plain", "plain", self.loss, {"l2": 1.0, term: 0.5})]
 
     def loss(self, batch, rng):
         self.calls += 1
-        y = self.generator(batch["images"])
+        y = self.network(batch["images"])
         bad = float("inf") if self.calls == self.fail_at else 1.0
         return {"l2": (y - batch["images"]).square().mean(), self.term: y.abs().mean() * bad}
 
 
 def make_loop(objective, compute=CPU, **changes):
     settings = {
-        "steps": 10, "learning_rate": 0.01, "betas": (0.9, 0.999), "warmup": 2, "schedule": "cosine", "clip": 0.0,
-        "ema_half_life": 3.0, "seed": 0,
+        "steps": 10, "batch": 8, "learning_rate": 0.01, "warmup": 2, "schedule": "cosine", "ema_half_life": 3.0,
+        "seed": 0, "validate_steps": 5, "checkpoint_seconds": 1000.0,
     } | changes  # fmt: skip
-    return Loop(objective, objective.generator, compute, **settings)
+    return Loop(objective, compute, Settings(**settings))
 
 
 def make_batches(faces, batch=8, augment=None, seed=0):
-    images, masks = artifacts.rows(faces, "images"), artifacts.rows(faces, "masks")
     rows = np.flatnonzero(artifacts.rows(faces, "split") == 0)
-    return Batches(images, masks, rows, batch, seed, augment or Augment())
+    return Batches(tables(("images", "masks"), {"faces": faces}, rows, "test"), rows, batch, seed, augment)
 
 
 # ---- workers
@@ -90,7 +92,7 @@ def worker_ranks(faces: str, folder: str) -> None:
     batches, loop = make_batches(Path(faces)), make_loop(Plain(), compute, clip=0.3)
     rows = [batches.at(step, compute)["rows"].tolist() for step in range(10)]
     terms = [tick.terms for tick in loop.run(batches)]
-    weights = torch.cat([p.detach().flatten() for p in loop.generator.parameters()]).tolist()
+    weights = torch.cat([p.detach().flatten() for p in loop.objective.network.parameters()]).tolist()
     found = {"ranks": compute.ranks, "rows": rows, "terms": terms, "weights": weights}
     Path(folder, f"rank{compute.rank}.json").write_text(json.dumps(found))
     params = train_params(augment=STILL, steps=6, generator=PAPER)
@@ -279,7 +281,7 @@ def test_nonfinite_loss_names_step_phase_and_term(faces):
     stream = again.run(make_batches(faces))
     for _ in range(6):
         next(stream)
-    for a, b in zip(loop.generator.parameters(), again.generator.parameters(), strict=True):
+    for a, b in zip(loop.objective.network.parameters(), again.objective.network.parameters(), strict=True):
         assert torch.equal(a, b)  # the weights of before the step
 
 
@@ -320,7 +322,7 @@ def test_nonfinite_gradients_never_reach_the_weights(faces):
     loop = make_loop(Steep())
     with pytest.raises(NonFinite, match="training step 3"):
         list(loop.run(make_batches(faces)))
-    assert all(torch.isfinite(p).all() for p in loop.generator.parameters())
+    assert all(torch.isfinite(p).all() for p in loop.objective.network.parameters())
 
 
 def test_a_device_that_is_not_there_is_told():
@@ -350,19 +352,19 @@ def test_no_training_rows(faces, tmp_path):
 def test_loop_takes_the_steps_of_plain_torch(faces):
     """Adam, schedule, clip and weights against a loop written out."""
     loop, other = make_loop(Plain(), clip=0.2), Plain()
-    batches, adam = make_batches(faces), torch.optim.Adam(other.generator.parameters(), 0.01)
+    batches, adam = make_batches(faces), torch.optim.Adam(other.network.parameters(), 0.01)
     list(loop.run(make_batches(faces)))
     for step in range(10):
         x = batches.at(step, CPU)["images"]
-        y = other.generator(x)
+        y = other.network(x)
         adam.zero_grad()
         (((y - x) ** 2).mean() + 0.5 * y.abs().mean()).backward()
-        for p in other.generator.parameters():
+        for p in other.network.parameters():
             nn.utils.clip_grad_norm_([p], 0.2)
         rise, fall = min(1, (step + 1) / 2), 0.01 + 0.99 * 0.5 * (1 + np.cos(np.pi * step / 10))
         adam.param_groups[0]["lr"] = 0.01 * rise * fall
         adam.step()
-    for a, b in zip(loop.generator.parameters(), other.generator.parameters(), strict=True):
+    for a, b in zip(loop.objective.network.parameters(), other.network.parameters(), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
 
 
@@ -379,25 +381,41 @@ def test_each_tensor_is_clipped_on_its_own():
 
 
 def test_ema_closed_form():
-    """A constant follower: theta_n = sum of beta^(n - i) (1 - beta) x_i, the half-life at most a tenth of the steps."""
+    """A constant follower: theta_n = sum of beta^(n - i) (1 - beta) x_i, the half-life at most a tenth of the steps.
+
+    Buffers, a batch norm's statistics among them, are copies.
+    """
     module = nn.BatchNorm1d(2)
     ema = EMA(module, half_life=4)
-    state, values = {k: v.clone().double() for k, v in module.state_dict().items()}, []
+    state, values = {k: v.clone().double() for k, v in module.named_parameters()}, []
     for step in range(1, 81):
         with torch.no_grad():
             module.weight.fill_(step**0.5)
         module(torch.randn(5, 2, generator=step_rng(1, step)))
         ema.update(step)
         beta = 0.5 ** (1 / min(4, step / 10))
-        for k, v in module.state_dict().items():
-            state[k] = beta * state[k] + (1 - beta) * v if v.is_floating_point() else v
+        for k, v in module.named_parameters():
+            state[k] = beta * state[k] + (1 - beta) * v
         values.append(ema.state["weight"][0].item())
-    for k, v in ema.state.items():
-        torch.testing.assert_close(v.double(), state[k].double(), rtol=1e-5, atol=1e-6)
+    for k, v in state.items():
+        torch.testing.assert_close(ema.state[k].double(), v, rtol=1e-5, atol=1e-6)
+    for k, v in module.named_buffers():
+        assert torch.equal(ema.state[k], v)
     late = np.array([beta ** (80 - i) * (1 - beta) * i**0.5 for i in range(41, 81)]).sum() + beta**40 * values[39]
     assert values[-1] == pytest.approx(late, rel=1e-5)
-    assert int(ema.state["num_batches_tracked"]) == 80
     assert beta**4 == pytest.approx(0.5)  # after four steps an old value has half its weight
+
+
+def test_a_group_may_be_left_out_of_the_average():
+    module = nn.Linear(2, 2)
+    ema = EMA(module, half_life=4, left_out=[module.bias])
+    for step in range(1, 4):
+        with torch.no_grad():
+            module.weight.add_(1)
+            module.bias.add_(1)
+        ema.update(step)
+    assert torch.equal(ema.state["bias"], module.bias)
+    assert not torch.equal(ema.state["weight"], module.weight)
 
 
 def test_applied_gives_back_even_after_an_error():
@@ -452,7 +470,8 @@ def test_phases_run_when_they_are_due(faces):
     objective = Plain()
     weight = nn.Parameter(torch.zeros(()))
     objective.weight = weight
-    objective.phases.append(Phase("rare", [weight], lambda b, r: {"pull": (weight - 1) ** 2}, {"pull": 1.0}, 4))
+    objective.groups["rare"] = Group([weight])
+    objective.phases.append(Phase("rare", "rare", lambda b, r: {"pull": (weight - 1) ** 2}, {"pull": 1.0}, 4))
     loop = make_loop(objective, schedule="constant", warmup=0)
     ticks = list(loop.run(make_batches(faces)))
     assert [t.step for t in ticks if "rare/pull" in t.terms] == [1, 5, 9]
@@ -463,11 +482,11 @@ def test_validation_is_the_weighted_loss_of_the_average(faces):
     loop = make_loop(Plain())
     list(loop.run(make_batches(faces)))
     data = make_batches(faces)
-    parts = [tensors(data.images, data.masks, rows, CPU) for rows in (np.arange(5), np.arange(5, 8))]
+    parts = [data.of(rows, CPU) for rows in (np.arange(5), np.arange(5, 8))]
     found = loop.validate(parts)
-    with loop.ema.applied(loop.generator), torch.no_grad():
-        x = tensors(data.images, data.masks, np.arange(8), CPU)["images"]
-        y = loop.generator(x)
+    with loop.ema.applied(loop.objective.network), torch.no_grad():
+        x = data.of(np.arange(8), CPU)["images"]
+        y = loop.objective.network(x)
     expected = ((y - x) ** 2).mean() + 0.5 * y.abs().mean()
     assert found == pytest.approx(expected.item(), rel=1e-5)
     assert loop.objective.training
@@ -475,8 +494,7 @@ def test_validation_is_the_weighted_loss_of_the_average(faces):
 
 def test_a_validation_that_is_no_number_is_told(faces):
     loop = make_loop(Plain())
-    images, masks = np.zeros((2, 16, 16, 3), np.uint8), np.zeros((2, 16, 16), np.uint8)
-    nan = tensors(images, masks, np.arange(2), CPU) | {"images": torch.full((2, 3, 16, 16), torch.nan)}
+    nan = {"images": torch.full((2, 3, 16, 16), torch.nan), "rows": torch.arange(2)}
     with pytest.raises(
         NonFinite, match=r"validation after step 0: expected a finite loss, found nan; lower train.learn"
     ):
@@ -484,6 +502,13 @@ def test_a_validation_that_is_no_number_is_told(faces):
 
 
 # ---- augmentation
+
+
+def strayed(augment, images, masks, rng):
+    """Images and masks as they come out of a batch."""
+    batch = {"images": images, "masks": masks}
+    augment(batch, {name: COLUMNS[name] for name in batch}, rng)
+    return batch["images"], batch["masks"]
 
 
 def pictures(n=6, size=16, seed=0):
@@ -498,7 +523,7 @@ def pictures(n=6, size=16, seed=0):
 @pytest.mark.parametrize("change", [{"flip": 0.5}, {"flip": 0.5, "shift": 0.2, "zoom": 0.3, "rotate": 0.5}])
 def test_geometry_is_the_same_for_image_and_mask(change):
     images, masks = pictures(32)
-    moved, moved_masks = Augment(**change)(images, masks, step_rng(0, 1))
+    moved, moved_masks = strayed(Augment(**change), images, masks, step_rng(0, 1))
     assert ((moved[:, :1] > 0).float() == moved_masks).all()
     assert set(moved_masks.unique().tolist()) == {0.0, 1.0}
     assert not torch.equal(moved_masks, masks)
@@ -507,7 +532,7 @@ def test_geometry_is_the_same_for_image_and_mask(change):
 
 def test_mix_blends_each_face_with_the_one_before():
     images, masks = pictures(64)
-    mixed, mixed_masks = Augment(mix=0.8)(images, masks, step_rng(0, 1))
+    mixed, mixed_masks = strayed(Augment(mix=0.8), images, masks, step_rng(0, 1))
     before = images.roll(1, 0)
     share = ((mixed - images) * (before - images)).sum((1, 2, 3)) / (before - images).square().sum((1, 2, 3))
     torch.testing.assert_close(mixed, images + share[:, None, None, None] * (before - images), rtol=0, atol=1e-5)
@@ -516,14 +541,14 @@ def test_mix_blends_each_face_with_the_one_before():
     assert torch.equal(mixed_masks, masks)  # all are the same here
     other = masks.clone()
     other[1::2] = 0
-    found = Augment(mix=0.8)(images, other, step_rng(0, 1))[1]
+    found = strayed(Augment(mix=0.8), images, other, step_rng(0, 1))[1]
     nearer = torch.where(share[:, None, None, None] > 0.5, other.roll(1, 0), other)
     assert torch.equal(found, nearer)
 
 
 def test_colour_leaves_masks_and_geometry():
     images, masks = pictures()
-    moved, same = Augment(light=0.2, tint=0.1)(images, masks, step_rng(0, 1))
+    moved, same = strayed(Augment(light=0.2, tint=0.1), images, masks, step_rng(0, 1))
     assert torch.equal(same, masks)
     assert moved.abs().max() <= 1
     for picture, original in zip(moved.flatten(2).flatten(0, 1), images.flatten(2).flatten(0, 1), strict=True):
@@ -539,7 +564,7 @@ def test_colour_leaves_masks_and_geometry():
 
 def test_all_zero_is_the_identity():
     images, masks = pictures()
-    same = Augment()(images, masks, step_rng(0, 1))
+    same = strayed(Augment(), images, masks, step_rng(0, 1))
     assert torch.equal(same[0], images)
     assert torch.equal(same[1], masks)
 
@@ -547,13 +572,13 @@ def test_all_zero_is_the_identity():
 def test_flip_twice_is_the_identity_and_half_flips_half():
     images, masks = pictures()
     always = Augment(flip=1.0)
-    once = always(images, masks, step_rng(0, 1))
+    once = strayed(always, images, masks, step_rng(0, 1))
     assert torch.equal(once[0], images.flip(3))
-    twice = always(*once, step_rng(0, 2))
+    twice = strayed(always, *once, step_rng(0, 2))
     assert torch.equal(twice[0], images)
     assert torch.equal(twice[1], masks)
     many = torch.arange(2000.0).view(-1, 1, 1, 1).expand(-1, 3, 1, 2) * torch.tensor([1, -1]) / 2000
-    flipped = Augment(flip=0.5)(many, torch.zeros(2000, 1, 1, 2), step_rng(0, 1))[0]
+    flipped = strayed(Augment(flip=0.5), many, torch.zeros(2000, 1, 1, 2), step_rng(0, 1))[0]
     assert (flipped[1:, 0, 0, 0] < 0).float().mean() == pytest.approx(0.5, abs=0.05)
 
 
@@ -603,7 +628,7 @@ def test_ranks_share_the_batch(faces):
 def test_tensors_are_the_stored_pixels(faces):
     images, masks = artifacts.rows(faces, "images"), artifacts.rows(faces, "masks")
     rows = np.array([5, 0, 9])
-    batch = tensors(images, masks, rows, CPU)
+    batch = make_batches(faces).of(rows, CPU)
     expected = images[rows].astype(np.float64).transpose(0, 3, 1, 2) / 127.5 - 1
     np.testing.assert_allclose(batch["images"], expected, atol=1e-6)
     assert batch["images"].dtype == batch["masks"].dtype == torch.float32
@@ -640,7 +665,7 @@ def test_two_processes_are_one(faces, two_ranks):
     terms = [tick.terms for tick in loop.run(batches)]
     assert [r["ranks"] for r in ranks] == [2, 2]
     assert ranks[0]["weights"] == ranks[1]["weights"]
-    weights = torch.cat([p.detach().flatten() for p in loop.generator.parameters()])
+    weights = torch.cat([p.detach().flatten() for p in loop.objective.network.parameters()])
     torch.testing.assert_close(torch.tensor(ranks[0]["weights"]), weights, rtol=1e-4, atol=1e-5)
     for one, two in zip(terms, ranks[0]["terms"], strict=True):
         assert two == pytest.approx(one, rel=1e-4)

@@ -52,16 +52,6 @@ def load(path: Path, device: torch.device | str = "cpu", weights: str = "ema") -
     return generator.to(device).eval().requires_grad_(False)
 
 
-def kind(path: Path) -> type[Generator]:
-    """The class of a file's generator: what it can, asked before any weight is read.
-
-    Raises:
-        FgError: not a generator file.
-    """
-    build = artifacts.load(path, artifacts.GENERATOR, ()).meta["build"]
-    return config.lookup(GENERATORS, build["name"], str(path))
-
-
 def match(generator: Generator, shape: tuple[int, ...], faces: Path) -> None:
     """Raises FgError unless faces of `shape` (n, h, w, c) are what the generator was trained on."""
     c, h, w = generator.image_shape

@@ -27,11 +27,7 @@ class Params(Section):
 
 
 def run(
-    latents: Path = Path("out/latents.h5"),
-    generator: Path = Path("out/generator.h5"),
-    output: Path = Path("out/editor.h5"),
-    *,
-    params: Params,
+    latents: Path = Path("out/latents.h5"), output: Path = Path("out/editor.h5"), *, params: Params
 ) -> dict[str, Any]:
     """Fits on the training rows, scores on the test rows.
 
@@ -42,14 +38,13 @@ def run(
     from fgcli.capabilities import require
     from fgcli.editors import EDITORS
     from fgcli.editors.matching import problem
-    from fgcli.generators import store
+    from fgcli.generators import GENERATORS
 
-    store.verify(latents, generator)
-    kind = store.kind(generator)
+    stored = artifacts.load(latents, artifacts.LATENTS)
+    kind = config.lookup(GENERATORS, stored.meta["build"]["name"], str(latents))
     for label, spec in params.methods.items():
         path = f"editor.methods.{label}"
         require(kind, config.lookup(EDITORS, spec["name"], f"{path}.name").requires, by=f"{path} {spec['name']}")
-    stored = artifacts.load(latents, artifacts.LATENTS)
     parts = [stored["split"] == i for i in range(3)]
     names, codes, attributes = stored.meta["attribute_names"], stored["codes"], stored["attributes"]
     probes = Probes(codes[parts[0]], attributes[parts[0]], names)
@@ -71,7 +66,7 @@ def run(
         artifacts.EDITOR,
         arrays,
         params=params.model_dump(),
-        inputs={"generator": generator, "latents": latents},
+        inputs={"latents": latents},
         meta={
             "space": stored.meta["space"],
             "generator": stored.meta["generator"],

@@ -80,6 +80,7 @@ def run(
         meta={
             "space": space,
             "generator": artifacts.sha256(generator),
+            "build": artifacts.load(generator, artifacts.GENERATOR, ()).meta["build"],
             "attribute_names": about.meta["attribute_names"],
             "inverter": spec,
             "seed": params.seed,

@@ -246,8 +246,8 @@ def _edited(run: Material, stored: dict[str, Artifact], params: Params, left_out
     about = stored["editor"].meta if "editor" in stored else {"attributes": [], "methods": {}, "probes": {}}
     attribute = about["attributes"][0] if about["attributes"] else ""
     method = sections.strongest(about["methods"], attribute) if attribute else ""
-    learned = about["attributes"] if run.edit else []
-    edits = [sections.edits(run, run.edit, a, params.strengths, about["methods"]) for a in learned]
+    learned = [(run.edit, a) for a in about["attributes"] if run.edit]
+    edits = [sections.edits(run, edit, a, params.strengths, about["methods"]) for edit, a in learned]
     if edits and not any(cell.kind == "grey" for cell in edits[0].cells):
         left_out["chroma of edited grey faces"] = "no held-out photo is grey"
     return {

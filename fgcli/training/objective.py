@@ -9,7 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from fgcli.capabilities import Encodes, Generator, Kinds, Masks, require
+from fgcli.capabilities import Conditional, Encodes, Generator, Kinds, Masks, require
 from fgcli.codes import Codes, decode, decode_mask
 from fgcli.training.columns import Column
 
@@ -114,8 +114,8 @@ class Objective(nn.Module):
 
     Args:
         network: what is trained: a generator, or a network of another kind.
-        wanted: capabilities that the generator must have. refused: those that it must not have; one that wants a
-            condition is refused by an objective that asks for none.
+        wanted: capabilities that the generator must have.
+        refused: those that it must not have; one that wants a condition is refused unless Conditional is wanted.
 
     Raises:
         UsageError: another generator.
@@ -127,8 +127,9 @@ class Objective(nn.Module):
 
     def __init__(self, network: nn.Module, wanted: Kinds = (), refused: Kinds = ()) -> None:
         super().__init__()
-        if isinstance(network, Generator):
-            require(network, wanted, refused, by=f"objective {type(self).__name__}")
+        if wanted or isinstance(network, Generator):
+            alone = () if Conditional in wanted else (Conditional,)
+            require(network, wanted, (*refused, *alone), by=f"objective {type(self).__name__}")
         self.network = network
 
     def score(self) -> Score | None:
