@@ -128,6 +128,24 @@ def test_deps_are_what_the_stage_imports(name, block):
     assert not missing + idle, f"{name}: lacks {missing}, does not import {idle}; write\n{pasted(block)}"
 
 
+def test_imports_are_those_at_run_time_wherever_they_stand(tmp_path):
+    file = tmp_path / "stage.py"
+    file.write_text(
+        "from fgcli import artifacts, config\n"
+        "if TYPE_CHECKING:\n    from fgcli.metrics import create\n"
+        "TABLE = {'vae': 'fgcli.objectives.vae:VAE'}\n"
+        "def run():\n    from fgcli.training.devices import Compute\n"
+    )
+    found = ["fgcli/artifacts/__init__.py", "fgcli/config/__init__.py"]
+    assert imported(str(file)) == [*found, "fgcli/objectives/vae.py", "fgcli/training/devices.py"]
+
+
+def test_a_folder_stands_for_many_files_or_for_its_package():
+    many = [f"fgcli/metrics/{name}.py" for name in ("kid", "lpips", "ssim")]
+    single = ["fgcli/codes.py", "fgcli/layers/linear.py", "fgcli/stages/train.py", "fgcli/workers.py"]
+    assert listing([*many, *single, "fgcli/pixels/__init__.py"]) == sorted(["fgcli/metrics", "fgcli/pixels", *single])
+
+
 def test_a_param_is_no_source():
     assert "/fgcli/config/defaults.yaml" in (ROOT / ".dvcignore").read_text().split(), "it is params.yaml"
 
