@@ -47,7 +47,7 @@ def test_chained_stages_are_the_stages_one_by_one(faces, tmp_path):
 
 def test_a_chain_says_what_it_cannot_do(tmp_path):
     for arguments, message in (
-        (["trian"], "expected stages of train, invert"),
+        (["trian"], "expected stages of regressor, flame, classifier, train, invert, density, editor, "),
         (["train", "--seeds", "0,x"], "--seeds: expected numbers"),
         (["train", "--use", "faces"], "--use: expected NAME=FILE"),
         (["invert"], "seed0/faces.h5: expected an fg artifact"),

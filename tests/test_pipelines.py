@@ -1,15 +1,15 @@
 """The params of every pipeline, small and as in print: each key is known, and what they name can be made."""
 
 import importlib
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
-import yaml
+from pipeline_files import FOLDERS, ROOT, combinations, labels
 
 from fgcli import config
 from fgcli.attacks import ATTACKS
+from fgcli.cli import discovery
 from fgcli.config import build, supply
 from fgcli.datasets import DATASETS
 from fgcli.densities import DENSITIES
@@ -18,53 +18,54 @@ from fgcli.generators import GENERATORS
 from fgcli.metrics import create
 from fgcli.objectives import OBJECTIVES
 
-PIPELINES = Path(__file__).parents[1] / "pipelines"
-COMMANDS = ("preprocess", "train", "invert", "density", "evaluate", "classifier", "classify", "attack")
+STAGES = {name: importlib.import_module(f"fgcli.stages.{name}") for name in discovery.stages()}
+READ = {files: run for folder in FOLDERS for files, run in combinations(folder).items()}
 
 
-def labels(file):
-    return list(yaml.safe_load((PIPELINES / file).read_text()))
-
-
-def combinations():
-    """Files of params, in the order in which dvc.yaml or the head of params.paper.yaml names them."""
-    for line in labels("masked_vae/variants.yaml"):
-        yield f"masked_vae/variants.yaml:{line}", "masked_vae/params.yaml"
-        yield "masked_vae/params.paper.yaml", f"masked_vae/variants.yaml:{line}"
-    for model in labels("rae/variants.yaml"):
-        for data in ("digits", "faces"):
-            yield "rae/params.yaml:common", f"rae/variants.yaml:{model}", f"rae/params.yaml:{data}"
-    for line in labels("rae/variants.paper.yaml"):
-        yield f"rae/variants.paper.yaml:{line}", f"rae/params.paper.yaml:{line.partition('-')[0]}"
-    for model in labels("adversarial_vae/variants.yaml"):
-        yield "adversarial_vae/params.yaml", f"adversarial_vae/variants.yaml:{model}"
-    for data in labels("adversarial_vae/params.paper.yaml"):
-        yield (f"adversarial_vae/params.paper.yaml:{data}",)
-    for model in labels("gmm_vae/variants.yaml"):
-        yield "gmm_vae/params.yaml", f"gmm_vae/variants.yaml:{model}"
-        for data in labels("gmm_vae/params.paper.yaml"):
-            yield f"gmm_vae/params.paper.yaml:{data}", f"gmm_vae/variants.yaml:{model}"
-
-
-@pytest.mark.parametrize("files", combinations(), ids=" ".join)
+@pytest.mark.parametrize("files", READ, ids=" ".join)
 def test_params_of_pipelines_make_what_they_name(files):
-    raw = config.read(str(PIPELINES / file) for file in files)
-    stages = {name: importlib.import_module(f"fgcli.stages.{name}") for name in COMMANDS}
-    params = {name: config.section(raw, name, stage.Params) for name, stage in stages.items()}
-    size, train = params["preprocess"].size, params["train"]
-    for spec in params["preprocess"].datasets:
+    raw = config.read([str(ROOT / file) for file in files])
+    params = {name: config.section(raw, name, stage.Params) for name, stage in STAGES.items()}
+    for name in READ[files]:
+        if name in MAKES:
+            MAKES[name](params[name], params["preprocess"].size)
+
+
+def makes_data_sets(params, size):
+    for spec in params.datasets:
         assert spec["name"] in DATASETS
+
+
+def makes_training(params, size):
     with torch.device("meta"):  # layers without numbers: the published widths are large
-        generator = build(GENERATORS, train.generator, "train.generator", image_shape=(3, size, size))
+        generator = build(GENERATORS, params.generator, "train.generator", image_shape=(3, size, size))
     known = torch.arange(200).repeat(200)
-    objective = supply(OBJECTIVES, train.objective, "train.objective", generator=generator, labels=known)
+    objective = supply(OBJECTIVES, params.objective, "train.objective", generator=generator, labels=known)
     assert all(phase.parameters for phase in objective.phases)
-    for label, spec in params["density"].methods.items():
+
+
+def makes_densities(params, size):
+    for label, spec in params.methods.items():
         build(DENSITIES, spec, label)
-    for label, spec in params["attack"].methods.items():
+
+
+def makes_attacks(params, size):
+    for label, spec in params.methods.items():
         build(ATTACKS, spec, label)
-    for spec in params["evaluate"].metrics:
+
+
+def makes_metrics(params, size):
+    for spec in params.metrics:
         assert mistake(spec, size) is None
+
+
+MAKES = {
+    "preprocess": makes_data_sets,
+    "train": makes_training,
+    "density": makes_densities,
+    "attack": makes_attacks,
+    "evaluate": makes_metrics,
+}
 
 
 def mistake(spec, size):
@@ -73,3 +74,55 @@ def mistake(spec, size):
         create(spec, "evaluate.metrics", image_shape=(3, size, size), embedder=SimpleNamespace(verify=lambda who: None))
     except FgError as error:
         return error if isinstance(error, UsageError) else None
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_a_command_reads_every_label(folder):
+    known = {file for files in combinations(folder) for file in files}
+    for path in folder.glob("*.yaml"):
+        name = str(path.relative_to(ROOT))
+        if path.name not in ("dvc.yaml", "paper.yaml") and name not in known:
+            unread = [label for label in labels(path) if f"{name}:{label}" not in known]
+            assert not unread, f"{name}: expected a command in dvc.yaml or in a comment for {unread}, found none"
+
+
+def test_a_new_paper_is_found_by_its_commands(tmp_path):
+    folder = tmp_path / "pipelines/mine"
+    folder.mkdir(parents=True)
+    assert combinations(folder) == {}
+    for name, text in MINE.items():
+        (folder / name).write_text(text)
+    home = "pipelines/mine/"
+    small = {(f"{home}params.yaml", f"{home}variants.yaml:{name}"): ["train", "invert"] for name in ("A", "B")}
+    full = {
+        (f"{home}variants.paper.yaml:{data}-{name}", f"{home}params.paper.yaml:{data}"): ["train"]
+        for data, name in (("mnist", "A"), ("mnist", "B-2"), ("svhn", "A"))
+    }
+    assert combinations(folder) == small | full
+    (folder / "dvc.yaml").unlink()
+    assert combinations(folder) == full
+
+
+MINE = {
+    "dvc.yaml": """
+stages:
+  runs:
+    foreach: [A, B]
+    do:
+      wdir: ../..
+      cmd: fgcli chain train invert --params pipelines/mine/params.yaml
+        --params pipelines/mine/variants.yaml:${item} --folder out/${item}
+  paper:
+    cmd: fgcli paper --paper paper.yaml
+""",
+    "params.yaml": "train: {steps: 1}\n",
+    "variants.yaml": "A: {}\nB: {}\n",
+    "variants.paper.yaml": "mnist-A: {}\nmnist-B-2: {}\nsvhn-A: {}\n",
+    "params.paper.yaml": """
+# fg aligns the faces itself. For example:
+#   fg train --params pipelines/mine/variants.paper.yaml:${data}-${model} \\
+#     --params pipelines/mine/params.paper.yaml:${data} -o "out/${model}.h5"
+mnist: {}
+svhn: {}
+""",
+}

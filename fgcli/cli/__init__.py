@@ -9,21 +9,11 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 import fgcli
+from fgcli.cli.discovery import stages
 
-COMMANDS = {
-    "preprocess": ("fgcli.cli.stage:preprocess", "Photos to faces.h5: find, align and mask faces."),
-    "regressor": ("fgcli.cli.stage:regressor", "Rendered heads to regressor.h5: train a network that sees heads."),
-    "flame": ("fgcli.cli.flame:app", "faces.h5 to flame.h5: a head in 3-D for every face; render and export them."),
-    "classifier": ("fgcli.cli.stage:classifier", "faces.h5 to classifier.h5: train features on the labels; resumes."),
-    "train": ("fgcli.cli.stage:train", "faces.h5 to generator.h5: train a generator; resumes."),
-    "invert": ("fgcli.cli.stage:invert", "faces.h5 to latents.h5: the code of every face."),
-    "density": ("fgcli.cli.stage:density", "latents.h5 to density.h5: fit ex-post densities to the codes."),
-    "editor": ("fgcli.cli.stage:editor", "latents.h5 to editor.h5: learn attribute edits."),
-    "classify": ("fgcli.cli.stage:classify", "faces.h5 to classes.h5: classify pictures, reject unlikely ones."),
-    "attack": ("fgcli.cli.stage:attack", "faces.h5 to attacks.h5: try to deceive a generator that classifies."),
-    "evaluate": ("fgcli.cli.stage:evaluate", "All of them to metrics.json, every number with its protocol."),
-    "report": ("fgcli.cli.stage:report", "All of them to one self-contained report.html."),
-    "paper": ("fgcli.cli.paper:app", "Runs and a paper's table to one page: ours beside theirs, claims judged."),
+OWN = {
+    "flame": ("fgcli.cli.flame:app", "faces.h5 -> flame.h5: a head in 3-D for every face; render and export them."),
+    "paper": ("fgcli.cli.paper:app", "Runs and a paper's table -> paper.html: ours beside theirs, claims judged."),
     "chain": ("fgcli.cli.chain:chain", "Several stages in one process and one folder, once per seed."),
     "edit": ("fgcli.cli.pictures:edit", "Change an attribute of a photo, or of rows of latents.h5."),
     "sample": ("fgcli.cli.pictures:sample", "Draw new faces from the prior or a fitted density."),
@@ -34,6 +24,13 @@ COMMANDS = {
     "inspect": ("fgcli.cli.inspect:inspect", "What an artifact holds and where it comes from."),
     "doctor": ("fgcli.cli.doctor:doctor", "Versions, hardware, disk, missing extras, and the fix of each."),
 }
+"""Commands with code of their own, and their help."""
+ELSEWHERE = ("heads",)
+"""Stages that are no `fg STAGE`: this one is `fg data make procedural_heads`."""
+COMMANDS = {
+    name: (f"fgcli.cli.stage:{name}", stage.help) for name, stage in stages().items() if name not in ELSEWHERE
+} | OWN
+"""Every command: the stages as they follow each other, then the others; where a stage has code of its own, that."""
 
 
 class Lazy(TyperCommand):

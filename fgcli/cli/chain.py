@@ -13,14 +13,15 @@ from typing import Annotated, Any
 import typer
 
 from fgcli import config
+from fgcli.cli import discovery
 from fgcli.cli.pictures import command
 from fgcli.cli.run import guarded, quiet_libraries, show
 from fgcli.cli.stage import Debug, Json, ParamsFiles, Resume, Sets, is_path, own
 from fgcli.errors import UsageError
 from fgcli.workers import each
 
-STAGES = ("train", "invert", "density", "editor", "evaluate", "classify", "attack")
-"""Stages that can be chained: what follows faces.h5."""
+STAGES = tuple(name for name, stage in discovery.stages().items() if stage.reads)
+"""Stages that can be chained: all that read what another one wrote."""
 
 
 def chain_command(

@@ -1,4 +1,4 @@
-"""Measure reconstructions, samples and interpolations on held-out faces, beside eigenfaces of the same code size."""
+"""All artifacts -> metrics.json: every number with its protocol, on held-out faces, beside eigenfaces of equal size."""
 
 from __future__ import annotations
 

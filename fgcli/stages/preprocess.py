@@ -1,4 +1,4 @@
-"""Photos to faces.h5: find, align, cut out and mask one face per photo.
+"""Photos -> faces.h5: find, align, cut out and mask one face per photo.
 
 Pictures of other things, of data sets that are no photos of faces, go there whole.
 """
