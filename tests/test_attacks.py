@@ -254,7 +254,9 @@ def test_squared_distances_of_the_thesis_sizes(codes, radius):
     """FACTS of the thesis's three data sets: k = 10, 32, 100."""
     model = Linear()
     model.code_shape = (1, codes)
-    found = SelectiveClassifier.calibrated(model, images(), defence(model).decide(images()).predicted)
+    model.a = torch.zeros(codes, 3 * SIZE * SIZE, dtype=torch.float64)
+    model.b, model.means = model.a.T, torch.eye(CLASSES, codes, dtype=torch.float64)
+    found = SelectiveClassifier.calibrated(model, images(), torch.full((6,), -1))
     assert found.latent == pytest.approx(radius, abs=0.01)
 
 
