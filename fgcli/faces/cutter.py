@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from PIL import Image
 
+from fgcli import artifacts
 from fgcli.config import build
 from fgcli.errors import FgError
 from fgcli.faces import ANALYSERS, SEGMENTERS
@@ -55,6 +56,15 @@ class Cut:
     matrix: np.ndarray
 
 
+@dataclass(frozen=True)
+class PhotoFile:
+    """A photo that counts whole, without masks of its own."""
+
+    path: Path
+    box: tuple[int, int, int, int] | None = None
+    masks: tuple[Path, ...] = ()
+
+
 class Cutter:
     """Holds the models of one process, and the last photo read: boxes of one file come in a row."""
 
@@ -63,6 +73,41 @@ class Cutter:
         self.analyser: Any = build(ANALYSERS, settings.analyser, "preprocess.analyser")
         self.segmenter: Any = build(SEGMENTERS, settings.segmenter, "preprocess.segmenter")
         self._last: tuple[Path | None, np.ndarray] = (None, np.empty(0))
+
+    @classmethod
+    def of(cls, generator: Path, face: str = "largest") -> Cutter:
+        """Cuts photos as the faces were cut that a generator was trained on.
+
+        Args:
+            generator: generator.h5.
+            face: which face of a photo: "only" (several are an error), "largest" or "centre".
+
+        Raises:
+            FgError: it was trained on pictures taken whole.
+        """
+        how = artifacts.load(generator, artifacts.GENERATOR, ()).meta["training"]["preprocess"]
+        if "analyser" not in how:
+            raise FgError(
+                f"{generator}: expected a generator of faces cut out of photos, found one of pictures taken whole; "
+                "give rows of latents.h5"
+            )
+        same = {key: how[key] for key in ("size", "framing", "analyser", "segmenter", "max_megapixels")}
+        if same["segmenter"]["name"] == "given":
+            same["segmenter"] = {"name": "landmark_hull"}
+        return cls(Settings(**same, face=face, fix=True, min_px=1))
+
+    def photo(self, path: Path) -> Cut:
+        """The face of a photo file, as a person gives it: what is wrong with it is said in one sentence.
+
+        Raises:
+            FgError: no such file, or no face that can be cut.
+        """
+        if not path.is_file():
+            raise FgError(f"{path}: expected a photo or a row number, found no such file; check the path")
+        try:
+            return self.cut(PhotoFile(path))
+        except BadPhotoError as error:
+            raise FgError(f"{path}: {str(error).replace('set preprocess.face=', 'choose with --face ')}") from error
 
     def read(self, source: Source) -> np.ndarray:
         """The pixels, uint8 (h, w, 3), of a photo's box.

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from fgcli.capabilities import Generator
     from fgcli.codes import Codes
-    from fgcli.faces.cutter import Cut, Cutter
+    from fgcli.faces.cutter import Cut
 
 FINE = 512
 """Side of the crop in which a change is added to a whole photo, px."""
@@ -180,6 +180,7 @@ def subjects(what: Sequence[str], face: str, generator: Path, latents: Path, mod
         FgError: a photo without a usable face, or a row that does not exist.
     """
     from fgcli import codes, inverters
+    from fgcli.faces.cutter import Cutter
     from fgcli.generators import store
     from fgcli.pixels import tensor
 
@@ -187,46 +188,16 @@ def subjects(what: Sequence[str], face: str, generator: Path, latents: Path, mod
     known, found = codes.load(latents), []
     photos = [name for name in what if Path(name).exists() or not name.isdigit()]
     if photos:
-        cutter, (inverter, context) = make_cutter(generator, face), inverters.load(latents, model)
+        cutter, (inverter, context) = Cutter.of(generator, face), inverters.load(latents, model)
     for name in what:
         if name in photos:
-            cut = photographed(name, cutter)
+            cut = cutter.photo(Path(name))
             found.append(Subject(name, inverter.invert(model, tensor(cut.image[None]), context), cut))
         elif int(name) < len(known):
             found.append(Subject(name, known[[int(name)]]))
         else:
             raise FgError(f"{latents}: expected a row below {len(known)}, found {name}; choose another row")
     return found
-
-
-def make_cutter(generator: Path, face: str) -> Cutter:
-    """Cuts photos as the preprocess stage did for this generator's training faces."""
-    from fgcli import artifacts
-    from fgcli.faces.cutter import Cutter, Settings
-
-    how = artifacts.load(generator, artifacts.GENERATOR, ()).meta["training"]["preprocess"]
-    if "analyser" not in how:
-        raise FgError(
-            f"{generator}: expected a generator of faces cut out of photos, found one of pictures taken whole; "
-            "give rows of latents.h5"
-        )
-    same = {key: how[key] for key in ("size", "framing", "analyser", "segmenter", "max_megapixels")}
-    if same["segmenter"]["name"] == "given":
-        same["segmenter"] = {"name": "landmark_hull"}
-    return Cutter(Settings(**same, face=face, fix=True, min_px=1))
-
-
-def photographed(name: str, cutter: Cutter) -> Cut:
-    """The one face of a photo that the rule picks."""
-    from fgcli.datasets.photoset import Photo
-    from fgcli.faces.photos import BadPhotoError
-
-    if not Path(name).is_file():
-        raise FgError(f"{name}: expected a photo or a row number, found no such file; check the path")
-    try:
-        return cutter.cut(Photo(Path(name)))
-    except BadPhotoError as error:
-        raise FgError(f"{name}: {str(error).replace('set preprocess.face=', 'choose with --face ')}") from error
 
 
 def whole_photos(file: Path, cut: Cut, plain: np.ndarray, changed: list[np.ndarray], strengths: Sequence[float]) -> Any:
