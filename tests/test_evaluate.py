@@ -51,7 +51,7 @@ def made(tmp_path_factory):
         "rejected/source": np.zeros(0, "S1"),
         "rejected/reason": np.zeros(0, "S1"),
     }
-    meta = {"attribute_names": ["smiling"], "datasets": [], "analyser": {}, "segmenter": {}}
+    meta = {"content": "faces", "attribute_names": ["smiling"], "datasets": [], "analyser": {}, "segmenter": {}}
     save(folder / "faces.h5", artifacts.FACES, faces, meta)
     generator = write_generator(folder / "generator.h5")
     write_codes(folder, generator, faces)
@@ -271,7 +271,7 @@ def test_sets_of_codes_of_another_split_and_no_baseline(made, tmp_path):
     assert counts["real"]["held_out"] == TEST
     assert set(one["distribution"]["sharpness"]) == {"real", "generator"}
     protocols = json.loads((tmp_path / "protocols.json").read_text())
-    assert protocols["sets"]["reconstructions"] == "of the faces of split train"
+    assert protocols["sets"]["reconstructions"] == "of the images of split train"
     assert "pca" not in protocols["models"]
     stored = artifacts.load(tmp_path / "evaluation.h5", artifacts.EVALUATION)
     rows = stored.group("values/features")
@@ -295,7 +295,7 @@ def test_sets_are_compared_on_the_face_where_only_faces_taught_the_generator():
     masks[:, 0], masks[0] = 255, 255
     for generator, region in ((SimpleNamespace(decode_mask=None), [[1, 1, 1], [0, 0, 0]]), (None, np.ones((2, 3)))):
         models = [sets.Model("generator", generator, None)]
-        data = sets.Material(images, masks, np.arange(4), np.arange(4), np.arange(4), models, slerp)
+        data = sets.Material("faces", images, masks, np.arange(4), np.arange(4), np.arange(4), models, slerp)
         assert evaluate._region(data).tolist() == np.array(region, bool).tolist()
 
 
@@ -303,13 +303,14 @@ def test_pictures_that_are_no_faces(made, tmp_path):
     folder = tmp_path / "in"
     shutil.copytree(made, folder)
     stored = artifacts.load(folder / "faces.h5")
-    whole = {"landmarks": np.zeros_like(stored["landmarks"]), "masks": np.full_like(stored["masks"], 255)}
-    save(folder / "faces.h5", artifacts.FACES, {**stored.arrays, **whole}, stored.meta)
+    arrays = {k: v for k, v in stored.arrays.items() if k not in ("masks", "landmarks", "crop")}
+    save(folder / "faces.h5", artifacts.FACES, arrays, stored.meta | {"content": "pictures"})
     result = measure(folder, tmp_path / "out", PIXELS[:1] + FACES + MANY)
-    names = {"identity", "identity_distance", "identity_same", "frechet_dlib_embedding", "predicted_mask"}
+    names = {"identity", "identity_distance", "identity_same", "frechet_dlib_embedding"}
     assert set(result["left_out"]) == names
     told = "features dlib_embedding: expected faces with landmarks, found none; measure with what needs no faces"
     assert result["left_out"]["frechet_dlib_embedding"] == told
+    assert json.loads((tmp_path / "out" / "protocols.json").read_text())["masks"] == {"given_mask": "all"}
     images = artifacts.load(folder / "faces.h5")["images"][stored["split"] == 2]
     found = artifacts.load(tmp_path / "out" / "evaluation.h5")["values/features/pixels/real/held_out"]
     assert found == pytest.approx(Pixels((3, SIZE, SIZE))(images), abs=1e-6)  # nothing is greyed out
@@ -345,7 +346,7 @@ def test_the_sheet_shows_the_nearest_training_faces(made, full):
         ("few", "expected at least 2 faces in split val, found 1"),
         ("generator", r"latents.h5: expected codes of .*generator.h5, found those of another generator"),
         ("rows", r"latents.h5: expected the codes of the 20 faces in .*faces.h5, found 3; run fg invert again"),
-        ("density", "expected a density/1 file, found a latents/1 file"),
+        ("density", "expected a density/1 file, found a latents/2 file"),
     ],
 )
 def test_what_does_not_fit_is_refused_and_nothing_is_written(made, tmp_path, change, message):

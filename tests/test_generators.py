@@ -195,7 +195,7 @@ def test_files_that_are_no_generator(tmp_path, faces):
     path = tmp_path / "generator.h5"
     written(path)
     whole = path.read_bytes()
-    with pytest.raises(FgError, match="expected a generator/1 file, found a faces/1 file"):
+    with pytest.raises(FgError, match="expected a generator/1 file, found a faces/2 file"):
         store.load(faces)
     path.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(FgError, match=r"generator.h5: expected a whole HDF5 file, found a truncated"):

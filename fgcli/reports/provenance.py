@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from fgcli import artifacts, assets
 from fgcli.artifacts import Artifact
+from fgcli.reports.nouns import Nouns
 
 
 @dataclass(frozen=True)
@@ -46,10 +47,12 @@ def origins(stored: Mapping[str, Artifact]) -> list[Origin]:
     ]
 
 
-def licences(faces: Artifact, metrics: Iterable[str]) -> list[Terms]:
+def licences(faces: Artifact, metrics: Iterable[str], nouns: Nouns) -> list[Terms]:
     """Terms of the data sets, of what found and cut the faces, and of the weights behind the metrics."""
     terms = [
-        Terms(entry.get("name", "?"), f"{entry.get('photos', '?')} photos", entry.get("licence") or "not stated")
+        Terms(
+            entry.get("name", "?"), f"{entry.get('photos', '?')} {nouns.photos}", entry.get("licence") or "not stated"
+        )
         for entry in faces.meta["datasets"]
     ]
     for part in ("analyser", "segmenter"):

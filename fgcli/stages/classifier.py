@@ -69,7 +69,7 @@ def run(
     classes, labels = numbered(about["identity"], about["split"], faces)
     compute = Compute.of(params)
     torch.manual_seed(params.seed)
-    images, masks = artifacts.rows(faces, "images"), artifacts.rows(faces, "masks")
+    images, masks = artifacts.rows(faces, "images"), artifacts.masks(faces)
     rows = {name: ((about["split"] == i) & (labels >= 0)).nonzero()[0] for i, name in enumerate(artifacts.SPLITS)}
     session, network = _session(params, compute, images, masks, labels, rows, len(classes))
     same = fingerprint([params.model_dump(exclude={"checkpoint_seconds"}), artifacts.sha256(faces)])

@@ -38,7 +38,7 @@ def run(
     from fgcli.pixels import tensor
     from fgcli.training.devices import cpu_or_cuda
 
-    images, masks = artifacts.rows(faces, "images"), artifacts.rows(faces, "masks")
+    images, masks = artifacts.rows(faces, "images"), artifacts.masks(faces)
     about = artifacts.load(faces, artifacts.FACES, ("attributes", "split"))
     device = cpu_or_cuda(params.device)
     model = store.load(generator, device)

@@ -112,7 +112,7 @@ def _session(params: Params, compute: Compute, faces: Path, known: Any) -> tuple
     shared = params.model_dump(include={"steps", "learning_rate", "seed"})
     loop = Loop(objective, regressor, compute, betas=(0.9, 0.99), warmup=50, schedule="cosine", clip=0.0,
                 ema_half_life=50, section="regressor", **shared)  # fmt: skip
-    images, masks = artifacts.rows(faces, "images"), artifacts.rows(faces, "masks")
+    images, masks = artifacts.rows(faces, "images"), artifacts.masks(faces)
     batches = Batches(images, masks, train, params.batch, params.seed, Augment(light=LIGHT, tint=TINT))
     every = params.model_dump(include={"validate_steps", "checkpoint_seconds"})
     session = Session(loop, batches, val if len(val) else train, draw=_draw(head), keep="last", tensorboard=False,

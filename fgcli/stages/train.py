@@ -125,7 +125,7 @@ def run(
     from fgcli.training.devices import Compute
     from fgcli.training.session import RunFolder
 
-    images, masks = artifacts.rows(faces, "images"), artifacts.rows(faces, "masks")
+    images, masks = artifacts.rows(faces, "images"), artifacts.masks(faces)
     about = artifacts.load(faces, artifacts.FACES, ("split", "identity"))
     rows = np.flatnonzero(about["split"] == 0)
     if not len(rows):
