@@ -193,6 +193,24 @@ def test_every_anchor_exists_once_and_every_picture_has_words(page):
     assert all(image["alt"] for image in reader.images)
 
 
+def test_it_says_faces_photos_and_people(page):
+    for said in (
+        "turns 16 px faces into 3 numbers and back. It learned from 18 photos in 3 steps",
+        "others, of people it has never seen.",
+        "18 faces, 6 people",
+        "One photo per person: the one of median error",
+        "Rejected photos",
+        "None of these people exist.",
+        "beats eigenfaces of equal code size",
+        "Reconstructions are compared on the given mask.",
+        "Reconstructions on the given mask</h3>",
+        "From one person to another",
+        "smiling added",
+    ):
+        assert said in page
+    assert not re.search("digit|picture of|principal components", page)
+
+
 def test_hostile_names_are_escaped(page):
     assert "script" not in Reader(page).tags
     assert "&lt;script&gt;alert(1)" in page

@@ -47,8 +47,8 @@ def origins(stored: Mapping[str, Artifact]) -> list[Origin]:
     ]
 
 
-def licences(faces: Artifact, metrics: Iterable[str], nouns: Nouns) -> list[Terms]:
-    """Terms of the data sets, of what found and cut the faces, and of the weights behind the metrics."""
+def licences(faces: Artifact, used: Iterable[str], nouns: Nouns) -> list[Terms]:
+    """Terms of the data sets, of what found and cut the faces, and of the weights behind what was used."""
     terms = [
         Terms(
             entry.get("name", "?"), f"{entry.get('photos', '?')} {nouns.photos}", entry.get("licence") or "not stated"
@@ -59,9 +59,9 @@ def licences(faces: Artifact, metrics: Iterable[str], nouns: Nouns) -> list[Term
         about = faces.meta[part]
         if isinstance(about, Mapping) and about.get("notice"):
             terms.append(Terms(str(about.get("name", part)), part, about["notice"]))
-    measured = list(metrics)
+    used = list(used)
     for asset in assets.ASSETS.values():
-        uses = [name for name in asset.needed_by if name in measured]
+        uses = [name for name in asset.needed_by if name in used]
         if uses:
             terms.append(Terms(asset.name, ", ".join(uses), asset.licence))
     return terms

@@ -342,6 +342,7 @@ def _numbers(
     reasons = stored["faces"]["rejected/reason"]
     measured = [line.name for table in paired for line in table.lines]
     measured += [f"features={about['extractor']}" for about in protocols.get("distribution", {}).values()]
+    used = measured if nouns.whole else ["preprocess", *measured]
     return {
         "paired": paired,
         "distances": distances,
@@ -354,7 +355,7 @@ def _numbers(
         "left_out": left_out,
         "origins": provenance.origins(stored),
         "report_params": json.dumps(params.model_dump(), indent=2),
-        "licences": provenance.licences(stored["faces"], dict.fromkeys(["preprocess", *measured]), nouns),
+        "licences": provenance.licences(stored["faces"], dict.fromkeys(used), nouns),
         "grey_below": f"{GREY_BELOW:g}",
         "version": fgcli.__version__,
     }
