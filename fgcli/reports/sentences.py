@@ -46,11 +46,9 @@ def headline_words(attribute: str, nouns: Nouns) -> list[str]:
 
 def headline_note(run: Material, method: str, strength: float) -> str:
     """How the pictures at the head were chosen and made."""
-    one = run.nouns
-    said = [
-        f"One held-out {one.photo} per {one.person}, the one whose reconstruction has the median error "
-        f"of that {one.person}."
-    ]
+    person = run.nouns.person
+    chosen = f"the one whose reconstruction has the median error of that {person}"
+    said = [f"One held-out {run.nouns.photo} per {person}, {chosen}."]
     if method:
         said.append(f"Edited by {method} at strengths +{strength:g} and \u2212{strength:g}.")
     if run.faded:
@@ -87,11 +85,9 @@ def metrics(protocols: Mapping[str, Any], held_out: int, nouns: Nouns) -> str:
     faces = f"All on the {held_out} {nouns.faces} of split {protocols['split']}"
     if not pca:
         return f"{faces}."
-    linear = (
-        f"{nouns.eigenfaces.capitalize()}: the {pca['codes']} directions in which {pca['training_images']} training "
-    )
-    mirrored = " and their mirror images" if pca.get("mirrored") else ""
-    linear += f"{nouns.faces}{mirrored} vary most"
+    fitted = f"{pca['training_images']} training {nouns.faces}"
+    fitted += " and their mirror images" if pca.get("mirrored") else ""
+    linear = f"{nouns.eigenfaces.capitalize()}: the {pca['codes']} directions in which {fitted} vary most"
     return f"{faces}; the better of two models is in colour. {linear}."
 
 
