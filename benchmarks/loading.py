@@ -58,7 +58,7 @@ def write_both(folder: Path, images: np.ndarray) -> tuple[Path, Path]:
         "rejected/source": np.zeros(0, "S1"),
         "rejected/reason": np.zeros(0, "S1"),
     }
-    meta = {"attribute_names": [], "datasets": [], "analyser": {}, "segmenter": {}}
+    meta = {"content": "faces", "attribute_names": [], "datasets": [], "analyser": {}, "segmenter": {}}
     artifacts.save(folder / "faces.h5", artifacts.FACES, arrays, params={}, inputs={}, meta=meta)
     (folder / "png/face").mkdir(parents=True)
     for i, image in enumerate(images):

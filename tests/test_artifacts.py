@@ -6,6 +6,7 @@ import resource
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -26,7 +27,14 @@ def latents(n: int = 5, d: int = 3) -> dict[str, np.ndarray]:
     }
 
 
-META = {"space": "z", "generator": "0" * 64, "attribute_names": ["smiling", "päivä"]}
+META = {
+    "space": "z",
+    "generator": "0" * 64,
+    "inverter": {"name": "encoder"},
+    "seed": 0,
+    "build": {"name": "pca"},
+    "attribute_names": ["smiling", "päivä"],
+}
 
 
 def write(path: Path, arrays: dict[str, np.ndarray] | None = None) -> Path:
@@ -40,7 +48,7 @@ def test_what_was_saved_is_loaded(tmp_path):
         np.testing.assert_array_equal(stored[name], array)
     assert stored.meta == META
     assert stored.params == {"batch": 4}
-    assert stored.schema == "latents/1"
+    assert stored.schema == "latents/2"
 
 
 def test_equal_content_gives_equal_bytes(tmp_path):
@@ -72,23 +80,29 @@ def test_shapes_are_kept_even_without_axes(tmp_path):
     np.testing.assert_array_equal(stored["values/turned"], arrays["values/turned"])
 
 
-def test_text_keeps_its_letters(tmp_path):
-    arrays = {
-        "images": np.zeros((1, 4, 4, 3), np.uint8),
-        "masks": np.zeros((1, 4, 4), np.uint8),
-        "landmarks": np.zeros((1, 68, 2), np.float32),
-        "crop": np.zeros((1, 2, 3), np.float32),
-        "attributes": np.zeros((1, 0), np.int8),
-        "identity": np.zeros(1, np.int32),
-        "split": np.zeros(1, np.uint8),
-        "source": ["Zoë/łódź.jpg"],
+META_OF_FACES = {"content": "faces", "attribute_names": [], "datasets": [], "analyser": {}, "segmenter": {}}
+
+
+def rows_of_faces() -> dict[str, Any]:
+    """Two faces of 4 x 6 px."""
+    return {
+        "images": np.zeros((2, 4, 6, 3), np.uint8),
+        "masks": np.arange(48, dtype=np.uint8).reshape(2, 4, 6),
+        "landmarks": np.zeros((2, 68, 2), np.float32),
+        "crop": np.zeros((2, 2, 3), np.float32),
+        "attributes": np.zeros((2, 0), np.int8),
+        "identity": np.zeros(2, np.int32),
+        "split": np.zeros(2, np.uint8),
+        "source": ["Zoë/łódź.jpg", "2"],
         "rejected/source": [],
         "rejected/reason": [],
     }
-    meta = {"attribute_names": [], "datasets": [], "analyser": {}, "segmenter": {}}
-    artifacts.save(tmp_path / "f.h5", FACES, arrays, params={}, inputs={}, meta=meta)
+
+
+def test_text_keeps_its_letters(tmp_path):
+    artifacts.save(tmp_path / "f.h5", FACES, rows_of_faces(), params={}, inputs={}, meta=META_OF_FACES)
     stored = artifacts.load(tmp_path / "f.h5", FACES)
-    assert stored["source"].tolist() == ["Zoë/łódź.jpg"]
+    assert stored["source"].tolist() == ["Zoë/łódź.jpg", "2"]
     assert stored["rejected/source"].tolist() == []
 
 
@@ -105,6 +119,40 @@ def test_arrays_that_break_the_schema_are_refused_and_leave_nothing(tmp_path, ch
     with pytest.raises(ValueError, match=complaint):
         write(tmp_path / "a.h5", latents() | change)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_optional_field_may_lack_and_is_checked_where_it_is(tmp_path):
+    assert "condition" not in artifacts.load(write(tmp_path / "a.h5")).arrays
+    whole = latents() | {"condition": np.ones((5, 4, 4, 3), np.uint8)}
+    np.testing.assert_array_equal(artifacts.load(write(tmp_path / "b.h5", whole))["condition"], whole["condition"])
+    for wrong, complaint in (
+        (whole["condition"][:4], "condition: axis n is 5 elsewhere, got 4"),
+        (whole["condition"].astype(np.float32), "condition: expected uint8"),
+        (whole["condition"][..., 0], "condition: expected uint8"),
+    ):
+        with pytest.raises(ValueError, match=complaint):
+            write(tmp_path / "c.h5", latents() | {"condition": wrong})
+    assert not (tmp_path / "c.h5").exists()
+
+
+@pytest.mark.parametrize("content", ["faces", "digits", "pictures"])
+def test_masks_are_those_of_the_file_or_whole(tmp_path, content):
+    arrays = rows_of_faces()
+    if content != "faces":
+        arrays = {k: v for k, v in arrays.items() if k not in ("masks", "landmarks", "crop")}
+    meta = META_OF_FACES | {"content": content}
+    artifacts.save(tmp_path / "f.h5", FACES, arrays, params={}, inputs={}, meta=meta)
+    masks = artifacts.masks(tmp_path / "f.h5")
+    assert masks.dtype == np.uint8
+    np.testing.assert_array_equal(masks, arrays.get("masks", np.full((2, 4, 6), 255)))
+    with pytest.raises(ValueError, match="read-only"):
+        masks[0] = 1
+
+
+def test_faces_h5_says_what_its_rows_are(tmp_path):
+    meta = {k: v for k, v in META_OF_FACES.items() if k != "content"}
+    with pytest.raises(ValueError, match="faces/2 lacks content"):
+        artifacts.save(tmp_path / "f.h5", FACES, rows_of_faces(), params={}, inputs={}, meta=meta)
 
 
 def test_a_missing_field_is_refused(tmp_path):
@@ -145,7 +193,7 @@ def test_wrong_files_are_refused_in_one_sentence(tmp_path):
             artifacts.load(path)
         assert str(path) in str(error.value)
         assert "\n" not in str(error.value)
-    with pytest.raises(FgError, match=r"expected a faces/1 file, found a latents/1 file"):
+    with pytest.raises(FgError, match=r"expected a faces/2 file, found a latents/2 file"):
         artifacts.load(whole, FACES)
 
 
@@ -199,6 +247,6 @@ def test_work_of_other_code_has_another_name(tmp_path, monkeypatch):
             (package / change).write_text("2")
         parts._code.cache_clear()
         names.append(parts.fingerprint({"steps": 1}))
-    parts._code.cache_clear()
     assert names[0] == names[1] != names[2]
     assert parts.fingerprint({"steps": 2}) != parts.fingerprint({"steps": 1})
+    parts._code.cache_clear()  # of the code in tmp_path

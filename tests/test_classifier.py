@@ -22,9 +22,6 @@ def write_digits(path, rows=1797):
     images = np.kron(digits.images[:rows], np.ones((2, 2))) * (255 / 16)
     arrays = {
         "images": np.repeat(images.astype(np.uint8)[..., None], 3, 3),
-        "masks": np.full((rows, 16, 16), 255, np.uint8),
-        "landmarks": np.zeros((rows, 68, 2), np.float32),
-        "crop": np.tile(np.eye(2, 3, dtype=np.float32), (rows, 1, 1)),
         "attributes": np.zeros((rows, 0), np.int8),
         "identity": digits.target[:rows].astype(np.int32) + 1,
         "split": np.array([0, 0, 0, 0, 1, 2, 2], np.uint8)[np.random.default_rng(0).permutation(rows) % 7],
@@ -33,7 +30,8 @@ def write_digits(path, rows=1797):
         "rejected/reason": np.zeros(0, "S1"),
     }
     arrays["identity"][:5] = -1
-    meta = {"attribute_names": [], "datasets": [], "analyser": {}, "segmenter": {}, "identity_names": NAMES}
+    meta = {"content": "digits", "attribute_names": [], "datasets": [], "analyser": None, "segmenter": None}
+    meta |= {"identity_names": NAMES}
     artifacts.save(path, artifacts.FACES, arrays, params={}, inputs={}, meta=meta)
     return path
 

@@ -369,7 +369,14 @@ def write_latents(path, train=60, val=20):
         "attributes": np.zeros((len(codes), 0), np.int8),
         "split": np.array([0] * train + [1] * val, np.uint8),
     }
-    meta = {"space": "z", "generator": "none", "attribute_names": []}
+    meta = {
+        "space": "z",
+        "generator": "none",
+        "inverter": {"name": "encoder"},
+        "seed": 0,
+        "build": {"name": "pca"},
+        "attribute_names": [],
+    }
     artifacts.save(path, artifacts.LATENTS, arrays, params={}, inputs={}, meta=meta)
     return codes
 

@@ -293,7 +293,14 @@ def write_latents(path, codes, attributes):
         "attributes": attributes,
         "split": np.array([0, 0, 0, 1, 2], np.uint8)[np.arange(n) % 5],
     }
-    meta = {"space": "z", "generator": "none", "build": {"name": "pca"}, "attribute_names": NAMES}
+    meta = {
+        "space": "z",
+        "generator": "none",
+        "inverter": {"name": "encoder"},
+        "seed": 0,
+        "build": {"name": "pca"},
+        "attribute_names": NAMES,
+    }
     artifacts.save(path, artifacts.LATENTS, arrays, params={}, inputs={}, meta=meta)
 
 

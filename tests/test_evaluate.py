@@ -51,7 +51,7 @@ def made(tmp_path_factory):
         "rejected/source": np.zeros(0, "S1"),
         "rejected/reason": np.zeros(0, "S1"),
     }
-    meta = {"attribute_names": ["smiling"], "datasets": [], "analyser": {}, "segmenter": {}}
+    meta = {"content": "faces", "attribute_names": ["smiling"], "datasets": [], "analyser": {}, "segmenter": {}}
     save(folder / "faces.h5", artifacts.FACES, faces, meta)
     generator = write_generator(folder / "generator.h5")
     write_codes(folder, generator, faces)
@@ -77,7 +77,14 @@ def write_codes(folder, generator, faces):
     made_by = artifacts.sha256(folder / "generator.h5")
     arrays = {"codes": codes, "error": np.zeros(len(codes), np.float32)}
     arrays |= {"attributes": faces["attributes"], "split": faces["split"]}
-    meta = {"space": "z", "generator": made_by, "attribute_names": ["smiling"]}
+    meta = {
+        "space": "z",
+        "generator": made_by,
+        "inverter": {"name": "encoder"},
+        "seed": 0,
+        "build": {"name": "pca"},
+        "attribute_names": ["smiling"],
+    }
     save(folder / "latents.h5", artifacts.LATENTS, arrays, meta)
     density = Gaussian().fit(codes[faces["split"] == 0], 0)
     arrays = {f"methods/one/{k}": v for k, v in density.arrays().items()}
@@ -261,7 +268,7 @@ def test_sets_of_codes_of_another_split_and_no_baseline(made, tmp_path):
     assert counts["real"]["held_out"] == TEST
     assert set(one["distribution"]["sharpness"]) == {"real", "generator"}
     protocols = json.loads((tmp_path / "protocols.json").read_text())
-    assert protocols["sets"]["reconstructions"] == "of the faces of split train"
+    assert protocols["sets"]["reconstructions"] == "of the images of split train"
     assert "pca" not in protocols["models"]
     stored = artifacts.load(tmp_path / "evaluation.h5", artifacts.EVALUATION)
     rows = stored.group("values/features")
@@ -286,7 +293,7 @@ def test_sets_are_compared_on_the_face_where_only_faces_taught_the_generator():
     masked, plain = MaskedVAE((3, 16, 16), 4, 0.1), UnmaskedVAE((3, 16, 16), 4, 0.1)
     for generator, region in ((masked, [[1, 1, 1], [0, 0, 0]]), (plain, np.ones((2, 3)))):
         models = [sets.Model("generator", generator, None)]
-        data = sets.Material(images, masks, np.arange(4), np.arange(4), np.arange(4), models)
+        data = sets.Material("faces", images, masks, np.arange(4), np.arange(4), np.arange(4), models)
         assert evaluate._region(data).tolist() == np.array(region, bool).tolist()
 
 
@@ -294,13 +301,14 @@ def test_pictures_that_are_no_faces(made, tmp_path):
     folder = tmp_path / "in"
     shutil.copytree(made, folder)
     stored = artifacts.load(folder / "faces.h5")
-    whole = {"landmarks": np.zeros_like(stored["landmarks"]), "masks": np.full_like(stored["masks"], 255)}
-    save(folder / "faces.h5", artifacts.FACES, {**stored.arrays, **whole}, stored.meta)
+    arrays = {k: v for k, v in stored.arrays.items() if k not in ("masks", "landmarks", "crop")}
+    save(folder / "faces.h5", artifacts.FACES, arrays, stored.meta | {"content": "pictures"})
     result = measure(folder, tmp_path / "out", PIXELS[:1] + FACES + MANY)
-    names = {"identity", "identity_distance", "identity_same", "frechet_dlib_embedding", "predicted_mask"}
+    names = {"identity", "identity_distance", "identity_same", "frechet_dlib_embedding"}
     assert set(result["left_out"]) == names
     told = "features dlib_embedding: expected faces with landmarks, found none; measure with what needs no faces"
     assert result["left_out"]["frechet_dlib_embedding"] == told
+    assert json.loads((tmp_path / "out" / "protocols.json").read_text())["masks"] == {"given_mask": "all"}
     images = artifacts.load(folder / "faces.h5")["images"][stored["split"] == 2]
     found = artifacts.load(tmp_path / "out" / "evaluation.h5")["values/features/pixels/real/held_out"]
     assert found == pytest.approx(Pixels((3, SIZE, SIZE))(images), abs=1e-6)  # nothing is greyed out
@@ -336,7 +344,7 @@ def test_the_sheet_shows_the_nearest_training_faces(made, full):
         ("few", "expected at least 2 faces in split val, found 1"),
         ("generator", r"latents.h5: expected codes of .*generator.h5, found those of another generator"),
         ("rows", r"latents.h5: expected the codes of the 20 faces in .*faces.h5, found 3; run fg invert again"),
-        ("density", "expected a density/1 file, found a latents/1 file"),
+        ("density", "expected a density/1 file, found a latents/2 file"),
     ],
 )
 def test_what_does_not_fit_is_refused_and_nothing_is_written(made, tmp_path, change, message):

@@ -195,7 +195,7 @@ def test_files_that_are_no_generator(tmp_path, faces):
     path = tmp_path / "generator.h5"
     written(path)
     whole = path.read_bytes()
-    with pytest.raises(FgError, match="expected a generator/1 file, found a faces/1 file"):
+    with pytest.raises(FgError, match="expected a generator/1 file, found a faces/2 file"):
         store.load(faces)
     path.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(FgError, match=r"generator.h5: expected a whole HDF5 file, found a truncated"):
@@ -217,7 +217,14 @@ def test_codes_of_another_generator_and_faces_of_another_size(tmp_path):
         "attributes": np.zeros((1, 1), np.int8),
         "split": np.zeros(1, np.uint8),
     }
-    meta = {"space": "z", "generator": artifacts.sha256(one), "attribute_names": ["odd"]}
+    meta = {
+        "space": "z",
+        "generator": artifacts.sha256(one),
+        "inverter": {"name": "encoder"},
+        "seed": 0,
+        "build": {"name": "pca"},
+        "attribute_names": ["odd"],
+    }
     latents = tmp_path / "latents.h5"
     artifacts.save(latents, artifacts.LATENTS, arrays, params={}, inputs={}, meta=meta)
     store.verify(latents, one)

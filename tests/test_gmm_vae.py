@@ -218,9 +218,6 @@ def striped(tmp_path_factory):
     path = tmp_path_factory.mktemp("striped") / "faces.h5"
     arrays = {
         "images": np.repeat(images.astype(np.uint8)[..., None], 3, 3),
-        "masks": np.full((120, 16, 16), 255, np.uint8),
-        "landmarks": np.zeros((120, 68, 2), np.float32),
-        "crop": np.tile(np.eye(2, 3, dtype=np.float32), (120, 1, 1)),
         "attributes": np.zeros((120, 0), np.int8),
         "identity": (np.arange(120) % 3).astype(np.int32),
         "split": np.repeat([0, 1, 2], [60, 30, 30]).astype(np.uint8),
@@ -229,10 +226,11 @@ def striped(tmp_path_factory):
         "rejected/reason": np.zeros(0, "S1"),
     }
     meta = {
+        "content": "pictures",
         "attribute_names": [],
         "datasets": [],
-        "analyser": {"name": "whole"},
-        "segmenter": {"name": "whole"},
+        "analyser": None,
+        "segmenter": None,
         "identity_names": ["upright", "level", "slanted"],
     }
     artifacts.save(path, artifacts.FACES, arrays, params={}, inputs={}, meta=meta)

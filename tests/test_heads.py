@@ -86,6 +86,7 @@ def test_rendered_heads_fit_their_schemas_and_name_each_other(rendered):
     np.testing.assert_array_equal(known["split"], faces["split"])
     np.testing.assert_array_equal(known["landmarks2d"], faces["landmarks"])
     assert set(np.unique(faces["masks"])) == {0, 255}
+    assert faces.meta["content"] == "faces"
     assert faces.meta["analyser"]["name"] == faces.meta["segmenter"]["name"] == "exact"
     assert len(set(faces["source"])) == N
     assert Image.open(rendered["sheet"]).size[0] > 1000
@@ -356,6 +357,19 @@ def worse(faces, path, rows):
     arrays["landmarks"][rows] = np.nan
     artifacts.save(path, artifacts.FACES, arrays, params=stored.params, inputs={}, meta=stored.meta)
     return path
+
+
+def test_pictures_taken_whole_are_refused(rendered, tmp_path):
+    stored = artifacts.load(rendered["faces"])
+    arrays = {k: v for k, v in stored.arrays.items() if k not in ("masks", "landmarks", "crop")}
+    meta = stored.meta | {"content": "digits", "analyser": None, "segmenter": None}
+    artifacts.save(tmp_path / "faces.h5", artifacts.FACES, arrays, params={}, inputs={}, meta=meta)
+    paths = {"output": tmp_path / "flame.h5", "sheet": tmp_path / "flame.png"}
+    with pytest.raises(FgError, match=r"faces.h5: expected faces with landmarks, found pictures taken whole; preproc"):
+        flame.run(tmp_path / "faces.h5", tmp_path / "none.h5", **paths, params=flame_params())
+    with pytest.raises(FgError, match=r"found pictures taken whole"):
+        flame.plan(tmp_path / "faces.h5", tmp_path / "none.h5", params=flame_params())
+    assert [p.name for p in tmp_path.iterdir()] == ["faces.h5"]
 
 
 def test_rows_that_fail_are_kept_and_named(rendered, tmp_path, capsys):

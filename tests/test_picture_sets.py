@@ -20,8 +20,7 @@ from fgcli.datasets.pictureset import Part, PictureSet, reader
 from fgcli.datasets.splits import assign, by_class
 from fgcli.datasets.united import unite
 from fgcli.errors import FgError, UsageError
-from fgcli.faces.align import apply
-from fgcli.stages.pictures import make_cutter
+from fgcli.faces.cutter import Cutter
 from fgcli.stages.preprocess import plan, run
 
 RNG = np.random.default_rng(0)
@@ -202,6 +201,23 @@ def test_one_part_is_in_memory_at_a_time():
     assert opened == [0, 1, 2]
 
 
+@pytest.mark.parametrize(
+    ("name", "write", "content"),
+    [
+        ("digits", None, "digits"),
+        ("mnist", write_mnist, "digits"),
+        ("svhn", write_svhn, "digits"),
+        ("cifar10", write_cifar, "pictures"),
+        ("coil100", write_coil, "pictures"),
+    ],
+)
+def test_sets_say_what_their_pictures_are(tmp_path, name, write, content):
+    data = read(name, path=str(write(tmp_path))) if write else read(name)
+    assert data.content == content
+    assert unite([data], 0.1, 0.1).content == content
+    assert unite([data, read("digits")] if write else [data], 0.1, 0.1).content == content
+
+
 # ---- bad files: one sentence with the file, what was expected, what was found, and what to do
 
 
@@ -315,11 +331,10 @@ def test_folder_without_photos(tmp_path):
 
 def made(images: np.ndarray, name: str = "made", margin: int = 0, **known) -> PictureSet:
     n = len(images)
-    known = {"classes": ["a", "b"], "labels": np.arange(n, dtype=np.int32) % 2, **known}
+    known = {"classes": ["a", "b"], "labels": np.arange(n, dtype=np.int32) % 2, "margin": margin, **known}
     read_them = reader([Part(n, lambda: images)])
-    return PictureSet(
-        name, "Free.", [str(i) for i in range(n)], side=images.shape[1], read=read_them, margin=margin, **known
-    )
+    names = [str(i) for i in range(n)]
+    return PictureSet(name, "pictures", "Free.", names, side=images.shape[1], read=read_them, **known)
 
 
 def test_the_published_size_is_left_alone_and_a_margin_is_black():
@@ -342,14 +357,14 @@ def test_resized_pictures_keep_their_mean_and_do_not_alias(size):
 
 
 @pytest.mark.parametrize(("margin", "size"), [(0, 32), (0, 24), (0, 96), (2, 36), (2, 72), (3, 19)])
-def test_the_crop_transform_says_where_a_pixel_went(margin, size):
+def test_resized_pictures_stay_in_place(margin, size):
     y, x = np.mgrid[:32, :32]
     blob = 255 * np.exp(-((x - 20.5) ** 2 + (y - 11.5) ** 2) / 18)
-    data = made(blob.round().astype(np.uint8)[None], margin=margin)
-    crop = data.crops(np.array([0]), size)[0, ..., 0].astype(float)
+    crop = made(blob.round().astype(np.uint8)[None], margin=margin).crops(np.array([0]), size)[0, ..., 0].astype(float)
     y, x = np.mgrid[:size, :size]
     found = np.array([(x * crop).sum(), (y * crop).sum()]) / crop.sum()
-    assert apply(data.crop_transform(size), np.array([[20.5, 11.5]]))[0] == pytest.approx(found, abs=0.02)
+    scale = size / (32 + 2 * margin)  # of the picture with its margin, between whose corners it is resized
+    assert found == pytest.approx(scale * (np.array([20.5, 11.5]) + margin + 0.5) - 0.5, abs=0.02)
 
 
 # ---- preprocess
@@ -365,15 +380,15 @@ def test_whole_pictures_in_faces_h5(tmp_path, capsys):
     assert found["splits"] == {"train": 1259, "val": 179, "test": 359}
     assert found["attributes"]["digit_3"] == {"yes": 183, "no": 1614}
     np.testing.assert_array_equal(faces["images"], data.crops(np.arange(1797), 16))
-    assert (faces["masks"] == 255).all()
-    assert not faces["landmarks"].any()
-    np.testing.assert_array_equal(faces["crop"][7], [[2, 0, 0.5], [0, 2, 0.5]])
+    assert faces.meta["content"] == "digits"
+    assert not {"masks", "landmarks", "crop"} & set(faces.arrays)
+    assert (artifacts.masks(out) == 255).all()
     np.testing.assert_array_equal(faces["identity"], data.labels)
     assert faces.meta["identity_names"] == data.classes
     assert faces.meta["attribute_names"] == [*data.classes, "colour"]
     np.testing.assert_array_equal(faces["attributes"][:, :10].argmax(1), data.labels)
     assert (faces["attributes"].sum(1) == 1).all()  # and none is coloured
-    assert (faces.meta["analyser"], faces.meta["segmenter"]) == ({"name": "whole"}, {"name": "whole"})
+    assert (faces.meta["analyser"], faces.meta["segmenter"]) == (None, None)
     assert set(faces.params) == {"datasets", "size", "val", "test"}
     assert faces["source"][5] == "digits/0005"
     with Image.open(sheet) as page:
@@ -394,8 +409,7 @@ def test_pictures_go_to_the_file_part_by_part(tmp_path, monkeypatch):
     assert faces["images"].shape == (17 + 12 + 25, 32, 32, 3)
     np.testing.assert_array_equal(faces["images"][:17, 2:30, 2:30], grey(MNIST[0]))
     np.testing.assert_array_equal(faces["images"][17:], np.concatenate([CIFAR[0], SVHN[0][:25]]))
-    np.testing.assert_array_equal(faces["crop"][16], [[1, 0, 2], [0, 1, 2]])
-    np.testing.assert_array_equal(faces["crop"][17], np.eye(2, 3))
+    assert faces.meta["content"] == "pictures"  # what digits and photos of things have in common
     names = faces.meta["identity_names"]
     assert names == [*(f"digit_{i}" for i in range(10)), *CLASSES]  # one class of 3s, of both sets
     assert [names[i] for i in faces["identity"][[3, 17, 29]]] == ["digit_3", "airplane", "digit_1"]
@@ -425,7 +439,7 @@ def test_no_photo_is_cut_for_a_generator_of_whole_pictures(tmp_path):
     with pytest.raises(
         FgError, match=r"g.h5: expected a generator of faces .*, found one of pictures taken whole; give"
     ):
-        make_cutter(tmp_path / "g.h5", "only")
+        Cutter.of(tmp_path / "g.h5", "only")
 
 
 def test_shares_apply_where_there_is_no_official_split():

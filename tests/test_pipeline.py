@@ -177,7 +177,7 @@ def test_pictures_of_photos_and_rows(reproduced, monkeypatch):
         (["edit", "3", "-a", "smiling", "--method", "x"], "expected one of matched_difference, latent_wasserstein"),
         (["edit", "999", "-a", "smiling"], "expected a row below"),
         (["sample", "--density", "x"], "expected one of gmm, found 'x'"),
-        (["invert", "--faces", "out/latents.h5"], "expected a file with images, found a latents/1 file"),
+        (["invert", "--faces", "out/latents.h5"], "expected a file with images, found a latents/2 file"),
     ],
 )
 def test_wrong_requests_are_refused(reproduced, monkeypatch, arguments, message):

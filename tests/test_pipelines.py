@@ -17,6 +17,8 @@ from fgcli.errors import FgError, UsageError
 from fgcli.generators import GENERATORS
 from fgcli.metrics import create
 from fgcli.objectives import OBJECTIVES
+from fgcli.training.augment import Augment
+from fgcli.training.columns import COLUMNS
 
 STAGES = {name: importlib.import_module(f"fgcli.stages.{name}") for name in discovery.stages()}
 READ = {files: run for folder in FOLDERS for files, run in combinations(folder).items()}
@@ -39,9 +41,11 @@ def makes_data_sets(params, size):
 def makes_training(params, size):
     with torch.device("meta"):  # layers without numbers: the published widths are large
         generator = build(GENERATORS, params.generator, "train.generator", image_shape=(3, size, size))
-    known = torch.arange(200).repeat(200)
-    objective = supply(OBJECTIVES, params.objective, "train.objective", generator=generator, labels=known)
-    assert all(phase.parameters for phase in objective.phases)
+    objective = supply(OBJECTIVES, params.objective, "train.objective", generator=generator, seed=params.seed)
+    assert all(group.parameters for group in objective.groups.values())
+    for need in objective.needs:  # augmentations must leave what it needs true
+        column = COLUMNS[need] if isinstance(need, str) else need
+        Augment(**params.augment.model_dump()).verify({column.name: column}, "train.augment")
 
 
 def makes_densities(params, size):

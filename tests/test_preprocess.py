@@ -71,6 +71,7 @@ def test_rows_say_where_they_come_from(shots, tmp_path):
     faces = load(out, FACES)
     assert found["rows"] == len(faces["images"]) == 7
     assert faces["source"].tolist()[:2] == ["image_folder/colour.png", "image_folder/early/000.png"]
+    assert faces.meta["content"] == "faces"
     assert faces.meta["attribute_names"] == ["smiling", "colour"]
     assert faces["attributes"].tolist()[:3] == [[-1, 1], [1, 0], [-1, 0]]
     assert faces["identity"].tolist() == [-1, 0, 1, -1, 0, -1, -1]

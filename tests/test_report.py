@@ -16,6 +16,7 @@ from fgcli.errors import FgError
 from fgcli.generators import GENERATORS, store
 from fgcli.reports import images, material, plots, sections, tables
 from fgcli.reports.chroma import chroma
+from fgcli.reports.nouns import NOUNS
 from fgcli.stages import density, editor, invert, report
 
 HOSTILE = '"><script>alert(1)</script>'
@@ -47,6 +48,7 @@ def write_faces(path, n=36, size=16):
         "rejected/reason": ["no face found"],
     }
     meta = {
+        "content": "faces",
         "attribute_names": NAMES,
         "datasets": [{"name": f"set{HOSTILE}", "photos": n + 1, "licence": "CC0"}],
         "analyser": {"name": "dlib", "notice": "not for sale"},
@@ -189,6 +191,24 @@ def test_every_anchor_exists_once_and_every_picture_has_words(page):
     assert len(headings) == len(set(headings))
     assert len(reader.images) > 100
     assert all(image["alt"] for image in reader.images)
+
+
+def test_it_says_faces_photos_and_people(page):
+    for said in (
+        "turns 16 px faces into 3 numbers and back. It learned from 18 photos in 3 steps",
+        "others, of people it has never seen.",
+        "18 faces, 6 people",
+        "One photo per person: the one of median error",
+        "Rejected photos",
+        "None of these people exist.",
+        "beats eigenfaces of equal code size",
+        "Reconstructions are compared on the given mask.",
+        "Reconstructions on the given mask</h3>",
+        "From one person to another",
+        "smiling added",
+    ):
+        assert said in page
+    assert not re.search("digit|picture of|principal components", page)
 
 
 def test_hostile_names_are_escaped(page):
@@ -342,18 +362,18 @@ def test_tables_know_which_way_is_better_and_which_model_won():
 
 def test_paired_table_has_the_counts_of_each_metric(paths):
     numbers = json.loads(paths["metrics"].read_text())
-    [table] = tables.paired(numbers, artifacts.load(paths["evaluation"], names=()).meta["protocols"])
+    [table] = tables.paired(numbers, artifacts.load(paths["evaluation"], names=()).meta["protocols"], NOUNS["faces"])
     assert [(line.name, line.images, line.best) for line in table.lines] == [
         ("l2", "12", "generator"),
         ("ssim", "11 / 12", "pca"),
     ]
-    assert tables.verdict(table).endswith("in 1 of 2 metrics: l2.")
+    assert tables.verdict(table, NOUNS["faces"]).endswith("in 1 of 2 metrics: l2.")
 
 
 def test_key_number_of_samples_is_the_nearest_set_beside_eigenfaces_prior(paths):
     numbers = json.loads(paths["metrics"].read_text())
     protocols = artifacts.load(paths["evaluation"], names=()).meta["protocols"]
-    [line] = tables.key_numbers([], tables.distribution(numbers, protocols))
+    [line] = tables.key_numbers([], tables.distribution(numbers, protocols, NOUNS["faces"]))
     assert line.values == {"generator": 0.7, "pca": 0.8}
     assert line.name == "distance of gmm samples (frechet_x)"
 

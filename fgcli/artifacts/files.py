@@ -22,7 +22,7 @@ import h5py
 import numpy as np
 
 import fgcli
-from fgcli.artifacts.schemas import SCHEMAS, Field, Schema
+from fgcli.artifacts.schemas import FACES, SCHEMAS, Field, Schema
 from fgcli.errors import FgError
 
 
@@ -80,7 +80,7 @@ class Writer:
 
     def finish(self, meta: Mapping[str, Any], params: Mapping[str, Any], inputs: Mapping[str, Path]) -> None:
         """Checks that the schema is fulfilled and writes the head."""
-        missing = [k for k in self._schema.fields if k not in self._file]
+        missing = [k for k, field in self._schema.fields.items() if not field.optional and k not in self._file]
         missing += [k for k in self._schema.meta if k not in meta]
         if missing:
             raise ValueError(f"{self._schema.tag} lacks {', '.join(missing)}")
@@ -224,6 +224,17 @@ def rows(path: Path, name: str) -> np.ndarray:
     if offset is None:  # nothing was ever written, as in a file with no rows
         return np.zeros(shape, dtype)
     return np.memmap(path, dtype, "r", offset, shape)
+
+
+def masks(faces: Path) -> np.ndarray:
+    """Masks (n, h, w) uint8 of the rows of faces.h5, read-only; 255 all over those that are pictures taken whole.
+
+    Raises:
+        FgError: as `load`.
+    """
+    if load(faces, FACES, ()).meta["content"] == "faces":
+        return rows(faces, "masks")
+    return np.broadcast_to(np.uint8(255), rows(faces, "images").shape[:3])
 
 
 def layout(path: Path) -> dict[str, tuple[tuple[int, ...], str]]:

@@ -8,20 +8,22 @@ positions are pixels from the top left.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 
 @dataclass(frozen=True)
 class Field:
-    """One dataset: numpy type ("str" for text), axes by name or length ("n 68 2"), meaning and unit."""
+    """One dataset: numpy type ("str" for text), axes by name or length ("n 68 2"), meaning and unit; may it lack?"""
 
     dtype: str
     axes: str
     meaning: str
+    optional: bool = False
 
 
 @dataclass(frozen=True)
 class Schema:
-    """One kind of file: required fields, groups whose content the method decides, and required meta keys."""
+    """One kind of file: its fields, groups whose content the method decides, and required meta keys."""
 
     name: str
     version: int
@@ -38,14 +40,18 @@ class Schema:
 SPLITS = ("train", "val", "test")
 """Names of the values 0, 1, 2 of a split."""
 
+Content = Literal["faces", "digits", "pictures"]
+"""What the rows of faces.h5 are, its meta `content`: faces, with masks, landmarks and crop; or, taken whole and without
+these, written and printed digits, or pictures of other things."""
+
 FACES = Schema(
     "faces",
-    1,
+    2,
     {
         "images": Field("uint8", "n h w c", "aligned crops, or whole pictures, RGB"),
-        "masks": Field("uint8", "n h w", "255 on the face, 0 elsewhere; 255 all over whole pictures"),
-        "landmarks": Field("float32", "n 68 2", "68 landmarks (x, y), crop px; 0 in whole pictures"),
-        "crop": Field("float32", "n 2 3", "affine map from source px to crop px"),
+        "masks": Field("uint8", "n h w", "255 on the face, 0 elsewhere", optional=True),
+        "landmarks": Field("float32", "n 68 2", "68 landmarks (x, y), crop px", optional=True),
+        "crop": Field("float32", "n 2 3", "affine map from source px to crop px", optional=True),
         "attributes": Field("int8", "n k", "1 has it, 0 has it not, -1 unknown; names in meta"),
         "identity": Field("int32", "n", "person, or class of a picture, -1 unknown; names in meta identity_names"),
         "split": Field("uint8", "n", "0 train, 1 val, 2 test"),
@@ -53,8 +59,9 @@ FACES = Schema(
         "rejected/source": Field("str", "r", "photos that gave no row"),
         "rejected/reason": Field("str", "r", "why, one sentence each"),
     },
-    meta=("attribute_names", "datasets", "analyser", "segmenter"),
+    meta=("content", "attribute_names", "datasets", "analyser", "segmenter"),
 )
+"""analyser, segmenter: what found and masked the faces; none of pictures taken whole."""
 
 FLAME = Schema(
     "flame",
@@ -100,15 +107,17 @@ CHECKPOINT = Schema("checkpoint", 1, groups=("state",), meta=("step", "fingerpri
 
 LATENTS = Schema(
     "latents",
-    1,
+    2,
     {
         "codes": Field("float32", "n l d", "one code per row of faces.h5"),
         "error": Field("float32", "n", "root mean squared error of the reconstruction on the face, in [0, 2]"),
         "attributes": Field("int8", "n k", "copied from faces.h5"),
         "split": Field("uint8", "n", "copied from faces.h5"),
+        "condition": Field("uint8", "n h w c", "condition of each face, where its generator wants one", optional=True),
     },
-    meta=("space", "generator", "attribute_names"),
+    meta=("space", "generator", "build", "inverter", "seed", "attribute_names"),
 )
+"""generator: its sha256, build: what it is. inverter, seed: how the codes were found, and are to be for any photo."""
 
 DENSITY = Schema("density", 1, groups=("methods",), meta=("space", "generator", "methods"))
 """methods/NAME/: the arrays of each fitted density; meta methods: its build and its scores."""
@@ -153,6 +162,25 @@ ATTACKS = Schema(
     meta=("generator", "class_names", "thresholds"),
 )
 
+CONDITIONS = Schema(
+    "conditions",
+    1,
+    {"renders": Field("uint8", "n h w c", "texture render and normals (n + 1) / 2 of each face's head, 0..255")},
+    meta=("flame",),
+)
+
+SENTENCES = Schema(
+    "sentences",
+    1,
+    {
+        "rules": Field("int16", "n t", "rules of the grammar, -1 after the end"),
+        "text": Field("str", "n", "the sentence that the rules derive"),
+        "target": Field("float32", "n", "the number that belongs to the sentence"),
+        "split": Field("uint8", "n", "0 train, 1 val, 2 test"),
+    },
+    meta=("grammar",),
+)
+
 EVALUATION = Schema("evaluation", 1, groups=("values",), meta=("protocols",))
 """values/: the number of each image, or the features, behind every number in metrics.json."""
 
@@ -171,6 +199,8 @@ SCHEMAS = {
         EDITOR,
         CLASSES,
         ATTACKS,
+        CONDITIONS,
+        SENTENCES,
         EVALUATION,
     )
 }

@@ -65,15 +65,15 @@ class DlibEmbedding:
     An image met before in the same run is not embedded again. Use as a context manager, to end the processes.
 
     Args:
-        landmarks: (68, 2) mean landmarks of the aligned crops, px; all 0 where the images are no faces.
+        landmarks: (68, 2) mean landmarks of the aligned crops, px; None where the images are no faces.
         workers: processes; one per usable core, but not above MOST_WORKERS, when None.
     """
 
     name, size = "dlib_embedding", FEATURES
 
-    def __init__(self, landmarks: np.ndarray, workers: int | None = None) -> None:
-        self.is_for_faces = bool(landmarks.any())
-        self.place = geometry(landmarks) if self.is_for_faces else Geometry(0.0, 0.0, 0.0, 0.0)
+    def __init__(self, landmarks: np.ndarray | None, workers: int | None = None) -> None:
+        self.is_for_faces = landmarks is not None
+        self.place = Geometry(0.0, 0.0, 0.0, 0.0) if landmarks is None else geometry(landmarks)
         self._model = Path()
         self._workers = workers or min(cores(), MOST_WORKERS)
         self._known: dict[bytes, np.ndarray] = {}

@@ -43,6 +43,7 @@ def cifar10(path: str) -> PictureSet:
     test, train = parts[-1].count, sum(part.count for part in parts[:-1])
     return PictureSet(
         name="cifar10",
+        content="pictures",
         licence="CIFAR-10 (Krizhevsky 2009): no licence stated; made for research.",
         sources=[f"{b}/{i:04d}" for b, part in zip(BATCHES, parts, strict=True) for i in range(part.count)],
         classes=CLASSES,

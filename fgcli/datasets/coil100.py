@@ -38,6 +38,7 @@ def coil100(path: str) -> PictureSet:
 
     return PictureSet(
         name="coil100",
+        content="pictures",
         licence="COIL-100 (Columbia University): for non-commercial research only.",
         sources=[file.name for file in files],
         classes=[f"obj{i}" for i in objects],

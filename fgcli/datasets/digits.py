@@ -25,6 +25,7 @@ def digits() -> PictureSet:
     labels = found.target.astype(np.int32)
     return PictureSet(
         name="digits",
+        content="digits",
         licence="Digits of scikit-learn (Alpaydin, Kaynak 1998; UCI): CC BY 4.0.",
         sources=sources,
         classes=CLASSES,

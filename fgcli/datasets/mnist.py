@@ -47,6 +47,7 @@ def mnist(path: str) -> PictureSet:
         splits += last_validate(n, HELD_OUT) if split == "train" else ["test"] * n
     return PictureSet(
         name="mnist",
+        content="digits",
         licence="MNIST (LeCun, Cortes, Burges), from NIST's digits: no licence stated, often given as CC BY-SA 3.0.",
         sources=sources,
         classes=CLASSES,

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
+
+from fgcli.artifacts import Content
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,7 @@ class PhotoSet:
         splits: n official splits "train", "val" or "test"; None: the data set has none.
     """
 
+    content: ClassVar[Content] = "faces"
     name: str
     licence: str
     sources: list[str]

@@ -9,6 +9,8 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image
 
+from fgcli.artifacts import Content
+
 
 @dataclass(frozen=True)
 class PictureSet:
@@ -16,6 +18,7 @@ class PictureSet:
 
     Args:
         name: of the data set.
+        content: what the pictures are.
         licence: one sentence, shown to the user.
         sources: n unique stable names.
         classes: names of the classes, in their published order.
@@ -28,6 +31,7 @@ class PictureSet:
     """
 
     name: str
+    content: Content
     licence: str
     sources: list[str]
     classes: list[str]
@@ -77,13 +81,6 @@ class PictureSet:
             return images
         resized = [Image.fromarray(image).resize((size, size), Image.Resampling.BICUBIC) for image in images]
         return np.stack([np.asarray(image) for image in resized])
-
-    def crop_transform(self, size: int) -> np.ndarray:
-        """The affine map (2, 3), float32, from px of a published picture to px of its crop: equal for all."""
-        margin = 0 if size == self.side else self.margin
-        scale = size / (self.side + 2 * margin)
-        shift = scale * (margin + 0.5) - 0.5  # the centre of the first pixel is (0, 0) on both sides
-        return np.array([[scale, 0, shift], [0, scale, shift]], np.float32)
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,7 @@ def svhn(path: str, extra: bool = False) -> PictureSet:
         splits += last_validate(n, HELD_OUT) if split == "train" else ["test" if split == "test" else "train"] * n
     return PictureSet(
         name="svhn",
+        content="digits",
         licence="SVHN: for non-commercial use only.",
         sources=sources,
         classes=CLASSES,

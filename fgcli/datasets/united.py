@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fgcli.artifacts import Content
 from fgcli.datasets.photoset import PhotoSet
 from fgcli.datasets.pictureset import PictureSet
 from fgcli.datasets.splits import assign
@@ -16,6 +17,7 @@ from fgcli.datasets.splits import assign
 class Table:
     """Columns of n rows.
 
+    content: what all of them are.
     sources: n names, each of the data set and of the photo.
     attribute_names: k names of all sets in order of appearance; the last is "colour", which is measured later.
     attributes: (n, k) int8: 1 has it, 0 has it not, -1 unknown.
@@ -24,6 +26,7 @@ class Table:
     split: (n,) uint8: 0 train, 1 val, 2 test.
     """
 
+    content: Content
     sources: list[str]
     attribute_names: list[str]
     attributes: np.ndarray
@@ -37,6 +40,7 @@ def unite(sets: Sequence[PhotoSet] | Sequence[PictureSet], val: float, test: flo
     attribute_names, attributes = _attributes(sets)
     identity, identity_names = _identity(sets)
     return Table(
+        _content(sets),
         [f"{data.name}/{source}" for data in sets for source in data.sources],
         attribute_names,
         attributes,
@@ -44,6 +48,12 @@ def unite(sets: Sequence[PhotoSet] | Sequence[PictureSet], val: float, test: flo
         identity_names,
         np.concatenate([assign(data, val, test) for data in sets]),
     )
+
+
+def _content(sets: Sequence[PhotoSet | PictureSet]) -> Content:
+    """What all sets have in common; faces are never united with pictures taken whole."""
+    known = {data.content for data in sets}
+    return known.pop() if len(known) == 1 else "pictures"
 
 
 def _attributes(sets: Sequence[PhotoSet | PictureSet]) -> tuple[list[str], np.ndarray]:

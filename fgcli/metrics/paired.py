@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-COMPOSITE = "8-bit prediction, replaced by the reference outside the mask"
-FACE_PIXELS = "mean over face pixels and channels, then over images"
+COMPOSITE = "8-bit prediction, replaced by the reference outside the pixels compared"
+COMPARED_PIXELS = "mean over the pixels compared and channels, then over images"
 WHOLE_IMAGE = "over the whole composite, then mean over images"
 
 

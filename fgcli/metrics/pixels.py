@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fgcli.metrics.paired import COMPOSITE, FACE_PIXELS, Paired, face_mean
+from fgcli.metrics.paired import COMPARED_PIXELS, COMPOSITE, Paired, face_mean
 
 
 class L1(Paired):
@@ -21,7 +21,7 @@ class L1(Paired):
             "value": "mean absolute error, [0, 1] scale",
             "better": "lower",
             "images": COMPOSITE,
-            "average": FACE_PIXELS,
+            "average": COMPARED_PIXELS,
         }
 
     def score(self, reference: np.ndarray, composite: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -38,7 +38,7 @@ class L2(Paired):
     @property
     def protocol(self) -> dict[str, Any]:
         """Protocol."""
-        average = "root of the mean over face pixels and channels, then mean over images"
+        average = "root of the mean over the pixels compared and channels, then mean over images"
         return {
             "value": "root mean squared error, [0, 1] scale",
             "better": "lower",

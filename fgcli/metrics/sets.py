@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from fgcli import codes as paths
+from fgcli.artifacts import Content
 from fgcli.capabilities import Generator, Masks
 from fgcli.codes import Codes
 from fgcli.pixels import u8
@@ -41,10 +42,12 @@ class Model:
 class Material:
     """What is compared with what."""
 
+    content: Content
+    """What the rows of faces.h5 are."""
     images: np.ndarray
     """uint8 (n, h, w, c), read batch by batch."""
     masks: np.ndarray
-    """uint8 (n, h, w), 255 on the face, read batch by batch."""
+    """uint8 (n, h, w), 255 on the face or all over pictures taken whole, read batch by batch."""
     train: np.ndarray
     """Rows of the training split."""
     held: np.ndarray
@@ -59,10 +62,10 @@ HELD_OUT = "real/held_out"
 BACKGROUND = 128
 """Grey that hides from distances what nothing taught the generator."""
 SETS = {
-    "real/train": "training faces drawn at random: what a perfect generator would reach, more or less",
-    "reconstructions": "of the faces of split SPLIT",
-    "interpolations": "mid-points, by slerp in z and straight in w, of codes of random pairs of faces of split SPLIT; "
-    "each face is in two",
+    "real/train": "training images drawn at random: what a perfect generator would reach, more or less",
+    "reconstructions": "of the images of split SPLIT",
+    "interpolations": "mid-points, by slerp in z and straight in w, of codes of random pairs of images of split SPLIT; "
+    "each is in two",
     "samples_prior": "codes from the generator's own prior; N(0, I) for pca, whose training codes have unit variance",
     "samples_NAME": "codes from the density NAME in density.h5",
 }

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fgcli.errors import FgError
-from fgcli.metrics.paired import COMPOSITE, FACE_PIXELS, Paired, face_mean, unit
+from fgcli.metrics.paired import COMPARED_PIXELS, COMPOSITE, Paired, face_mean, unit
 from fgcli.pixels.ssim import ssim_map
 
 WINDOW, SIGMA = 11, 1.5
@@ -37,7 +37,7 @@ class SSIM(Paired):
             "value": f"Gaussian window {WINDOW} px, sigma {SIGMA}, K 0.01 and 0.03, population variances, per channel",
             "better": "higher",
             "images": COMPOSITE,
-            "average": f"{FACE_PIXELS}; only places where the whole window fits in the image",
+            "average": f"{COMPARED_PIXELS}; only places where the whole window fits in the image",
         }
 
     def score(self, reference: np.ndarray, composite: np.ndarray, mask: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""How colourful faces are: a grey photo whose edit has colour shows that the edit moves more than its attribute."""
+"""How colourful pictures are: a grey one whose edit has colour shows that the edit moves more than its attribute."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import numpy as np
 
 GREY_BELOW = 2.0
 """A face whose own chroma is below this is grey, in 0..255."""
-DEFINITION = "mean over the face pixels of max(R, G, B) - min(R, G, B), 0 to 255, averaged over faces"
 
 
 def chroma(images: Sequence[np.ndarray] | np.ndarray, masks: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ import numpy as np
 from fgcli.codes import Codes
 from fgcli.reports.chroma import GREY_BELOW, chroma
 from fgcli.reports.grid import spread
+from fgcli.reports.nouns import Nouns
 
 BACKGROUND = 128
 """Grey around faces, 0..255."""
@@ -23,18 +24,20 @@ class Material:
     """Faces, codes and what can be done with codes.
 
     Attributes:
-        images: uint8 (n, h, w, 3), read row by row. masks: uint8 (n, h, w), 255 on the face.
+        nouns: what its rows are called.
+        images: uint8 (n, h, w, 3), read row by row. masks: uint8 (n, h, w), 255 on the face or all over.
         source: (n,) name of each photo. identity: (n,) person, -1 unknown. split: (n,) 0 train, 1 val, 2 test.
         attributes: (n, k) 1 has it, 0 has it not, -1 unknown. names: of the k attributes.
         codes: of rows, by the generator. error: (n,) of the reconstruction.
         held: rows of the held-out faces, which the sections show.
         decode: pictures (h, w, 3) of codes, as the generator makes them. decode_masks: their predicted masks as
-            pictures; none if it has no mask decoder. baseline: pictures of rows, by eigenfaces of equal code size;
-            none if the evaluation went without.
+            pictures; none if it has no mask decoder, or the rows no masks. baseline: pictures of rows, by eigenfaces of
+            equal code size; none if the evaluation went without.
         faded: whether only face pixels taught the generator, so that `show` greys out what lies around them.
         edit: (method, codes, attribute, strength) -> codes, by a method of editor.h5; none without it.
     """
 
+    nouns: Nouns
     images: np.ndarray
     masks: np.ndarray
     source: np.ndarray

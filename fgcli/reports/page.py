@@ -8,7 +8,6 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from fgcli.reports.sentences import colour
 from fgcli.reports.tables import number, signed
 
 TEMPLATE = "report.html.jinja"
@@ -20,13 +19,8 @@ def render(content: Mapping[str, Any], template: str = TEMPLATE) -> str:
     page = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )  # fmt: skip
-    page.filters |= {"number": number, "signed": signed, "words": words, "drawing": Markup, "colour_note": colour_note}
+    page.filters |= {"number": number, "signed": signed, "words": words, "drawing": Markup}
     return page.get_template(template).render(content) + "\n"
-
-
-def colour_note(edits: Any) -> str:
-    """What to expect of an unmatched direction of these edits."""
-    return colour(edits.attribute, edits.shares)
 
 
 def words(name: str) -> str:

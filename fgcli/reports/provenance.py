@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from fgcli import artifacts, assets
 from fgcli.artifacts import Artifact
+from fgcli.reports.nouns import Nouns
 
 
 @dataclass(frozen=True)
@@ -46,19 +47,21 @@ def origins(stored: Mapping[str, Artifact]) -> list[Origin]:
     ]
 
 
-def licences(faces: Artifact, metrics: Iterable[str]) -> list[Terms]:
-    """Terms of the data sets, of what found and cut the faces, and of the weights behind the metrics."""
+def licences(faces: Artifact, used: Iterable[str], nouns: Nouns) -> list[Terms]:
+    """Terms of the data sets, of what found and cut the faces, and of the weights behind what was used."""
     terms = [
-        Terms(entry.get("name", "?"), f"{entry.get('photos', '?')} photos", entry.get("licence") or "not stated")
+        Terms(
+            entry.get("name", "?"), f"{entry.get('photos', '?')} {nouns.photos}", entry.get("licence") or "not stated"
+        )
         for entry in faces.meta["datasets"]
     ]
     for part in ("analyser", "segmenter"):
         about = faces.meta[part]
         if isinstance(about, Mapping) and about.get("notice"):
             terms.append(Terms(str(about.get("name", part)), part, about["notice"]))
-    measured = list(metrics)
+    used = list(used)
     for asset in assets.ASSETS.values():
-        uses = [name for name in asset.needed_by if name in measured]
+        uses = [name for name in asset.needed_by if name in used]
         if uses:
             terms.append(Terms(asset.name, ", ".join(uses), asset.licence))
     return terms

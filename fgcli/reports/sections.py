@@ -14,10 +14,12 @@ import numpy as np
 from PIL import Image
 
 from fgcli.codes import Codes, walk
+from fgcli.reports import sentences
 from fgcli.reports.chroma import chroma
 from fgcli.reports.grid import spread
 from fgcli.reports.images import Picture, Row, picture, pictures_of
 from fgcli.reports.material import Edit, Material
+from fgcli.reports.nouns import Nouns
 
 COLUMNS = 7
 """Faces side by side in tables of reconstructions."""
@@ -35,7 +37,7 @@ SHEETS, SHEET_PX = 3, 1052
 
 @dataclass(frozen=True)
 class Split:
-    """Faces of one split: counts, and crops with their masks."""
+    """Faces of one split: counts, and crops with their masks where they have them."""
 
     name: str
     faces: int
@@ -65,13 +67,13 @@ class Cell:
 
 @dataclass(frozen=True)
 class Edits:
-    """All methods on one attribute, at the same strengths, on the same faces."""
+    """All methods on one attribute, at the same strengths, on the same faces, and what an unmatched one may do."""
 
     attribute: str
     strengths: list[str]
     strips: list[Strip]
     cells: list[Cell]
-    shares: dict[str, float]
+    note: str
     changes: list[tuple[str, dict[str, float]]]
 
 
@@ -91,11 +93,10 @@ def headline(run: Material, count: int, attribute: str, method: str, strength: f
     """Per person: face, reconstruction, and with an editor the attribute added and taken away."""
     rows = run.typical(run.held, count)
     sets = [[run.images[r] for r in rows], run.show(run.codes(rows))]
-    words = ["held-out photo", "reconstruction"]
+    words = sentences.headline_words(attribute if method else "", run.nouns)
     if run.edit and method:
         codes = run.codes(rows)
         sets += [run.show(run.edit(method, codes, attribute, s)) for s in (strength, -strength)]
-        words += [f"{attribute} added", f"{attribute} removed"]
     return [
         Row(run.label(r), pictures_of([s[i] for s in sets], [f"{run.label(r)}: {w}" for w in words]))
         for i, r in enumerate(rows)
@@ -104,11 +105,12 @@ def headline(run: Material, count: int, attribute: str, method: str, strength: f
 
 def contact(run: Material, crops: Mapping[str, Sequence[np.ndarray]], rows: Mapping[str, list[int]]) -> list[Split]:
     """Crops with their masks' outlines, per split; `crops` are the pictures of `rows`."""
+    before, after = (f"{run.nouns.photo} ", "") if run.nouns.whole else ("crop of ", ", its mask outlined")
     found = []
     for i, name in enumerate(crops):
         own = np.flatnonzero(run.split == i)
         shown = [
-            picture(crop, f"crop of {run.label(row)}, its mask outlined", most=CONTACT_PX)
+            picture(crop, f"{before}{run.label(row)}{after}", most=CONTACT_PX)
             for crop, row in zip(crops[name], rows[name], strict=True)
         ]
         found.append(Split(name, len(own), len(run.people(own)), shown))
@@ -129,10 +131,10 @@ def rejected(reasons: Iterable[str]) -> list[tuple[str, int]]:
 def reconstructions(run: Material, rows: Sequence[int], notes: Sequence[str] = (), masks: bool = True) -> list[Row]:
     """Columns of faces: photo, generator, eigenfaces, and the given and the predicted mask."""
     chosen = np.asarray(rows, int)
-    table = {"photo": [run.images[r] for r in chosen], "generator": run.show(run.codes(chosen))}
+    table = {run.nouns.photo: [run.images[r] for r in chosen], "generator": run.show(run.codes(chosen))}
     if run.baseline:
-        table["eigenfaces"] = run.baseline(chosen)
-    if masks:
+        table[run.nouns.eigenfaces] = run.baseline(chosen)
+    if masks and not run.nouns.whole:
         table["given mask"] = [np.repeat(run.masks[r][..., None], 3, 2) for r in chosen]
     if masks and run.decode_masks:
         table["predicted mask"] = run.decode_masks(run.codes(chosen))
@@ -165,9 +167,9 @@ def interpolations(run: Material, count: int) -> list[Row]:
         way = walk(run.codes([a]), run.codes([b]), np.linspace(0, 1, FRAMES).tolist())
         frames = [run.images[a], *run.show(way), run.images[b]]
         words = [
-            f"photo {run.label(a)}",
+            f"{run.nouns.photo} {run.label(a)}",
             *(f"{i} of {FRAMES - 1} steps" for i in range(FRAMES)),
-            f"photo {run.label(b)}",
+            f"{run.nouns.photo} {run.label(b)}",
         ]
         walks.append(Row(f"{run.label(a)} to {run.label(b)}", pictures_of(frames, words)))
     return walks
@@ -192,7 +194,7 @@ def edits(run: Material, edit: Edit, attribute: str, strengths: Sequence[float],
                 run.label(r),
                 pictures_of(
                     [run.images[r], *(shown[i] for shown in pictures)],
-                    [f"photo {run.label(r)}", *(f"{method}, {attribute} {m}" for m in marks)],
+                    [f"{run.nouns.photo} {run.label(r)}", *(f"{method}, {attribute} {m}" for m in marks)],
                 ),
             )
             for i, r in enumerate(rows)
@@ -201,7 +203,8 @@ def edits(run: Material, edit: Edit, attribute: str, strengths: Sequence[float],
         strips.append(Strip(method, ", ".join(entry["build"].get("match", [])), lines, gained))
         changes.append((method, entry["scores"][attribute].get("change", {})))
     cells = [Cell(k, mark(s), len(kinds[k]), before[k]) for k, s in at]
-    return Edits(attribute, marks, strips, cells, colour_shares(run, attribute), changes)
+    note = sentences.colour(attribute, colour_shares(run, attribute), run.nouns)
+    return Edits(attribute, marks, strips, cells, note, changes)
 
 
 def colour(run: Material, rows: np.ndarray, codes: Codes) -> float:
@@ -234,23 +237,24 @@ def samples(sets: Mapping[str, Sequence[np.ndarray]]) -> list[Row]:
     ]
 
 
-def neighbours(path: Path) -> Picture:
+def neighbours(path: Path, nouns: Nouns) -> Picture:
     """The sheet of draws above the training faces nearest to them."""
     with Image.open(path) as page:
         image = np.asarray(page.convert("RGB"))
-    return picture(image, "draws from each density, and under each the training faces nearest to it", most=SHEET_PX)
+    alt = f"draws from each density, and under each the training {nouns.faces} nearest to it"
+    return picture(image, alt, most=SHEET_PX)
 
 
-def training_sheets(folder: Path) -> list[Picture]:
+def training_sheets(folder: Path, nouns: Nouns) -> list[Picture]:
     """The first, a middle and the last sample sheet that the training drew; none when there are none."""
     paths = sorted(folder.glob("samples/*.png"))
     chosen = sorted({0, len(paths) // 2, len(paths) - 1}) if paths else []
+    masks = "" if nouns.whole else "masks, "
     found = []
     for path in [paths[i] for i in chosen][-SHEETS:]:
         with Image.open(path) as page:
             step = int(path.stem) if path.stem.isdigit() else path.stem
             image = np.asarray(page.convert("RGB"))
-        found.append(
-            picture(image, f"faces, reconstructions, masks and draws at step {step}", f"step {step}", SHEET_PX)
-        )
+        alt = f"{nouns.faces}, reconstructions, {masks}draws at step {step}"
+        found.append(picture(image, alt, f"step {step}", SHEET_PX))
     return found

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from fgcli.reports.material import Material
+from fgcli.reports.nouns import Nouns
 
 ALIKE = 0.05
-"""Shares of photos in colour that differ by less are not worth a word."""
+"""Shares of pictures in colour that differ by less are not worth a word."""
 
 
 def title(faces: Mapping[str, Any], generator: Mapping[str, Any]) -> str:
@@ -24,11 +25,11 @@ def lead(run: Material, generator: Mapping[str, Any]) -> str:
     build, training = generator["build"], generator["training"]
     size = run.codes([0]).values[0].numel()
     steps = f" in {training['steps']} steps" if training.get("steps") else ""
-    learned = f"{build['name']} turns {run.images.shape[1]} px faces into {size} numbers and back. "
-    learned += (
-        f"It learned from {training['rows']} photos{steps}; everything shown here is about {len(run.held)} others"
-    )
-    return learned + (", of people it has never seen." if strangers(run) else ".")
+    said = run.nouns
+    learned = f"{build['name']} turns {run.images.shape[1]} px {said.faces} into {size} numbers and back. "
+    learned += f"It learned from {training['rows']} {said.photos}{steps}; "
+    learned += f"everything shown here is about {len(run.held)} others"
+    return learned + (f", of {said.people} it has never seen." if strangers(run) else ".")
 
 
 def strangers(run: Material) -> bool:
@@ -37,15 +38,17 @@ def strangers(run: Material) -> bool:
     return bool((held >= 0).all() and (train >= 0).all() and not np.isin(held, train).any())
 
 
-def headline_words(attribute: str) -> list[str]:
+def headline_words(attribute: str, nouns: Nouns) -> list[str]:
     """The columns of the pictures at the head."""
     edits = [f"{attribute} added", f"{attribute} removed"] if attribute else []
-    return ["held-out photo", "reconstruction", *edits]
+    return [f"held-out {nouns.photo}", "reconstruction", *edits]
 
 
 def headline_note(run: Material, method: str, strength: float) -> str:
     """How the pictures at the head were chosen and made."""
-    said = ["One photo per held-out person, the one whose reconstruction has that person's median error."]
+    person = run.nouns.person
+    chosen = f"the one whose reconstruction has the median error of that {person}"
+    said = [f"One held-out {run.nouns.photo} per {person}, {chosen}."]
     if method:
         said.append(f"Edited by {method} at strengths +{strength:g} and \u2212{strength:g}.")
     if run.faded:
@@ -53,12 +56,12 @@ def headline_note(run: Material, method: str, strength: float) -> str:
     return " ".join(said)
 
 
-def data(meta: Mapping[str, Any], params: Mapping[str, Any]) -> str:
+def data(meta: Mapping[str, Any], params: Mapping[str, Any], nouns: Nouns) -> str:
     """How photos became crops."""
-    sets = ", ".join(f"{entry['name']} ({entry['photos']} photos)" for entry in meta["datasets"])
+    sets = ", ".join(f"{entry['name']} ({entry['photos']} {nouns.photos})" for entry in meta["datasets"])
     size = f" of {params['size']} px, " if "size" in params else " "
-    if meta["analyser"]["name"] == "whole":
-        return f"{sets}. Pictures{size}taken whole: nothing is found, aligned or masked in them."
+    if nouns.whole:
+        return f"{sets}. {nouns.photos.capitalize()}{size}taken whole."
     found = f"found and aligned by {meta['analyser']['name']}, masked by {meta['segmenter']['name']}"
     seen = "the outline is the mask"
     return f"{sets}. Crops{size}{found}; {seen}. Look for masks that miss the face: nothing later repairs them."
@@ -70,47 +73,47 @@ def training(about: Mapping[str, Any]) -> str:
     return f"Each term unweighted, mean since the last validation; the validation loss is their weighted sum.{best}"
 
 
-def samples(with_density: bool) -> str:
+def samples(with_density: bool, nouns: Nouns) -> str:
     """What the sets of samples are."""
     fitted = " and from each density fitted to the training codes afterwards" if with_density else ""
-    return f"Drawn from the generator's own prior{fitted}. None of these people exist."
+    return f"Drawn from the generator's own prior{fitted}. {nouns.unreal}"
 
 
-def metrics(protocols: Mapping[str, Any], held_out: int) -> str:
+def metrics(protocols: Mapping[str, Any], held_out: int, nouns: Nouns) -> str:
     """What all numbers share."""
     pca = protocols["models"].get("pca")
-    faces = f"All on the {held_out} faces of split {protocols['split']}"
+    faces = f"All on the {held_out} {nouns.faces} of split {protocols['split']}"
     if not pca:
         return f"{faces}."
-    linear = f"Eigenfaces are {pca['codes']} principal components of {pca['training_images']} training faces"
-    mirrored = " and their mirror images" if pca.get("mirrored") else ""
-    return f"{faces}; the better of two models is in colour. {linear}{mirrored}."
+    fitted = f"{pca['training_images']} training {nouns.faces}"
+    fitted += " and their mirror images" if pca.get("mirrored") else ""
+    linear = f"{nouns.eigenfaces.capitalize()}: the {pca['codes']} directions in which {fitted} vary most"
+    return f"{faces}; the better of two models is in colour. {linear}."
 
 
-def colour(attribute: str, shares: Mapping[str, float]) -> str:
-    """Why an unmatched direction also moves colour: how the training photos divide."""
+def colour(attribute: str, shares: Mapping[str, float], nouns: Nouns) -> str:
+    """Why an unmatched direction also moves colour: how the training pictures divide."""
     if len(shares) < 2:
         return ""
     told = {name: f"{100 * share:.0f}\u00a0%" for name, share in shares.items()}
     way = "paints" if shares["with"] > shares["without"] else "bleaches"
-    known = (
-        f"Of the training photos with {attribute.replace('_', ' ')}, {told['with']} are in colour; of those without, "
-    )
-    known += f"{told['without']}."
+    known = f"Of the training {nouns.photos} with {attribute.replace('_', ' ')}, {told['with']} are in colour; "
+    known += f"of those without, {told['without']}."
     if abs(shares["with"] - shares["without"]) < ALIKE:
         return known
-    return f"{known} So a direction that is not matched {way} a face as it adds the attribute, and undoes it backwards."
+    unmatched = f"So a direction that is not matched {way} a {nouns.face} as it adds the attribute"
+    return f"{known} {unmatched}, and undoes it backwards."
 
 
-def contents(content: Mapping[str, Any], absent: bool) -> list[tuple[str, str]]:
+def contents(content: Mapping[str, Any], absent: bool, nouns: Nouns) -> list[tuple[str, str]]:
     """The table of contents: (anchor, text)."""
     places = [
-        ("data", "Faces", True),
+        ("data", nouns.faces.capitalize(), True),
         ("heads", "Heads", bool(content["heads"])),
         ("training", "Training", bool(content["curves"])),
         ("reconstructions", "Reconstructions", True),
         ("extremes", "Worst and best", True),
-        ("samples", "New faces", True),
+        ("samples", f"New {nouns.faces}", True),
         ("interpolations", "Interpolations", bool(content["interpolations"])),
         ("edits", "Edits", bool(content["edits"])),
         ("metrics", "Metrics", True),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-MODELS = {"generator": "generator", "pca": "eigenfaces"}
-"""Models of metrics.json and what a reader calls them."""
+from fgcli.reports.nouns import Nouns
+
+MODELS = ("generator", "pca")
+"""Models of metrics.json that are compared."""
 ARROWS = {"higher": "↑", "lower": "↓", "one": "→ 1"}
 """Which way is better, as a metric's protocol tells it."""
 KEYS = {
@@ -61,8 +63,8 @@ def worse(value: float, better: str) -> float:
     return {"higher": -value, "lower": value, "one": abs(value - 1)}[better]
 
 
-def paired(numbers: Mapping[str, Any], protocols: Mapping[str, Any]) -> list[Table]:
-    """A table per mask of the metrics that compare each face with its reconstruction."""
+def paired(numbers: Mapping[str, Any], protocols: Mapping[str, Any], nouns: Nouns) -> list[Table]:
+    """A table per mask of the metrics that compare each face with its reconstruction; its title says where."""
     models = numbers.get("reconstruction", {})
     masks = list(dict.fromkeys(mask for entry in models.values() for mask in entry))
     tables = []
@@ -71,9 +73,14 @@ def paired(numbers: Mapping[str, Any], protocols: Mapping[str, Any]) -> list[Tab
         about = protocols.get("reconstruction", {})
         lines = [_paired_line(name, entries, about.get(name, {})) for name in _metrics(entries)]
         note = protocols.get("masks", {}).get(mask, "")
-        columns = {m: MODELS.get(m, m) for m in models}
-        tables.append(Table(mask.replace("_", " "), note, columns, lines))
+        title = nouns.region if mask == "given_mask" else f"the {mask.replace('_', ' ')}"
+        tables.append(Table(title, note, _columns(models, nouns), lines))
     return tables
+
+
+def _columns(models: Iterable[str], nouns: Nouns) -> dict[str, str]:
+    """What a reader calls models of metrics.json, and the sets of real images beside them."""
+    return {name: nouns.eigenfaces if name == "pca" else name for name in models}
 
 
 def _metrics(entries: Mapping[str, Mapping[str, float]]) -> list[str]:
@@ -87,15 +94,19 @@ def _paired_line(name: str, entries: Mapping[str, Mapping[str, float]], protocol
     return Line(name, " / ".join(sorted(counts)), values, protocol.get("better", ""), *_protocol(protocol))
 
 
-def distribution(numbers: Mapping[str, Any], protocols: Mapping[str, Any]) -> list[Table]:
+def distribution(numbers: Mapping[str, Any], protocols: Mapping[str, Any], nouns: Nouns) -> list[Table]:
     """A table per distance between sets of images."""
     found = numbers.get("distribution", {})
     counts = found.get("images", {})
-    return [_distances(name, entry, counts, protocols) for name, entry in found.items() if name != "images"]
+    return [_distances(name, entry, counts, protocols, nouns) for name, entry in found.items() if name != "images"]
 
 
 def _distances(
-    name: str, entry: Mapping[str, Mapping[str, float]], counts: Mapping[str, Any], protocols: Mapping[str, Any]
+    name: str,
+    entry: Mapping[str, Mapping[str, float]],
+    counts: Mapping[str, Any],
+    protocols: Mapping[str, Any],
+    nouns: Nouns,
 ) -> Table:
     protocol = dict(protocols.get("distribution", {}).get(name, {}))
     caveats = protocol.pop("caveats", {})
@@ -109,8 +120,7 @@ def _distances(
         values = {g: entry[g].get(chosen) for g in entry}
         meaning = _meaning(chosen, groups, protocols.get("sets", {}))
         lines.append(Line(chosen, " / ".join(n), values, better, "; ".join([meaning, *said])))
-    columns = {g: MODELS.get(g, g) for g in entry}
-    return Table(name, summary, columns, lines, details)
+    return Table(name, summary, _columns(entry, nouns), lines, details)
 
 
 def _meaning(chosen: str, groups: list[str], sets: Mapping[str, str]) -> str:
@@ -150,7 +160,7 @@ def key_numbers(paired_tables: list[Table], distances: list[Table]) -> list[Line
     return lines
 
 
-def verdict(table: Table) -> str:
+def verdict(table: Table, nouns: Nouns) -> str:
     """One sentence: in how many metrics the generator is better than eigenfaces."""
     judged = [line for line in table.lines if line.best]
     won = [line.name for line in judged if line.best == "generator"]
@@ -158,7 +168,7 @@ def verdict(table: Table) -> str:
         return ""
     which = f": {', '.join(won)}" if won and len(won) < len(judged) else ""
     score = f"in {len(won)} of {len(judged)} metrics{which}"
-    return f"On the {table.title}, the generator beats eigenfaces of equal code size {score}."
+    return f"On {table.title}, the generator beats {nouns.eigenfaces} of equal code size {score}."
 
 
 def number(value: float | None) -> str:

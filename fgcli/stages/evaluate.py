@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     from fgcli.metrics.sets import Material
 
 GIVEN, PREDICTED = "given_mask", "predicted_mask"
+MASKS = {
+    GIVEN: "the mask in faces.h5",
+    PREDICTED: "the generator's mask decoder above 0.5, for pca too, so that the same pixels are compared",
+}
+"""Pixels on which faces are compared."""
 TILE = 96
 """Side of the faces on the sheet of neighbours, px, about."""
 
@@ -89,7 +94,7 @@ def run(
     data = _load(faces, generator, latents, density, params, result)
     if not density:
         result.left_out["density"] = "no density.h5 was given: draws are from the prior alone"
-    with DlibEmbedding(_mean_landmarks(faces, data.train)) as embedder:
+    with DlibEmbedding(_mean_landmarks(faces, data)) as embedder:
         shape = data.models[0].generator.image_shape
         context: dict[str, Any] = {"image_shape": shape, "embedder": embedder, "classifier": classifier}
         context["device"] = cpu_or_cuda(params.device)
@@ -163,8 +168,9 @@ def _load(
     from fgcli.pixels import tensor
     from fgcli.training.devices import cpu_or_cuda
 
-    split = artifacts.load(faces, artifacts.FACES, ("split",))["split"]
-    images, masks = artifacts.rows(faces, "images"), artifacts.rows(faces, "masks")
+    stored = artifacts.load(faces, artifacts.FACES, ("split",))
+    content, split = stored.meta["content"], stored["split"]
+    images, masks = artifacts.rows(faces, "images"), artifacts.masks(faces)
     held, coded, train = (
         np.flatnonzero(split == artifacts.SPLITS.index(name)) for name in (params.split, params.codes_split, "train")
     )
@@ -200,7 +206,7 @@ def _load(
             "background": "as photographed",
         }
     result.protocols["models"] = about
-    return Material(images, masks, train, held, coded, models)
+    return Material(content, images, masks, train, held, coded, models)
 
 
 def _region(data: Material) -> np.ndarray:
@@ -215,11 +221,11 @@ def _region(data: Material) -> np.ndarray:
     return np.ones(data.images.shape[1:3], bool)
 
 
-def _mean_landmarks(faces: Path, train: np.ndarray) -> np.ndarray:
-    """(68, 2) px of the training faces."""
+def _mean_landmarks(faces: Path, data: Material) -> np.ndarray | None:
+    """(68, 2) px of the training faces; None where the rows are no faces."""
     from fgcli import artifacts
 
-    return artifacts.load(faces, artifacts.FACES, ("landmarks",))["landmarks"][train].mean(0)
+    return artifacts.rows(faces, "landmarks")[data.train].mean(0) if data.content == "faces" else None
 
 
 def _creator(params: Params, context: dict[str, Any], result: _Result) -> Create:
@@ -268,19 +274,22 @@ def _extractor(name: str, collection: Collection, context: dict[str, Any]) -> An
 def _reconstruction(
     data: Material, create: Create, params: Params, result: _Result, advance: Callable[..., None]
 ) -> None:
-    """Each held-out face against its reconstruction, on the given and on the predicted mask."""
+    """Each held-out face against its reconstruction, on the given and on the predicted mask; whole pictures whole."""
     from fgcli.capabilities import Masks
     from fgcli.metrics.sets import batches, decode, predicted_mask
 
     trained = data.models[0]
-    kinds = [GIVEN] + ([PREDICTED] if isinstance(trained.generator, Masks) else [])
-    if PREDICTED not in kinds:
-        result.left_out[PREDICTED] = "the generator has no mask decoder"
+    kinds = [GIVEN]
+    if data.content == "faces":
+        if isinstance(trained.generator, Masks):
+            kinds.append(PREDICTED)
+        else:
+            result.left_out[PREDICTED] = "the generator has no mask decoder"
     tables = {(model.name, kind): create("paired") for model in data.models for kind in kinds}
     for rows in batches(data.held, params.batch):
         reference = data.images[rows]
         masks = {GIVEN: data.masks[rows] > 127}
-        if isinstance(trained.generator, Masks):
+        if isinstance(trained.generator, Masks) and PREDICTED in kinds:
             masks[PREDICTED] = predicted_mask(trained.generator, trained.codes(rows))
         for model in data.models:
             prediction = decode(model, model.codes(rows))
@@ -292,10 +301,7 @@ def _reconstruction(
     for (name, kind), made in tables.items():
         result.numbers["reconstruction"][name][kind] = _paired_numbers(f"reconstruction/{name}/{kind}", made, result)
     result.protocols["reconstruction"] = {metric.name: metric.protocol for metric in tables["generator", GIVEN]}
-    result.protocols["masks"] = {
-        GIVEN: "the mask in faces.h5",
-        PREDICTED: "the generator's mask decoder above 0.5, for pca too, so that the same pixels are compared",
-    }
+    result.protocols["masks"] = MASKS if data.content == "faces" else {GIVEN: "all"}
 
 
 def _paired_numbers(where: str, made: list[Any], result: _Result) -> dict[str, float | int]:
@@ -337,7 +343,7 @@ def _distribution(
             advance(len(batch))
     on_faces = f"where half of the training masks are; grey {BACKGROUND} elsewhere, in every set"
     shared = {
-        "reference": f"{HELD_OUT}, the faces of split {params.split}",
+        "reference": f"{HELD_OUT}, the images of split {params.split}",
         "region": "whole pictures" if region.all() else on_faces,
     }
     result.numbers["distribution"] = {"images": _nest(counts)}

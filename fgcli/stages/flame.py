@@ -70,7 +70,7 @@ def run(
     from fgcli import artifacts
     from fgcli.artifacts.parts import begin, load_part, save_part, work_folder
 
-    stored = artifacts.load(faces, artifacts.FACES, ("landmarks", "split", "source"))
+    stored = artifacts.load(faces, artifacts.FACES, ("split", "source"))
     if params.threads:
         torch.set_num_threads(params.threads)
     head, extraction, told = _prepare(params, stored, regressor)
@@ -79,7 +79,7 @@ def run(
     told["inputs"] = {k: artifacts.sha256(p) for k, p in inputs.items()}
     settings = params.model_dump(exclude={"max_failed"})
     folder = begin(output, [settings, told], resume)
-    images, masks = artifacts.rows(faces, "images"), artifacts.rows(faces, "masks")
+    images, masks, landmarks = (artifacts.rows(faces, name) for name in ("images", "masks", "landmarks"))
     n = len(images)
     files = [folder / f"{first:09d}.npz" for first in range(0, n, ROWS)]
     done = sum(min(ROWS, n - i * ROWS) for i, file in enumerate(files) if file.exists())
@@ -90,14 +90,14 @@ def run(
             if file.exists():
                 continue
             part = slice(first, first + ROWS)
-            save_part(file, extraction.fit(images[part], masks[part], stored["landmarks"][part]))
+            save_part(file, extraction.fit(images[part], masks[part], landmarks[part]))
             advance(len(images[part]))
     parts = [load_part(file) for file in files]
     arrays = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} | {"split": stored["split"]}
     summary = _judge(arrays, head, stored, params, faces)
     meta = {"head": told["head"], "method": method}
     artifacts.save(output, artifacts.FLAME, arrays, params=params.model_dump(), inputs=inputs, meta=meta)
-    _sheet(sheet, head.to("cpu"), images, stored, arrays)
+    _sheet(sheet, head.to("cpu"), images, landmarks, arrays)
     shutil.rmtree(work_folder(output), ignore_errors=True)
     return {"output": str(output), "method": method["name"], "refine": method["refine"], **summary}
 
@@ -130,7 +130,7 @@ def _prepare(params: Params, stored: Artifact, regressor: Path) -> tuple[Head, E
     from fgcli.heads import HEADS
     from fgcli.training.devices import cpu_or_cuda
 
-    if stored.meta["analyser"].get("name") == "whole":
+    if stored.meta["content"] != "faces":
         raise FgError(f"{stored.path}: expected faces with landmarks, found pictures taken whole; preprocess photos")
     head = build(HEADS, params.head, "flame.head")
     name, why = _method(params, head, regressor)
@@ -197,7 +197,7 @@ def _judge(arrays: dict[str, np.ndarray], head: Head, stored: Artifact, params: 
     }
 
 
-def _sheet(path: Path, head: Head, images: np.ndarray, stored: Artifact, arrays: dict[str, np.ndarray]) -> None:
+def _sheet(path: Path, head: Head, images: np.ndarray, landmarks: np.ndarray, arrays: dict[str, np.ndarray]) -> None:
     """Photo, mesh, landmarks, normals and render, five tiles a face; rows that failed come first."""
     import numpy as np
 
@@ -208,6 +208,6 @@ def _sheet(path: Path, head: Head, images: np.ndarray, stored: Artifact, arrays:
     well = np.flatnonzero(arrays["status"] == "ok")
     most = max(SHEET_FACES - len(failed), 0)
     rows = [*failed[:SHEET_FACES], *well[spread(len(well), most)]]
-    drawn = tiles(head, images, stored["landmarks"], arrays, rows, TILE_PX)
+    drawn = tiles(head, images, landmarks, arrays, rows, TILE_PX)
     lines = [[t for face in drawn[i : i + SHEET_COLUMNS] for t in face] for i in range(0, len(drawn), SHEET_COLUMNS)]
     save_png(path, sheet(lines))

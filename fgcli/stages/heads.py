@@ -106,6 +106,7 @@ def _assemble(output: Path, flame: Path, todo: list[Chunk], own: Scenes, params:
     people = np.arange(n) // params.per_person
     split = split_of(people, params.val, params.test)
     meta = {
+        "content": "faces",
         "attribute_names": names,
         "identity_names": [f"procedural_heads/{person}" for person in range(people[-1] + 1)],
         "datasets": [{"name": "procedural_heads", "photos": n, "licence": LICENCE}],

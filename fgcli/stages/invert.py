@@ -69,7 +69,7 @@ def run(
         inputs["conditions"] = conditions
     depends = [spec, params.batch, params.seed, {name: artifacts.sha256(path) for name, path in inputs.items()}]
     folder = begin(output, depends, resume)
-    codes, errors, space = _inverted(model, inverter, images, artifacts.rows(faces, "masks"), renders, params, folder)
+    codes, errors, space = _inverted(model, inverter, images, artifacts.masks(faces), renders, params, folder)
     arrays = {"codes": codes, "error": errors, "attributes": about["attributes"], "split": about["split"]}
     artifacts.save(
         output,

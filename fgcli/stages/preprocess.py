@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 SHEET_TILES, SHEET_COLUMNS, TILE_PX = 640, 32, 128
 PICTURES = 1024
 """Pictures that are taken whole are in memory so many at a time."""
-WHOLE = {"name": "whole"}
-"""What stands for the analyser and the segmenter of pictures in which no face was looked for."""
 CHROMA = 3.0
 """A crop counts as coloured when the mean difference of its largest and smallest channel exceeds this, of 255."""
 
@@ -105,12 +103,13 @@ def plan(
     photos, pictures = _read_sets(params)
     if photos:
         Cutter(_settings(params))  # says what is missing
-    processes, copies, memory_mb = (_processes(params), 2, 350) if photos else (1, 1, 700)
+    processes, memory_mb = (_processes(params), 350) if photos else (1, 700)
+    row_bytes = 2 * _row_bytes(params.size, masks=True) if photos else _row_bytes(params.size, masks=False)
     sizes = {data.name: len(data) for data in photos or pictures}
     return {
         "photos": sizes,
         "processes": processes,
-        "disk_mb": round(copies * sum(sizes.values()) * _row_bytes(params.size) / 1e6, 1),
+        "disk_mb": round(sum(sizes.values()) * row_bytes / 1e6, 1),
         "memory_mb": memory_mb * processes,
         "writes": [str(output), str(sheet)],
     }
@@ -148,22 +147,19 @@ def _take_whole(output: Path, sets: list[PictureSet], params: Params) -> dict[st
 
     table = unite(sets, params.val, params.test)
     n = len(table.sources)
-    verify_free_space(output, n * _row_bytes(params.size))
+    verify_free_space(output, n * _row_bytes(params.size, masks=False))
     head = params.model_dump(include={"datasets", "size", "val", "test"})  # the others change no picture
-    meta = _meta(sets, table, WHOLE, WHOLE)
+    meta = _meta(sets, table, None, None)
     with create(output, FACES, params=head, inputs={}, meta=meta) as writer, progress("preprocess", n) as advance:
-        fields, first = _allocate(writer, n, params.size), 0
+        field, first = writer.allocate("images", (n, params.size, params.size, 3), "uint8"), 0
         for data in sets:
             for at in np.array_split(np.arange(len(data)), -(-len(data) // PICTURES)):
-                m, rows = len(at), slice(first, first + len(at))
+                rows = slice(first, first + len(at))
                 images = data.crops(at, params.size)
-                fields["images"][rows] = images
-                fields["masks"][rows] = np.full(images.shape[:3], 255, np.uint8)
-                fields["landmarks"][rows] = np.zeros((m, 68, 2), np.float32)
-                fields["crop"][rows] = np.tile(data.crop_transform(params.size), (m, 1, 1))
+                field[rows] = images
                 table.attributes[rows, -1] = _coloured(images)
-                first += m
-                advance(m)
+                first += len(at)
+                advance(len(at))
         return _write_table(writer, table, np.ones(n, bool), {}, "classes")
 
 
@@ -176,7 +172,7 @@ def _take_faces(output: Path, sets: list[PhotoSet], params: Params, resume: bool
 
     settings = _settings(params)
     sources = [photo for photos in sets for photo in photos.photos]
-    verify_free_space(output, 2 * _row_bytes(params.size) * len(sources))
+    verify_free_space(output, 2 * _row_bytes(params.size, masks=True) * len(sources))
     cutter = Cutter(settings)
     if cutter.analyser.notice:
         say(cutter.analyser.notice)
@@ -211,8 +207,8 @@ def _processes(params: Params) -> int:
     return params.processes or cores()
 
 
-def _row_bytes(size: int) -> int:
-    return 4 * size * size + 1024
+def _row_bytes(size: int, masks: bool) -> int:
+    return (4 if masks else 3) * size * size + 1024
 
 
 def _fail_on_bad(todo: list[Chunk], settings: Settings, cutter: Cutter, sets: list[PhotoSet], params: Params) -> None:
@@ -295,10 +291,12 @@ def _assemble(
 def _meta(
     sets: Sequence[PhotoSet] | Sequence[PictureSet],
     table: Table,
-    analyser: dict[str, Any],
-    segmenter: dict[str, Any],
+    analyser: dict[str, Any] | None,
+    segmenter: dict[str, Any] | None,
 ) -> dict[str, Any]:
+    """What faces.h5 says of itself; whole pictures have neither analyser nor segmenter."""
     return {
+        "content": table.content,
         "attribute_names": table.attribute_names,
         "identity_names": table.identity_names,
         "datasets": [{"name": data.name, "photos": len(data), "licence": data.licence} for data in sets],
@@ -308,7 +306,7 @@ def _meta(
 
 
 def _allocate(writer: Writer, rows: int, size: int) -> dict[str, Any]:
-    """The empty arrays of the file that are filled part by part."""
+    """The empty arrays of a file of faces that are filled part by part."""
     shapes = {
         "images": ((rows, size, size, 3), "uint8"),
         "masks": ((rows, size, size), "uint8"),
@@ -370,15 +368,15 @@ def _write_table(writer: Writer, table: Table, kept: np.ndarray, rejected: dict[
 
 
 def _contact_sheet(path: Path, faces: Path) -> None:
-    """At most SHEET_TILES crops, evenly spaced in file order, with mask outline and landmarks where they were found."""
+    """At most SHEET_TILES crops, evenly spaced in file order; those of faces with mask outline and landmarks."""
+    import numpy as np
 
-    from fgcli.artifacts import load, rows
+    from fgcli.artifacts import load, masks, rows
     from fgcli.faces.overlay import overlay
     from fgcli.reports.grid import save_png, sheet, spread, wrap
 
-    stored = load(faces, names=("landmarks",))
-    landmarks = stored["landmarks"][:, :0] if stored.meta["analyser"] == WHOLE else stored["landmarks"]
-    images, masks = rows(faces, "images"), rows(faces, "masks")
-    shown = spread(len(images), SHEET_TILES)
-    tiles = [overlay(images[i], masks[i], landmarks[i], TILE_PX) for i in shown]
+    images, outlined = rows(faces, "images"), masks(faces)
+    found = load(faces, names=()).meta["content"] == "faces"
+    landmarks = rows(faces, "landmarks") if found else np.zeros((len(images), 0, 2))
+    tiles = [overlay(images[i], outlined[i], landmarks[i], TILE_PX) for i in spread(len(images), SHEET_TILES)]
     save_png(path, sheet(wrap(tiles, SHEET_COLUMNS)))

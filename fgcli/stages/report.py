@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from fgcli.artifacts import Artifact
     from fgcli.capabilities import Generator
     from fgcli.reports.material import Material
+    from fgcli.reports.nouns import Nouns
 
 MOST_REJECTED = 200
 """Rejected photos listed by name at most."""
@@ -77,9 +78,9 @@ def run(
         material = _material(stored, paths)
         advance(note="pictures")
         content = _pictures(material, stored, paths, numbers, folder, params, left_out)
-        content["neighbours"] = sections.neighbours(neighbours) if neighbours else None
+        content["neighbours"] = sections.neighbours(neighbours, material.nouns) if neighbours else None
         advance(note="numbers")
-        content |= _numbers(stored, numbers, params, left_out)
+        content |= _numbers(material.nouns, stored, numbers, params, left_out)
         content |= _story(material, stored, content, params, left_out)
         advance(note="page")
         page = render(content).encode()
@@ -122,10 +123,14 @@ def _load(paths: dict[str, Path]) -> dict[str, Artifact]:
 
 
 def _left_out(stored: dict[str, Artifact]) -> dict[str, str]:
-    """What the page goes without, and why: metrics that could not be measured, optional files that are not there."""
+    """What the page goes without, and why: metrics that could not be measured, optional files that are not there.
+
+    That pictures taken whole have no heads goes without saying.
+    """
     missing = stored["evaluation"].meta["protocols"].get("left_out", {})
     reasons = {name: reason.removeprefix(f"{name}: ") for name, reason in missing.items()}
-    return reasons | {name: f"no {name}.h5 was given" for name in OPTIONAL if name not in stored}
+    optional = OPTIONAL if stored["faces"].meta["content"] == "faces" else [n for n in OPTIONAL if n != "flame"]
+    return reasons | {name: f"no {name}.h5 was given" for name in optional if name not in stored}
 
 
 def _read(metrics: Path) -> dict[str, Any]:
@@ -145,16 +150,19 @@ def _material(stored: dict[str, Artifact], paths: dict[str, Path]) -> Material:
     from fgcli.capabilities import Masks
     from fgcli.generators import store
     from fgcli.reports.material import Material
+    from fgcli.reports.nouns import NOUNS
     from fgcli.reports.pictures import decoded, decoded_masks
 
     faces, images = stored["faces"], artifacts.rows(paths["faces"], "images")
     model = store.load(paths["generator"])
     store.match(model, images.shape, paths["faces"])
     measured = stored["evaluation"].meta["protocols"]["models"]
-    masks = partial(decoded_masks, model) if isinstance(model, Masks) else None
+    nouns = NOUNS[faces.meta["content"]]
+    masks = partial(decoded_masks, model) if isinstance(model, Masks) and not nouns.whole else None
     return Material(
+        nouns=nouns,
         images=images,
-        masks=artifacts.rows(paths["faces"], "masks"),
+        masks=artifacts.masks(paths["faces"]),
         source=faces["source"],
         identity=faces["identity"],
         split=faces["split"],
@@ -211,11 +219,12 @@ def _pictures(
     drawn = _drawn(run, paths, params)
     side = run.images.shape[2]
     return _edited(run, stored, params, left_out) | {
+        "nouns": run.nouns,
         "tile": shown_side(side),
         "tiny": shown_side(side) > side,
         "splits": sections.contact(run, *_crops(run)),
         "curves": curves(history),
-        "sheets": sections.training_sheets(folder),
+        "sheets": sections.training_sheets(folder, run.nouns),
         "has_masks": run.decode_masks is not None,
         "has_baseline": run.baseline is not None,
         "reconstructions": sections.reconstructions(run, run.typical(run.held, sections.COLUMNS)),
@@ -223,7 +232,7 @@ def _pictures(
         "best": best,
         "measure": measure,
         "samples": sections.samples(drawn),
-        "samples_notes": [_sample_note(name, stored, numbers) for name in drawn],
+        "samples_notes": [_sample_note(name, stored, numbers, run.nouns) for name in drawn],
         "interpolations": sections.interpolations(run, params.people),
         "heads": _heads(run, stored, paths, params) if "flame" in stored else None,
     }
@@ -249,7 +258,7 @@ def _edited(run: Material, stored: dict[str, Artifact], params: Params, left_out
     learned = [(run.edit, a) for a in about["attributes"] if run.edit]
     edits = [sections.edits(run, edit, a, params.strengths, about["methods"]) for edit, a in learned]
     if edits and not any(cell.kind == "grey" for cell in edits[0].cells):
-        left_out["chroma of edited grey faces"] = "no held-out photo is grey"
+        left_out[f"chroma of edited grey {run.nouns.faces}"] = f"no held-out {run.nouns.photo} is grey"
     return {
         "headline": sections.headline(run, params.people, attribute, method, params.strength),
         "attribute": attribute,
@@ -278,8 +287,8 @@ def _worst_by(stored: dict[str, Artifact], run: Material) -> tuple[str, Any]:
     measured = stored["evaluation"].group("values/reconstruction/generator/given_mask")
     for name in ("l2", "l1"):
         if name in measured:
-            return f"{name} of evaluation.h5, on the given mask, [0, 1] scale", measured[name]
-    return "root mean squared error in latents.h5, on the face, [0, 2] scale", run.error[run.held]
+            return f"{name} of evaluation.h5, on {run.nouns.region}, [0, 1] scale", measured[name]
+    return f"root mean squared error in latents.h5, on {run.nouns.region}, [0, 2] scale", run.error[run.held]
 
 
 def _drawn(run: Material, paths: dict[str, Path], params: Params) -> dict[str, Any]:
@@ -291,7 +300,7 @@ def _drawn(run: Material, paths: dict[str, Path], params: Params) -> dict[str, A
     held = run.held[spread(len(run.held), params.samples)]
     pool = codes.conditions(paths["latents"])
     prior = codes.prior(store.load(paths["generator"]), params.samples, params.seed, conditions=pool)
-    drawn = {"held-out photos": list(run.images[held]), "prior": run.show(prior)}
+    drawn = {f"held-out {run.nouns.photos}": list(run.images[held]), "prior": run.show(prior)}
     if "density" in paths:
         known = densities.load(paths["density"])
         for name in known.methods:
@@ -300,12 +309,12 @@ def _drawn(run: Material, paths: dict[str, Path], params: Params) -> dict[str, A
     return drawn
 
 
-def _sample_note(name: str, stored: dict[str, Artifact], numbers: dict[str, Any]) -> str:
+def _sample_note(name: str, stored: dict[str, Artifact], numbers: dict[str, Any], nouns: Nouns) -> str:
     """What was measured of a set of samples."""
     from fgcli.reports.tables import ARROWS, number
 
-    if name == "held-out photos":
-        return "For comparison: real faces that the generator was not trained on."
+    if name == f"held-out {nouns.photos}":
+        return f"For comparison: real {nouns.faces} that the generator was not trained on."
     said = []
     protocols = stored["evaluation"].meta["protocols"].get("distribution", {})
     for metric, entry in numbers.get("distribution", {}).items():
@@ -321,23 +330,24 @@ def _sample_note(name: str, stored: dict[str, Artifact], numbers: dict[str, Any]
 
 
 def _numbers(
-    stored: dict[str, Artifact], numbers: dict[str, Any], params: Params, left_out: dict[str, str]
+    nouns: Nouns, stored: dict[str, Artifact], numbers: dict[str, Any], params: Params, left_out: dict[str, str]
 ) -> dict[str, Any]:
     """The tables, by their names in the template."""
     import fgcli
     from fgcli.reports import provenance, sections, tables
-    from fgcli.reports.chroma import DEFINITION, GREY_BELOW
+    from fgcli.reports.chroma import GREY_BELOW
 
     protocols = stored["evaluation"].meta["protocols"]
-    paired, distances = tables.paired(numbers, protocols), tables.distribution(numbers, protocols)
+    paired, distances = tables.paired(numbers, protocols, nouns), tables.distribution(numbers, protocols, nouns)
     reasons = stored["faces"]["rejected/reason"]
     measured = [line.name for table in paired for line in table.lines]
     measured += [f"features={about['extractor']}" for about in protocols.get("distribution", {}).values()]
+    used = measured if nouns.whole else ["preprocess", *measured]
     return {
         "paired": paired,
         "distances": distances,
         "keys": tables.key_numbers(paired, distances),
-        "verdicts": [tables.verdict(table) for table in paired[:1]],
+        "verdicts": [tables.verdict(table, nouns) for table in paired[:1]],
         "rejected": list(zip(map(str, stored["faces"]["rejected/source"]), map(str, reasons), strict=True)),
         "reasons": sections.rejected(map(str, reasons)),
         "most_rejected": MOST_REJECTED,
@@ -345,8 +355,7 @@ def _numbers(
         "left_out": left_out,
         "origins": provenance.origins(stored),
         "report_params": json.dumps(params.model_dump(), indent=2),
-        "licences": provenance.licences(stored["faces"], dict.fromkeys(["preprocess", *measured])),
-        "chroma_definition": DEFINITION,
+        "licences": provenance.licences(stored["faces"], dict.fromkeys(used), nouns),
         "grey_below": f"{GREY_BELOW:g}",
         "version": fgcli.__version__,
     }
@@ -358,16 +367,16 @@ def _story(
     """The sentences of the page, and its table of contents."""
     from fgcli.reports import sentences
 
-    faces, generator = stored["faces"], stored["generator"]
+    faces, generator, nouns = stored["faces"], stored["generator"], run.nouns
     return {
         "title": sentences.title(faces.meta, generator.meta),
         "lead": sentences.lead(run, generator.meta),
-        "headline_words": sentences.headline_words(content["attribute"]),
+        "headline_words": sentences.headline_words(content["attribute"], nouns),
         "headline_note": sentences.headline_note(run, content["method"], params.strength),
-        "data_note": sentences.data(faces.meta, faces.params),
+        "data_note": sentences.data(faces.meta, faces.params, nouns),
         "training_note": sentences.training(generator.meta["training"]),
-        "extremes_note": f"By {content['measure']}: the number over each face.",
-        "samples_note": sentences.samples("density" in stored),
-        "metrics_note": sentences.metrics(stored["evaluation"].meta["protocols"], len(run.held)),
-        "contents": sentences.contents(content, bool(left_out)),
+        "extremes_note": f"By {content['measure']}: the number over each {nouns.face}.",
+        "samples_note": sentences.samples("density" in stored, nouns),
+        "metrics_note": sentences.metrics(stored["evaluation"].meta["protocols"], len(run.held), nouns),
+        "contents": sentences.contents(content, bool(left_out), nouns),
     }

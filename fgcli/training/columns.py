@@ -126,6 +126,11 @@ def tables(
             raise FgError(
                 f"{by}: expected the column {column.name} in {column.artifact}.h5, found no such file; run fg {maker}"
             )
+        if column.field not in artifacts.layout(path):
+            raise FgError(
+                f"{path}: expected {column.field}, which {by} needs, found none, as in files of whole pictures; choose "
+                "another objective or another file"
+            )
         values = artifacts.rows(path, column.field)
         found[column.name] = Table(column, column.derive(np.array(values), rows) if column.derive else values)
         first = next(iter(found.values()))
