@@ -54,7 +54,8 @@ def write_faces(path: Path, n: int = FACES, size: int = SIZE, seed: int = 0) -> 
         "rejected/source": np.zeros(0, "S1"),
         "rejected/reason": np.zeros(0, "S1"),
     }
-    meta = {"content": "faces", "attribute_names": ["odd"], "datasets": [], "analyser": {}, "segmenter": {}}
+    known = {"analyser": {"name": "none"}, "segmenter": {"name": "none"}}
+    meta = {"content": "faces", "attribute_names": ["odd"], "datasets": [], **known}
     artifacts.save(path, artifacts.FACES, arrays, params={}, inputs={}, meta=meta)
     return path
 

@@ -549,7 +549,7 @@ def test_a_generator_with_conditions_passes_the_chain(faces, toys, tmp_path):
     train.run(*files, conditions=conditions, params=params)
     assert set(artifacts.load(tmp_path / "generator.h5").inputs) == {"faces", "conditions"}
     with pytest.raises(
-        FgError, match=r"generator.h5: expected conditions.h5 beside a generator that wants them, found none"
+        FgError, match=r"generator.h5: expected conditions.h5 for a generator steered by a condition, found none"
     ):
         invert.run(faces, tmp_path / "generator.h5", tmp_path / "latents.h5", None, params=invert_params())
     invert.run(faces, tmp_path / "generator.h5", tmp_path / "latents.h5", conditions, params=invert_params())

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -167,6 +168,18 @@ def test_pictures_of_photos_and_rows(reproduced, monkeypatch):
     width, height = Image.open("edit.png").size
     assert width > 5 * 128
     assert height > 2 * 128
+
+
+def test_readmes_python_runs(reproduced, monkeypatch):
+    monkeypatch.chdir(reproduced)
+    shutil.copy(sorted(Path("photos").iterdir())[0], "photo.jpg")
+    code = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)[1]
+    names: dict[str, object] = {}
+    exec(code, names)
+    width, height = Image.open("smiling.png").size
+    assert (width > 32, height > 2 * 64) == (True, True)
+    assert names["smiling"].space == "z"
+    assert not np.array_equal(names["smiling"].numpy(), names["code"].numpy())
 
 
 @pytest.mark.parametrize(

@@ -105,7 +105,11 @@ def verify_files(given: Mapping[str, Path], stages: list[str]) -> None:
 
 
 def numbers(seeds: str) -> list[int]:
-    """ "0,1,2" as numbers."""
+    """ "0,1,2" as numbers.
+
+    >>> numbers("0,1,2")
+    [0, 1, 2]
+    """
     parts = seeds.split(",")
     if not all(part.strip().isdigit() for part in parts):
         raise UsageError(f"--seeds: expected numbers with commas between, found {seeds!r}; write 0,1,2")

@@ -122,7 +122,11 @@ def section(params: Mapping[str, Any], name: str, kind: type[S]) -> S:
 
 
 def near(word: str, words: Iterable[str]) -> str:
-    """' (did you mean ...?)' when one of `words` is close to `word`, else nothing."""
+    """' (did you mean ...?)' when one of `words` is close to `word`, else nothing.
+
+    >>> near("smilin", ["smiling", "male"])
+    " (did you mean 'smiling'?)"
+    """
     found = difflib.get_close_matches(word, list(words), 1, 0.6)
     return f" (did you mean {found[0]!r}?)" if found else ""
 

@@ -79,6 +79,9 @@ def weights(source: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndar
     """Weights (n_s), (n_t) of rows of matched attributes (n_s, m), (n_t, m): equal shares of each combination.
 
     Combinations that only one side has weigh nothing; both sides are zero when they share none.
+
+    >>> weights(np.array([[0], [0], [1]]), np.array([[0], [1], [1]]))[0].round(3).tolist()
+    [0.167, 0.167, 0.667]
     """
     both = np.concatenate([source, target])
     _, which = np.unique(both, axis=0, return_inverse=True) if both.shape[1] else (None, np.zeros(len(both), int))

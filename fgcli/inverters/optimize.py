@@ -112,7 +112,11 @@ class Optimize(Inverter):
 
 
 def multiscale(x: Tensor, y: Tensor) -> Tensor:
-    """Squared error (n) of images (n, c, h, w), mean over scales: as they are, halved, again, down to SMALLEST px."""
+    """Squared error (n) of images (n, c, h, w), mean over scales: as they are, halved, again, down to SMALLEST px.
+
+    >>> multiscale(torch.zeros(1, 3, 16, 16), torch.ones(1, 3, 16, 16)).tolist()
+    [1.0]
+    """
     total, scales = (x - y).square().mean((1, 2, 3)), 1
     while min(x.shape[2:]) >= 2 * SMALLEST:
         x, y = F.avg_pool2d(x, 2), F.avg_pool2d(y, 2)

@@ -31,7 +31,11 @@ def radii(rows: np.ndarray, k: int) -> np.ndarray:
 
 
 def nearest(rows: np.ndarray, among: np.ndarray, k: int) -> np.ndarray:
-    """The k nearest of `among` (m, d) to each of `rows` (n, d), the nearest first: places (n, min(k, m))."""
+    """The k nearest of `among` (m, d) to each of `rows` (n, d), the nearest first: places (n, min(k, m)).
+
+    >>> nearest(np.array([[0.0]]), np.array([[5.0], [1.0], [-2.0]]), 2).tolist()
+    [[1, 2]]
+    """
     middle = among.mean(0, dtype=np.float64)
     distances = squared_distances(rows - middle, among - middle)
     return np.argsort(distances, axis=1, kind="stable")[:, :k]

@@ -101,5 +101,9 @@ class MaskedELBO(Objective):
 
 
 def dice_loss(p: Tensor, m: Tensor) -> Tensor:
-    """1 - (2 sum(p m) + 1) / (sum(p^2) + sum(m^2) + 1), sums over the whole batch."""
+    """1 - (2 sum(p m) + 1) / (sum(p^2) + sum(m^2) + 1), sums over the whole batch.
+
+    >>> float(dice_loss(torch.ones(2, 2), torch.ones(2, 2)))
+    0.0
+    """
     return 1 - (2 * (p * m).sum() + 1) / (p.square().sum() + m.square().sum() + 1)

@@ -71,5 +71,9 @@ def squared_error(x: Tensor, y: Tensor) -> Tensor:
 
 
 def kl_divergence(mu: Tensor, log_std: Tensor) -> Tensor:
-    """KL(N(mu, sigma^2) || N(0, 1)) = (mu^2 + sigma^2 - 1) / 2 - log sigma of each code and dimension, (n, d)."""
+    """KL(N(mu, sigma^2) || N(0, 1)) = (mu^2 + sigma^2 - 1) / 2 - log sigma of each code and dimension, (n, d).
+
+    >>> kl_divergence(torch.tensor([[0.0, 2.0]]), torch.zeros(1, 2)).tolist()
+    [[0.0, 2.0]]
+    """
     return 0.5 * (mu.square() + (2 * log_std).exp() - 1) - log_std

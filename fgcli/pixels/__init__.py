@@ -15,7 +15,11 @@ def pixels(images: Tensor, memory_format: torch.memory_format = torch.contiguous
 
 
 def u8(images: Tensor) -> Tensor:
-    """float (n, c, h, w) in [-1, 1] as uint8 (n, h, w, c), as a file would hold them: the inverse of `pixels`."""
+    """float (n, c, h, w) in [-1, 1] as uint8 (n, h, w, c), as a file would hold them: the inverse of `pixels`.
+
+    >>> u8(pixels(torch.tensor([0, 7, 255], dtype=torch.uint8).view(1, 1, 3, 1))).flatten().tolist()
+    [0, 7, 255]
+    """
     return ((images.float().clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).contiguous()
 
 
@@ -25,5 +29,9 @@ def tensor(images: np.ndarray) -> Tensor:
 
 
 def squared_error(x: Tensor, y: Tensor) -> Tensor:
-    """|x - y|^2 (n) of images (n, c, h, w): sum over pixels of the mean over channels."""
+    """|x - y|^2 (n) of images (n, c, h, w): sum over pixels of the mean over channels.
+
+    >>> squared_error(torch.zeros(1, 3, 2, 2), torch.ones(1, 3, 2, 2)).tolist()
+    [4.0]
+    """
     return (x - y).square().mean(1).sum((1, 2))

@@ -52,5 +52,9 @@ def save_png(path: Path, page: Image.Image) -> None:
 
 
 def spread(n: int, count: int) -> list[int]:
-    """At most `count` of 0..n-1, evenly spread, the first among them."""
+    """At most `count` of 0..n-1, evenly spread, the first among them.
+
+    >>> spread(10, 3), spread(2, 3)
+    ([0, 3, 6], [0, 1])
+    """
     return [i * n // count for i in range(count)] if n > count > 0 else list(range(n if count > 0 else 0))

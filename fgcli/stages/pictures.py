@@ -158,6 +158,9 @@ def strengths(text: str) -> list[float]:
 
     Raises:
         UsageError: anything else.
+
+    >>> strengths("-1:1:3"), strengths("1.5")
+    ([-1.0, 0.0, 1.0], [1.5])
     """
     import numpy as np
 

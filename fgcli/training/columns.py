@@ -19,7 +19,11 @@ Derive = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 def masks(values: Tensor, _: torch.memory_format) -> Tensor:
-    """uint8 (n, h, w) in {0, 255} as float (n, 1, h, w) in {0, 1}."""
+    """uint8 (n, h, w) in {0, 255} as float (n, 1, h, w) in {0, 1}.
+
+    >>> masks(torch.tensor([[[0, 255]]], dtype=torch.uint8), torch.contiguous_format).tolist()
+    [[[[0.0, 1.0]]]]
+    """
     return (values[:, None] >> 7).float()
 
 
