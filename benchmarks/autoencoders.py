@@ -26,21 +26,16 @@ from typing import Any
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 os.environ.setdefault("TQDM_DISABLE", "1")  # pythae draws bars
 
-import numpy as np
 import torch
 from loading import make_faces, write_both
-from torch import Tensor, nn
-from training import STEPS, timed
+from torch import Tensor
+from training import STEPS, fg_steps, timed
 
-from fgcli import artifacts
 from fgcli.generators.conv_autoencoder import ConvAutoencoder, ConvVAE
 from fgcli.objectives.rae import RAE
 from fgcli.objectives.vae import VAE
 from fgcli.objectives.wae_mmd import WAEMMD
-from fgcli.training.augment import Augment
-from fgcli.training.batches import Batches
-from fgcli.training.devices import Compute
-from fgcli.training.loop import Loop
+from fgcli.training.objective import Objective
 
 MODELS = {
     "VAE": (ConvVAE, lambda g: VAE(g)),
@@ -51,23 +46,11 @@ MODELS = {
 """Network and objective."""
 
 
-def fg_steps(objective: nn.Module, faces: Path, batch: int, precision: str) -> Iterator[Any]:
-    """fg's loop, one step per item."""
-    compute = Compute(torch.device("cpu"), 0, 1, precision)
-    images, masks = artifacts.rows(faces, "images"), artifacts.rows(faces, "masks")
-    batches = Batches(images, masks, np.arange(len(images)), batch, 0, Augment())
-    settings = {"learning_rate": 1e-3, "betas": (0.9, 0.999), "warmup": 0, "schedule": "constant", "clip": 0.0}
-    loop = Loop(
-        compute.place(objective), objective.generator, compute, steps=10**9, ema_half_life=0, seed=0, **settings
-    )
-    return loop.run(batches)
-
-
-def bare_steps(objective: nn.Module, pictures: Tensor, batch: int, precision: str) -> Iterator[float]:
+def bare_steps(objective: Objective, pictures: Tensor, batch: int, precision: str) -> Iterator[float]:
     """The same loss in a loop as one writes it by hand."""
     memory = torch.channels_last if precision == "bf16" else torch.contiguous_format
     phase = objective.to(memory_format=memory).train().phases[0]
-    adam = torch.optim.Adam(phase.parameters, 1e-3, fused=True)
+    adam = torch.optim.Adam(objective.groups[phase.group].parameters, 1e-3, fused=True)
     rng = torch.Generator()
     while True:
         for rows in torch.randperm(len(pictures)).split(batch):

@@ -24,8 +24,8 @@ from PIL import Image
 from torch import Tensor
 
 from fgcli import artifacts
-from fgcli.training.augment import Augment
 from fgcli.training.batches import Batches
+from fgcli.training.columns import tables
 from fgcli.training.devices import Compute
 
 PEER = "torchvision ImageFolder, {} workers"
@@ -69,10 +69,10 @@ def write_both(folder: Path, images: np.ndarray) -> tuple[Path, Path]:
 def from_faces(path: Path, batch: int, precision: str) -> Callable[[], Iterator[Tensor]]:
     """An epoch of fg's training batches."""
     compute = Compute(torch.device("cpu"), 0, 1, precision)
-    images, masks = artifacts.rows(path, "images"), artifacts.rows(path, "masks")
-    batches = Batches(images, masks, np.arange(len(images)), batch, 0, Augment())
+    rows = np.arange(len(artifacts.rows(path, "images")))
+    batches = Batches(tables(("images", "masks"), {"faces": path}, rows, "benchmark"), rows, batch, 0)
     steps = iter(range(10**9))
-    return lambda: (batches.at(next(steps), compute)["images"] for _ in range(len(images) // batch))
+    return lambda: (batches.at(next(steps), compute)["images"] for _ in range(len(rows) // batch))
 
 
 def from_png(path: Path, batch: int, workers: int) -> Callable[[], Iterator[Tensor]]:

@@ -148,3 +148,28 @@ def regressor_params(**changes: Any) -> Any:
     }
     values = config.overlay(config.defaults()["regressor"], small)
     return config.section({"regressor": config.overlay(values, changes)}, "regressor", Params)
+
+
+@pytest.fixture
+def alexnet(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """AlexNet's file, of random weights, as if it had been imported: LPIPS can be made."""
+    import dataclasses
+    import hashlib
+
+    import torch
+    import torchvision
+
+    from fgcli import assets
+    from fgcli.backbones import lpips_network
+
+    torch.manual_seed(0)
+    entry = assets.ASSETS["alexnet"]
+    path = tmp_path_factory.mktemp("assets") / entry.file
+    torch.save(torchvision.models.alexnet(weights=None).state_dict(), path)
+    content = path.read_bytes()
+    known = dataclasses.replace(entry, bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
+    monkeypatch.setitem(assets.ASSETS, "alexnet", known)
+    monkeypatch.setenv("FG_ASSETS", str(path.parent))
+    lpips_network.load.cache_clear()
+    yield path
+    lpips_network.load.cache_clear()

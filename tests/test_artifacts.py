@@ -32,6 +32,7 @@ META = {
     "generator": "0" * 64,
     "inverter": {"name": "encoder"},
     "seed": 0,
+    "self_test": {},
     "build": {"name": "pca"},
     "attribute_names": ["smiling", "päivä"],
 }

@@ -495,6 +495,19 @@ def test_lpips_that_is_not_here_is_told_and_auto_does_without():
         inverters.create({"name": "optimize", "distance": "lpips"}, model, "t")
 
 
+def test_lpips_is_taken_where_its_weights_are_and_remembered(alexnet):
+    model = ToyGAN((3, 32, 32)).eval()
+    inverter = inverters.create({"name": "optimize", "steps": 3, "starts": 2}, model, "t")
+    assert inverter.resolved() == {"distance": "lpips"}
+    x = codes.decode(model, codes.prior(model, 2, 0)).detach()
+    away = inverter.distance(x)
+    expected = inverter.network(x.flip(3), x).flatten() + (x.flip(3) - x).square().mean((1, 2, 3))
+    torch.testing.assert_close(away(x.flip(3)), expected)
+    assert inverter.invert(model, x, Context(1)).values.shape == (2, 2, 8)
+    pixels = inverters.create({"name": "optimize", "distance": "pixels"}, model, "t")
+    assert pixels.network is None
+
+
 def test_a_killed_inversion_goes_on_where_it_was(faces, toys, tmp_path, monkeypatch):
     from fgcli.inverters.optimize import Optimize
 
@@ -604,6 +617,8 @@ def test_the_toy_gan_passes_the_chain(toys, tmp_path, monkeypatch):
     assert test["picture_error"] < test["picture_floor"]
     page = Path("out/report.html").read_text()
     assert "r1/r1" in page
+    assert "validation is the Fréchet distance of small pictures" in page
+    assert "Codes by optimize. Of pictures drawn from the prior, whose codes are known, its are" in page
     assert "predicted mask" not in page
     found = json.loads(Path("out/metrics.json").read_text())
     assert np.isfinite(found["distribution"]["frechet_pixels"]["generator"]["samples_gmm"])

@@ -374,6 +374,7 @@ def write_latents(path, train=60, val=20):
         "generator": "none",
         "inverter": {"name": "encoder"},
         "seed": 0,
+        "self_test": {},
         "build": {"name": "pca"},
         "attribute_names": [],
     }

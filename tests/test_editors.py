@@ -298,6 +298,7 @@ def write_latents(path, codes, attributes):
         "generator": "none",
         "inverter": {"name": "encoder"},
         "seed": 0,
+        "self_test": {},
         "build": {"name": "pca"},
         "attribute_names": NAMES,
     }

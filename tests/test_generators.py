@@ -222,6 +222,7 @@ def test_codes_of_another_generator_and_faces_of_another_size(tmp_path):
         "generator": artifacts.sha256(one),
         "inverter": {"name": "encoder"},
         "seed": 0,
+        "self_test": {},
         "build": {"name": "pca"},
         "attribute_names": ["odd"],
     }

@@ -30,12 +30,15 @@ LEFT_OUT = "expected faces with landmarks, found none; measure with what needs n
 
 
 def make(folder: Path) -> Path:
-    """A report of digits, by a generator with a mask decoder."""
+    """A report of digits."""
     paths = {name: folder / f"{name}.h5" for name in ("faces", "generator", "latents", "density", "editor")}
     sets = preprocess_params(datasets=[{"name": "digits"}], size=16)
     preprocess.run(paths["faces"], folder / "faces.png", params=sets)
     still = dict.fromkeys(("flip", "shift", "zoom", "rotate", "light", "tint", "mix"), 0.0)
-    train.run(paths["faces"], paths["generator"], folder / "train", params=train_params(augment=still))
+    network = {"name": "unmasked_vae", "codes": 8, "width": 0.1}
+    train.run(
+        paths["faces"], paths["generator"], folder / "train", params=train_params(augment=still, generator=network)
+    )
     invert.run(paths["faces"], paths["generator"], paths["latents"], params=params(invert))
     density.run(paths["latents"], paths["density"], params=params(density, methods={"gmm": {"components": 2}}))
     methods = {"plain": {"name": "mean_difference", "match": []}}

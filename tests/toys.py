@@ -101,6 +101,8 @@ class Hinge(Objective):
 class SmallFrechet:
     """Fréchet distance between validation pictures and as many draws, of 4 px means."""
 
+    name = "the Fréchet distance of small pictures"
+
     def __init__(self, generator) -> None:
         self.generator, self.real, self.fake = generator, [], []
 

@@ -115,9 +115,10 @@ LATENTS = Schema(
         "split": Field("uint8", "n", "copied from faces.h5"),
         "condition": Field("uint8", "n h w c", "condition of each face, where its generator wants one", optional=True),
     },
-    meta=("space", "generator", "build", "inverter", "seed", "attribute_names"),
+    meta=("space", "generator", "build", "inverter", "seed", "self_test", "attribute_names"),
 )
-"""generator: its sha256, build: what it is. inverter, seed: how the codes were found, and are to be for any photo."""
+"""generator: its sha256, build: what it is. inverter, seed: how the codes were found, and are to be for any photo.
+self_test: how near that comes to pictures whose codes are known."""
 
 DENSITY = Schema("density", 1, groups=("methods",), meta=("space", "generator", "methods"))
 """methods/NAME/: the arrays of each fitted density; meta methods: its build and its scores."""

@@ -70,7 +70,18 @@ def data(meta: Mapping[str, Any], params: Mapping[str, Any], nouns: Nouns) -> st
 def training(about: Mapping[str, Any]) -> str:
     """How the kept weights were chosen."""
     best = f" The weights kept are those of step {about['best_step']}." if "best_step" in about else ""
-    return f"Each term unweighted, mean since the last validation; the validation loss is their weighted sum.{best}"
+    score = f"; validation is {about['score']}" if about.get("score") else ""
+    return f"Each term unweighted, mean since the last validation{score}.{best}"
+
+
+def inversion(about: Mapping[str, Any]) -> str:
+    """How codes were found, and how near that comes where they are known."""
+    test = about["self_test"]
+    known = f"Codes by {about['inverter']['name']}. Of pictures drawn from the prior, whose codes are known, its are"
+    return (
+        f"{known} {test['picture_error']:.3f} off (root mean squared, values in [-1, 1]); the mean code's are "
+        f"{test['picture_floor']:.3f} off."
+    )
 
 
 def samples(with_density: bool, nouns: Nouns) -> str:

@@ -375,6 +375,7 @@ def _story(
         "headline_note": sentences.headline_note(run, content["method"], params.strength),
         "data_note": sentences.data(faces.meta, faces.params, nouns),
         "training_note": sentences.training(generator.meta["training"]),
+        "inversion_note": sentences.inversion(stored["latents"].meta),
         "extremes_note": f"By {content['measure']}: the number over each {nouns.face}.",
         "samples_note": sentences.samples("density" in stored, nouns),
         "metrics_note": sentences.metrics(stored["evaluation"].meta["protocols"], len(run.held), nouns),

@@ -66,9 +66,10 @@ class Loop:
     plateau: Plateau = field(default_factory=Plateau)
 
     def __post_init__(self) -> None:
-        self.scored = self.objective.score() is not None
+        score = self.objective.score()
+        self.score_name = score.name if score else ""
         for key, value, instead in (("keep", "best", "last"), ("schedule", "plateau", "constant")):
-            if not self.scored and getattr(self.settings, key) == value:
+            if not score and getattr(self.settings, key) == value:
                 raise UsageError(
                     f"{self.section}.{key}: expected {instead}, found {value}, which wants a score, and the objective "
                     f"{type(self.objective).__name__} has none; set {self.section}.{key}={instead}"

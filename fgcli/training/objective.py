@@ -78,7 +78,13 @@ def correction(phases: list[Phase], group: str) -> float:
 
 
 class Score(Protocol):
-    """What validation measures, lower being better: it sees all validation batches, then tells one number."""
+    """What validation measures, lower being better: it sees all validation batches, then tells one number.
+
+    Attributes:
+        name: what readers call it.
+    """
+
+    name: str
 
     def update(self, batch: Batch, rng: torch.Generator) -> None:
         """Sees one batch; networks are averages and in eval mode."""
@@ -89,6 +95,8 @@ class Score(Protocol):
 
 class WeightedLoss:
     """A phase's weighted loss, mean over the rows that were seen."""
+
+    name = "the weighted sum of its terms"
 
     def __init__(self, phase: Phase) -> None:
         self.phase, self.total, self.count = phase, 0.0, 0

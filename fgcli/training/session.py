@@ -166,7 +166,7 @@ class Session:
         history = read_history(folder.stats)
         lines = [json.loads(line) for line in folder.stats.read_text().splitlines()]
         artifacts.write_json(folder.path / "history.json", lines)  # what DVC can plot
-        return ema, history, {"steps": self.loop.step, **self.best}
+        return ema, history, {"steps": self.loop.step, "score": self.loop.score_name, **self.best}
 
     @property
     def writes(self) -> bool:
