@@ -1,6 +1,5 @@
 """CONTRIBUTING.md by its own words: each file that it shows is written into a copy of the package, each command run."""
 
-import ast
 import json
 import os
 import re
@@ -12,7 +11,7 @@ import sys
 import pytest
 import yaml
 from conftest import SMALL_RUN, write_faces
-from pipeline_files import ROOT
+from pipeline_files import ROOT, combinations
 
 TEXT = (ROOT / "CONTRIBUTING.md").read_text()
 SHOWN = re.compile(
@@ -101,11 +100,14 @@ def test_its_commands_run(home, name):
         assert "More codes are better." in (home / "out/mine/paper.html").read_text()
 
 
-def test_its_python_is_what_ruff_and_mypy_would_take():
-    for match in SHOWN.finditer(TEXT):
-        if match["path"].endswith(".py") and not match["table"]:
-            ast.parse(match["text"])
-            assert all(len(line) <= 120 for line in match["text"].splitlines())
+def test_what_it_adds_is_what_ruff_takes_and_the_other_tests_find(home):
+    new = ["fgcli/generators/mine.py", "fgcli/editors/mine.py", "fgcli/stages/mean.py"]
+    ruff = [sys.executable, "-m", "ruff", "check", "--config", str(ROOT / "pyproject.toml"), *new]
+    done = subprocess.run(ruff, cwd=home, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    found = combinations(home / "pipelines/mine")
+    files = {f"pipelines/mine/variants.yaml:{name}" for name in ("few", "many")}
+    assert {file for key in found for file in key} == files | {"pipelines/mine/params.yaml"}
 
 
 def test_its_layers_are_those_that_are_held():
