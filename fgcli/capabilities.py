@@ -11,7 +11,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from itertools import chain
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -20,7 +20,6 @@ from torch import Tensor, nn
 from fgcli.errors import UsageError
 
 Space = Literal["z", "w", "w+"]
-SPACES: tuple[Space, ...] = get_args(Space)
 """z: the prior's own, as N(0, I); w: what a mapping makes of z; w+: one w for every layer of the network."""
 
 
@@ -49,8 +48,12 @@ class Generator(nn.Module, ABC):
 
     def normal(self, n: int, shape: tuple[int, ...], rng: torch.Generator) -> Tensor:
         """(n, *shape) from N(0, I), drawn where `rng` is, on the generator's device."""
-        device = next(chain(self.parameters(), self.buffers())).device
-        return torch.randn(n, *shape, generator=rng, device=rng.device).to(device)
+        return torch.randn(n, *shape, generator=rng, device=rng.device).to(self.device)
+
+    @property
+    def device(self) -> torch.device:
+        """Where its weights are."""
+        return next(chain(self.parameters(), self.buffers())).device
 
 
 class Encodes(Generator):

@@ -63,13 +63,6 @@ class Codes:
         return [self[i : i + size] for i in range(0, len(self), size)]
 
 
-def joined(parts: Sequence[Codes]) -> Codes:
-    """Codes of one space, one after the other."""
-    conditions = [part.condition for part in parts if part.condition is not None]
-    values = torch.cat([part.values for part in parts])
-    return Codes(values, parts[0].space, torch.cat(conditions) if conditions else None)
-
-
 def decode(generator: Generator, codes: Codes) -> Tensor:
     """Images (n, c, h, w) in [-1, 1]: all that fg shows or measures of codes is decoded here.
 
@@ -79,12 +72,11 @@ def decode(generator: Generator, codes: Codes) -> Tensor:
     values = accepted(generator, codes)
     if not isinstance(generator, Conditional):
         return generator.decode(values)
-    found = None if codes.condition is None else tuple(codes.condition.shape[1:])
-    if found != generator.condition_shape:
-        raise FgError(
-            f"codes: expected a condition of {generator.condition_shape} for {type(generator).__name__}, found "
-            f"{found or 'none'}; take codes of latents.h5, which has them"
-        )
+    wanted = f"codes: expected conditions of {generator.condition_shape} for {type(generator).__name__}, found"
+    if codes.condition is None:
+        raise FgError(f"{wanted} none; take codes of latents.h5, which has them")
+    if codes.condition.shape[1:] != generator.condition_shape:
+        raise FgError(f"{wanted} {tuple(codes.condition.shape[1:])}; make them at the generator's size")
     return generator.decode(values, codes.condition)
 
 
@@ -114,27 +106,23 @@ def accepted(generator: Generator, codes: Codes) -> Tensor:
     return codes.values.expand(n, layers, size)
 
 
-def prior(
-    generator: Generator, n: int, seed: int, truncation: float = 1.0, conditions: np.ndarray | None = None
-) -> Codes:
-    """n draws from the generator's own prior.
+def prior(generator: Generator, n: int, seed: int, truncation: float = 1.0) -> Codes:
+    """n draws from the generator's own prior; below 1 `truncation` draws them to the prior's mean."""
+    return Codes(generator.prior(n, torch.Generator().manual_seed(seed), truncation), generator.space)
+
+
+def conditioned(codes: Codes, conditions: np.ndarray | None, seed: int, first: int = 0) -> Codes:
+    """The codes, each with one of the conditions (m, h, w, c) uint8, if there are conditions.
 
     Args:
-        generator: draws them.
-        n: how many.
-        seed: of the draws, and of the choice among conditions.
-        truncation: below 1 they are drawn to the prior's mean.
-        conditions: (m, ...) those of latents.h5, of which each draw of a Conditional generator gets one.
+        codes: draws first, first + 1, ... of a set, so that a large set can be conditioned part by part.
+        conditions: those of latents.h5.
+        seed: of the choice.
+        first: the place of the first code.
     """
-    values = generator.prior(n, torch.Generator().manual_seed(seed), truncation)
-    return conditioned(Codes(values, generator.space), conditions, seed)
-
-
-def conditioned(codes: Codes, conditions: np.ndarray | None, seed: int) -> Codes:
-    """The codes, each with one of the conditions (m, h, w, c) uint8 drawn by `seed`, if there are conditions."""
     if conditions is None:
         return codes
-    chosen = np.random.default_rng(seed).integers(len(conditions), size=len(codes))
+    chosen = np.random.default_rng(seed).integers(len(conditions), size=first + len(codes))[first:]
     return replace(codes, condition=tensor(conditions[chosen]).to(codes.values.device))
 
 
@@ -151,15 +139,6 @@ def reader(latents: Path) -> Callable[[Any], Codes]:
         return Codes(torch.from_numpy(np.array(values[rows])), space, None if known is None else tensor(known[rows]))
 
     return read
-
-
-def load(latents: Path) -> Codes:
-    """All codes of latents.h5.
-
-    Raises:
-        FgError: not a latents file.
-    """
-    return reader(latents)(slice(None))
 
 
 def conditions(latents: Path) -> np.ndarray | None:

@@ -115,6 +115,64 @@ def test_correction_of_a_group(intervals, expected):
     assert correction([*phases, Phase("other", "h", lambda b, r: {}, {}, 2)], "g") == pytest.approx(expected)
 
 
+class Shared(Objective):
+    """Two parameters whose gradient is one tensor, and one whose gradient is one number for all its values."""
+
+    def __init__(self):
+        super().__init__(nn.Linear(1, 1))
+        self.a, self.b, self.c = (nn.Parameter(torch.zeros(3)) for _ in range(3))
+        self.groups = {"g": Group([self.a, self.b, self.c])}
+        self.phases = [Phase("lazy", "g", self.loss, {"off": 1.0}, 4)]
+
+    def loss(self, batch, rng):
+        return {"off": (self.a + self.b - 1).square().sum() + self.c.sum()}
+
+
+def test_lazy_gradients_are_scaled_once_whoever_shares_them(faces, monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        torch.optim.Adam, "step", lambda self: seen.append([p.grad for p in self.param_groups[0]["params"]])
+    )
+    objective = Shared()
+    list(loop(objective, steps=1).run(batches(faces, objective)))
+    assert [g.tolist() for g in seen[0]] == [[-8.0] * 3, [-8.0] * 3, pytest.approx([4.0] * 3)]
+
+
+def test_each_phase_of_a_step_draws_for_itself(faces):
+    drawn = {}
+    objective = Two(1)
+
+    def noted(name):
+        def loss(batch, rng):
+            drawn.setdefault(name, []).append(torch.rand(2, generator=rng).tolist())
+            return {"pull": objective.network.weight.square().sum()}
+
+        return loss
+
+    objective.phases = [Phase(name, "w", noted(name), {"pull": 1.0}) for name in ("one", "two")]
+    list(loop(objective, steps=2).run(batches(faces, objective)))
+    assert len({tuple(d) for draws in drawn.values() for d in draws}) == 4
+
+
+def test_a_phase_of_no_weight_is_refused(faces):
+    with pytest.raises(
+        UsageError, match="train.objective: expected a weight other than 0 in phase r1, found none; give"
+    ):
+        loop(Hinge(ToyGAN(IMAGE), gamma=0.0))
+
+
+def test_nothing_to_average_and_nothing_to_show(faces):
+    """All groups left out of the average; a batch without images."""
+    objective = Two(1)
+    objective.groups["w"] = Group(objective.groups["w"].parameters, averaged=False)
+    objective.network.bias = None
+    run = loop(objective, steps=2, ema_half_life=3.0)
+    list(run.run(batches(faces, objective)))
+    assert torch.equal(run.ema.state["weight"], objective.network.weight)
+    gan = Hinge(ToyGAN(IMAGE))
+    assert list(loop(gan).sheet({"rows": torch.arange(3)})) == ["prior"]
+
+
 def test_a_loss_that_teaches_nothing_is_a_defect(faces):
     """Such as a penalty whose gradient was detached: GIF's path length."""
     objective = Two()
@@ -138,8 +196,9 @@ def toy_params(**changes):
 
 
 def test_the_toy_gan_goes_on_bit_for_bit(faces, toys, tmp_path, monkeypatch):
-    """Stopped between two lazy steps."""
-    train.run(faces, tmp_path / "one.h5", tmp_path / "one", params=toy_params())
+    """Stopped at step 7, gone on from the checkpoint of step 6, between the lazy steps 4 and 8."""
+    params = toy_params(checkpoint_steps=6)
+    train.run(faces, tmp_path / "one.h5", tmp_path / "one", params=params)
     run = Loop.run
 
     def breaks(self, stream):
@@ -151,8 +210,8 @@ def test_the_toy_gan_goes_on_bit_for_bit(faces, toys, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(Loop, "run", breaks)
         with pytest.raises(KeyboardInterrupt):
-            train.run(faces, tmp_path / "two.h5", tmp_path / "two", params=toy_params())
-    train.run(faces, tmp_path / "two.h5", tmp_path / "two", params=toy_params())
+            train.run(faces, tmp_path / "two.h5", tmp_path / "two", params=params)
+    train.run(faces, tmp_path / "two.h5", tmp_path / "two", params=params)
     assert (tmp_path / "one.h5").read_bytes() == (tmp_path / "two.h5").read_bytes()
     assert (tmp_path / "one/stats.jsonl").read_text() == (tmp_path / "two/stats.jsonl").read_text()
 
@@ -187,7 +246,7 @@ def test_without_a_score_a_run_keeps_the_last_and_says_no_validation(faces, toys
     params = toy_params(objective={"name": "hinge", "scored": False}, keep="last")
     train.run(faces, tmp_path / "g.h5", tmp_path / "run", params=params)
     assert "history/validation" not in artifacts.load(tmp_path / "g.h5").arrays
-    assert artifacts.load(tmp_path / "g.h5").meta["training"]["best_loss"] is None
+    assert not {"best_step", "best_loss"} & set(artifacts.load(tmp_path / "g.h5").meta["training"])
     assert sorted((tmp_path / "run/samples").iterdir())
 
 
@@ -207,7 +266,7 @@ def test_the_sheet_shows_what_the_generator_can(faces):
 def test_columns_come_from_any_artifact_by_name(rendered, tmp_path):
     """Faces, heads, conditions and sentences: each as its converter makes it."""
     conditions, sentences = tmp_path / "conditions.h5", tmp_path / "sentences.h5"
-    renders = np.random.default_rng(0).integers(0, 256, (24, 8, 8, 6), np.uint8)
+    renders = np.random.default_rng(0).integers(0, 256, (24, 32, 32, 6), np.uint8)
     artifacts.save(conditions, artifacts.CONDITIONS, {"renders": renders}, params={}, inputs={}, meta={"flame": ""})
     rules = np.arange(48, dtype=np.int16).reshape(24, 2)
     text = {"text": [f"s{i}" for i in range(24)], "target": np.zeros(24, np.float32), "split": np.zeros(24, np.uint8)}
@@ -241,11 +300,11 @@ def test_a_derived_column_is_made_once_of_the_training_rows(faces):
 
 def test_a_missing_column_or_another_files_rows_are_told(faces, rendered):
     with pytest.raises(
-        FgError, match=r"train: expected the column shape in flame.h5, found no such file; run fg flame"
+        FgError, match=r"train: expected the column shape in flame.h5, found no such file; make it first"
     ):
         tables(["images", "shape"], {"faces": faces, "flame": None}, np.arange(3), "train")
     with pytest.raises(
-        FgError, match=r"flame.h5: expected 64 rows of shape, as images has, found 24; make both from the"
+        FgError, match=r"flame.h5: expected a file made from .*faces.h5, found one of other faces; make it again"
     ):
         tables(["images", "shape"], {"faces": faces, "flame": rendered["flame"]}, np.arange(3), "train")
 
@@ -263,8 +322,8 @@ def test_augmentations_that_make_a_column_untrue_are_refused_by_name(name):
 
 
 @pytest.mark.parametrize("change", [{"flip": 1.0}, {"flip": 1.0, "shift": 1e-9}])
-def test_a_mirrored_condition_is_that_of_the_mirrored_head(change):
-    """Its picture is turned round, and the normals' x points to the other side; twice is the identity."""
+def test_a_mirrored_condition_is_turned_round_and_its_normals_with_it(change):
+    """Normals' x, channel 3, points to the other side in a mirror; twice is the identity."""
     batch = {"images": torch.randn(4, 3, 8, 8).clamp(-1, 1), "condition": torch.randn(4, 6, 8, 8).clamp(-1, 1)}
     before, columns = {k: v.clone() for k, v in batch.items()}, {k: COLUMNS[k] for k in batch}
     Augment(**change)(batch, columns, torch.Generator().manual_seed(0))
@@ -439,16 +498,17 @@ def test_conditions_go_with_their_codes():
     given = Codes(z, "z", condition)
     torch.testing.assert_close(codes.decode(model, given), model.decode(z, condition))
     assert torch.equal(given[[2, 0]].condition, condition[[2, 0]])
-    assert torch.equal(codes.joined(given.split(2)).condition, condition)
+    assert torch.equal(torch.cat([part.condition for part in given.split(2)]), condition)
     way = codes.walk(given[:1], given[1:2], [0.0, 0.4, 0.5, 1.0])
     assert torch.equal(way.condition, condition[[0, 0, 1, 1]])
-    with pytest.raises(
-        FgError, match=r"expected a condition of \(6, 16, 16\) for Steered, found none; take codes of latents"
-    ):
+    with pytest.raises(FgError, match=r"expected conditions of \(6, 16, 16\) for Steered, found none; take codes"):
         codes.decode(model, Codes(z, "z"))
     pool = np.random.default_rng(0).integers(0, 256, (7, 16, 16, 6), np.uint8)
-    drawn = codes.prior(model, 5, seed=3, conditions=pool)
-    assert torch.equal(drawn.condition, codes.prior(model, 5, seed=3, conditions=pool).condition)
+    drawn = codes.prior(model, 5, seed=3)
+    whole = codes.conditioned(drawn, pool, seed=3).condition
+    parts = [codes.conditioned(drawn[i : i + 2], pool, 3, i).condition for i in (0, 2, 4)]
+    assert torch.equal(torch.cat(parts), whole)  # part by part the same
+    assert codes.conditioned(drawn, None, 3) is drawn
 
 
 # ---- inversion
@@ -463,6 +523,15 @@ def test_optimisation_finds_the_codes_of_generated_pictures():
     assert found["picture_error"] < 0.05 * found["picture_floor"]
     assert found["code_error"] < 0.1
     assert inverter.resolved() == {"distance": "pixels"}
+
+
+def test_the_self_test_does_not_know_the_answer():
+    """One step that moves nothing is far off, although the inverter starts from draws of the same prior."""
+    model = ToyGAN(IMAGE).eval()
+    still = inverters.create({"name": "optimize", "steps": 1, "learning_rate": 1e-12}, model, "t")
+    found = inverters.self_test(still, model, seed=0)
+    assert found["picture_error"] > 0.1 * found["picture_floor"]
+    assert found["code_error"] > 0.3
 
 
 def test_more_steps_come_nearer_and_the_best_is_kept():
@@ -532,7 +601,7 @@ def test_a_killed_inversion_goes_on_where_it_was(faces, toys, tmp_path, monkeypa
     assert not list(tmp_path.glob(".*"))
 
 
-def test_photos_are_inverted_as_latents_were(faces, toys, tmp_path):
+def test_latents_name_their_inverter_and_it_is_built_again(faces, toys, tmp_path):
     """latents.h5 names its inverter, with arguments, distance and seed; `load` builds it again."""
     train.run(faces, tmp_path / "g.h5", tmp_path / "run", params=toy_params(steps=2))
     invert.run(faces, tmp_path / "g.h5", tmp_path / "l.h5", params=invert_params(seed=5))
@@ -556,13 +625,30 @@ def test_a_generator_with_conditions_passes_the_chain(faces, toys, tmp_path):
     params = train_params(generator={"name": "steered"}, objective={"name": "shown"}, steps=4, **still)
     files = (faces, tmp_path / "generator.h5", tmp_path / "run")
     with pytest.raises(
-        FgError, match=r"expected the column condition in conditions.h5, found no such file; run fg conditions"
+        FgError, match="expected the column condition in conditions.h5, found no such file; make it first"
     ):
         train.run(*files, conditions=None, params=params)
+    other, small = tmp_path / "other.h5", tmp_path / "small.h5"
+    of_others = {"faces": write_faces(tmp_path / "others.h5", 64, seed=9)}
+    artifacts.save(other, artifacts.CONDITIONS, {"renders": renders}, params={}, inputs=of_others, meta={"flame": ""})
+    half = {"renders": renders[:, ::2, ::2]}
+    artifacts.save(small, artifacts.CONDITIONS, half, params={}, inputs={}, meta={"flame": ""})
+    for bad, message in (
+        (other, r"other.h5: expected a file made from .*faces.h5, found one of other faces; make it again"),
+        (small, r"small.h5: expected renders of \(64, 16, 16\), as images has, found \(64, 8, 8\); make both"),
+    ):
+        with pytest.raises(FgError, match=message):
+            train.run(*files, conditions=bad, params=params)
     train.run(*files, conditions=conditions, params=params)
+    with pytest.raises(
+        FgError, match=r"small.h5: expected renders of \(64, 16, 16, 6\) for Steered, found \(64, 8, 8, 6\)"
+    ):
+        invert.run(faces, tmp_path / "generator.h5", tmp_path / "latents.h5", small, params=invert_params())
+    with pytest.raises(FgError, match=r"other.h5: expected a file made from .*faces.h5, found one of other faces"):
+        invert.run(faces, tmp_path / "generator.h5", tmp_path / "latents.h5", other, params=invert_params())
     assert set(artifacts.load(tmp_path / "generator.h5").inputs) == {"faces", "conditions"}
     with pytest.raises(
-        FgError, match=r"generator.h5: expected conditions.h5 for a generator steered by a condition, found none"
+        FgError, match="invert: expected conditions.h5 for Steered, which they steer, found none; give it"
     ):
         invert.run(faces, tmp_path / "generator.h5", tmp_path / "latents.h5", None, params=invert_params())
     invert.run(faces, tmp_path / "generator.h5", tmp_path / "latents.h5", conditions, params=invert_params())

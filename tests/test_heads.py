@@ -278,7 +278,7 @@ def test_a_regressor_wants_parameters_of_its_own_pictures(rendered, tmp_path):
     make(tmp_path, n=4, seed=5)
     files = {"output": tmp_path / "r.h5", "folder": tmp_path / "run"}
     with pytest.raises(
-        FgError, match=r"flame.h5: expected the parameters of .*faces.h5, found those of other faces; make"
+        FgError, match=r"flame.h5: expected a file made from .*faces.h5, found one of other faces; make"
     ):
         training.run(rendered["faces"], tmp_path / "flame.h5", **files, params=regressor_params())
 

@@ -14,9 +14,13 @@ import yaml
 from PIL import Image
 from typer.testing import CliRunner
 
-from fgcli import artifacts
+from fgcli import artifacts, inverters
 from fgcli.cli import app
 from fgcli.datasets.orl import orl
+from fgcli.faces.cutter import Cutter
+from fgcli.generators import store
+from fgcli.pixels import tensor
+from fgcli.reports.pictures import decoded
 
 ROOT = Path(__file__).parents[1]
 OUTPUTS = ["faces", "flame", "regressor", "generator", "latents", "density", "editor", "evaluation"]
@@ -168,6 +172,26 @@ def test_pictures_of_photos_and_rows(reproduced, monkeypatch):
     width, height = Image.open("edit.png").size
     assert width > 5 * 128
     assert height > 2 * 128
+
+
+def test_photos_are_inverted_as_latents_were(reproduced, monkeypatch):
+    """By the encoder, or by optimisation where latents.h5 was: other codes, other pictures, the same commands."""
+    monkeypatch.chdir(reproduced)
+    photo = sorted(str(p) for p in Path("photos").iterdir())[0]
+    quick = ["--set", "invert.inverter={name: optimize, steps: 4, starts: 4}"]
+    assert CliRunner().invoke(app, ["invert", "-o", "optimised.h5", *quick]).exit_code == 0
+    pictures = []
+    for latents in ("out/latents.h5", "optimised.h5", "optimised.h5"):
+        done = CliRunner().invoke(app, ["reconstruct", photo, "--latents", latents, "-o", "one.png", "--debug"])
+        assert done.exit_code == 0, done.output
+        pictures.append(Path("one.png").read_bytes())
+    assert pictures[0] != pictures[1] == pictures[2]
+    model = store.load(Path("out/generator.h5"))
+    inverter, context = inverters.load(Path("optimised.h5"), model)
+    x = tensor(Cutter.of(Path("out/generator.h5")).photo(Path(photo)).image[None])
+    drawn = decoded(model, inverter.invert(model, x, context))[0]
+    sheet = np.asarray(Image.open("one.png"))
+    assert (sheet[-4 * 32 :, -2 * 4 * 32 - 2 : -4 * 32 - 2][::4, ::4] == drawn).mean() > 0.99
 
 
 def test_readmes_python_runs(reproduced, monkeypatch):

@@ -89,7 +89,7 @@ class Hinge(Objective):
         x = batch["images"].detach().requires_grad_()
         with torch.enable_grad():
             (slope,) = torch.autograd.grad(self.critic(x).sum(), x, create_graph=True)
-        return {"r1": slope.square().sum((1, 2, 3)).mean(), "constant": torch.tensor(self.constant)}
+        return {"r1": slope.square().sum((1, 2, 3)).mean(), "constant": slope.new_tensor(self.constant)}
 
     def generator_loss(self, batch, rng):
         return {"score": -self.critic(self.fakes(len(batch["images"]), rng)).mean()}

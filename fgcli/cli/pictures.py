@@ -92,7 +92,9 @@ def sample_command(
     output: Output = Path("samples.png"),
     generator: Generator = Path("out/generator.h5"),
     densities: Annotated[Path, typer.Option(help="Densities to draw from.")] = Path("out/density.h5"),
-    latents: Latents = Path("out/latents.h5"),
+    latents: Annotated[Path, typer.Option(help="Where conditions come from, if the generator wants some.")] = Path(
+        "out/latents.h5"
+    ),
     json: Json = False,
     debug: Debug = False,
 ) -> None:

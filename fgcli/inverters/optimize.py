@@ -35,8 +35,8 @@ class Optimize(Inverter):
         learning_rate: of Adam, in units of the code.
         starts: draws from the prior, of which each image starts at the nearest.
         distance: "lpips", "pixels", or "auto": lpips where its weights are here and pictures are large enough.
-        seconds: time for each image after which the steps end early; 0 for as long as they take. A limit makes the
-            result depend on the machine.
+        seconds: time for each image after which search and steps end early; 0 for as long as they take. A limit makes
+            the result depend on the machine.
 
     Raises:
         ValueError: an argument out of range.
@@ -66,11 +66,11 @@ class Optimize(Inverter):
 
     def invert(self, generator: Generator, images: Tensor, context: Context) -> Codes:
         """Codes of images (n, c, h, w) in [-1, 1]."""
-        away = self.distance(images)
-        codes = self.nearest(generator, images, context, away)
+        away, end = self.distance(images), self.deadline(len(images))
+        codes = self.nearest(generator, images, context, away, end)
         z = codes.values.clone().requires_grad_()
         adam = torch.optim.Adam([z], self.learning_rate)
-        best, lowest, end = z.detach().clone(), images.new_full((len(z),), torch.inf), self.deadline(len(z))
+        best, lowest = z.detach().clone(), images.new_full((len(z),), torch.inf)
         for _ in range(self.steps + 1):  # the last one only looks
             with torch.enable_grad():
                 losses = away(decode(generator, Codes(z, codes.space, codes.condition)))
@@ -96,7 +96,7 @@ class Optimize(Inverter):
 
     @torch.no_grad()
     def nearest(
-        self, generator: Generator, images: Tensor, context: Context, away: Callable[[Tensor], Tensor]
+        self, generator: Generator, images: Tensor, context: Context, away: Callable[[Tensor], Tensor], end: float
     ) -> Codes:
         """For each image the draw whose picture is nearest, the mean draw among them, under the image's condition."""
         drawn, n = prior(generator, self.starts, context.seed).values, len(images)
@@ -108,6 +108,8 @@ class Optimize(Inverter):
             losses = away(decode(generator, code).expand(n, -1, -1, -1))
             best = torch.where((losses < lowest)[:, None, None], candidate, best)
             lowest = torch.minimum(losses, lowest)
+            if time.monotonic() > end:
+                break
         return Codes(best, generator.space, context.condition)
 
 

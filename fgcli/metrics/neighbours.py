@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fgcli.metrics.sets import Material, batches, decode, draws, shown
+from fgcli.metrics.sets import Material, batches, decoded, draws, shown
 
 BLOCK = 1000
 """Rows whose distances are held at a time."""
@@ -60,7 +60,7 @@ def page(
     among = np.concatenate(known)
     found: dict[str, list[np.ndarray]] = {}
     for name, codes in draws(data.models[0], DRAWN, seed):
-        made = shown(decode(data.models[0], codes), region)
+        made = shown(np.concatenate(list(decoded(data.models[0], codes, batch, seed))), region)
         places = data.train[nearest(extractor(made), among, NEAREST)]
         found[name] = list(made)
         found |= {f"{name}: {i + 1}. nearest": list(data.images[own]) for i, own in enumerate(places.T)}

@@ -89,15 +89,15 @@ def sets(data: Material, *, samples: int, batch: int, seed: int) -> Iterator[tup
         yield f"{model.name}/reconstructions", _reconstructions(model, data.coded, batch)
         yield f"{model.name}/interpolations", _interpolations(model, order, batch)
         for label, codes in draws(model, samples, seed):
-            yield f"{model.name}/samples_{label}", _decoded(model, codes, batch)
+            yield f"{model.name}/samples_{label}", decoded(model, codes, batch, seed)
 
 
 def draws(model: Model, samples: int, seed: int) -> Iterator[tuple[str, Codes]]:
-    """Codes from the generator's own prior and from each density of its codes, by name."""
-    prior = paths.prior(model.generator, samples, seed, conditions=model.conditions)
+    """Codes, without conditions, from the generator's own prior and from each density of its codes, by name."""
+    prior = paths.prior(model.generator, samples, seed)
     yield "prior", prior
     for label, draw in model.densities.items():
-        yield label, paths.conditioned(draw(samples, seed), model.conditions, seed).to(prior.values.device)
+        yield label, draw(samples, seed).to(prior.values.device)
 
 
 def count(data: Material, samples: int) -> int:
@@ -122,9 +122,10 @@ def _interpolations(model: Model, order: np.ndarray, batch: int) -> Images:
         yield decode(model, paths.walk(model.codes(start), model.codes(end), [0.5]))
 
 
-def _decoded(model: Model, codes: Codes, batch: int) -> Images:
-    for part in codes.split(batch):
-        yield decode(model, part)
+def decoded(model: Model, codes: Codes, batch: int, seed: int) -> Images:
+    """Pictures of draws, batch by batch, each under a condition drawn by `seed` where the generator wants one."""
+    for i in range(0, len(codes), batch):
+        yield decode(model, paths.conditioned(codes[i : i + batch], model.conditions, seed, i))
 
 
 @torch.no_grad()

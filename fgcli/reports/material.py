@@ -30,6 +30,7 @@ class Material:
         attributes: (n, k) 1 has it, 0 has it not, -1 unknown. names: of the k attributes.
         codes: of rows, by the generator. error: (n,) of the reconstruction.
         held: rows of the held-out faces, which the sections show.
+        prior: (n, seed) -> draws from the generator's own prior.
         decode: pictures (h, w, 3) of codes, as the generator makes them. decode_masks: their predicted masks as
             pictures; none if it has no mask decoder, or the rows no masks. baseline: pictures of rows, by eigenfaces of
             equal code size; none if the evaluation went without.
@@ -48,6 +49,7 @@ class Material:
     codes: Callable[[Any], Codes]
     error: np.ndarray
     held: np.ndarray
+    prior: Callable[[int, int], Codes]
     decode: Decode
     decode_masks: Decode | None
     baseline: Callable[[np.ndarray], list[np.ndarray]] | None

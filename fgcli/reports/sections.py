@@ -245,16 +245,14 @@ def neighbours(path: Path, nouns: Nouns) -> Picture:
     return picture(image, alt, most=SHEET_PX)
 
 
-def training_sheets(folder: Path, nouns: Nouns) -> list[Picture]:
+def training_sheets(folder: Path) -> list[Picture]:
     """The first, a middle and the last sample sheet that the training drew; none when there are none."""
     paths = sorted(folder.glob("samples/*.png"))
     chosen = sorted({0, len(paths) // 2, len(paths) - 1}) if paths else []
-    masks = "" if nouns.whole else "masks, "
     found = []
     for path in [paths[i] for i in chosen][-SHEETS:]:
         with Image.open(path) as page:
             step = int(path.stem) if path.stem.isdigit() else path.stem
             image = np.asarray(page.convert("RGB"))
-        alt = f"{nouns.faces}, reconstructions, {masks}draws at step {step}"
-        found.append(picture(image, alt, f"step {step}", SHEET_PX))
+        found.append(picture(image, f"the sample sheet of step {step}", f"step {step}", SHEET_PX))
     return found

@@ -31,7 +31,7 @@ def run(
     from fgcli import artifacts
     from fgcli.densities import DENSITIES, Density
 
-    stored = artifacts.load(latents, artifacts.LATENTS)
+    stored = artifacts.load(latents, artifacts.LATENTS, ("codes", "split"))
     train = stored["codes"][stored["split"] == 0]
     held_out = stored["codes"][stored["split"] != 0]
     if len(train) < 2:

@@ -40,7 +40,7 @@ def run(
     from fgcli.editors.matching import problem
     from fgcli.generators import GENERATORS
 
-    stored = artifacts.load(latents, artifacts.LATENTS)
+    stored = artifacts.load(latents, artifacts.LATENTS, ("codes", "attributes", "split"))
     kind = config.lookup(GENERATORS, stored.meta["build"]["name"], str(latents))
     for label, spec in params.methods.items():
         path = f"editor.methods.{label}"

@@ -198,7 +198,8 @@ def _load(
     about = {"generator": {"sha256": artifacts.sha256(generator), "build": build}}
     if params.baseline == "pca":
         eigenfaces, fitted = baseline(images, train, trained)
-        models.append(Model("pca", eigenfaces, lambda rows: codes.Codes(eigenfaces.encode(tensor(images[rows])), "z")))
+        encode = lambda rows: codes.Codes(eigenfaces.encode(tensor(images[rows])), eigenfaces.space)  # noqa: E731
+        models.append(Model("pca", eigenfaces, encode))
         about["pca"] = {
             "codes": eigenfaces.code_shape[1],
             "training_images": len(fitted),

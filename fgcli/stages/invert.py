@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,7 +16,7 @@ from fgcli.errors import FgError
 if TYPE_CHECKING:
     import numpy as np
 
-    from fgcli.capabilities import Generator
+    from fgcli.capabilities import Conditional, Generator
     from fgcli.inverters import Inverter
 
 
@@ -61,7 +60,7 @@ def run(
     model = store.load(generator, cpu_or_cuda(params.device))
     store.match(model, images.shape, faces)
     inverter = inverters.create(params.inverter, model, "invert.inverter")
-    renders = _renders(conditions, len(images), generator) if isinstance(model, Conditional) else None
+    renders = _renders(conditions, faces, len(images), model) if isinstance(model, Conditional) else None
     spec = params.inverter | inverter.resolved()
     test = inverters.self_test(inverter, model, params.seed, renders)
     inputs = {"faces": faces, "generator": generator}
@@ -92,17 +91,21 @@ def run(
     return {**told, "mean error": float(errors.mean()), "self-test": test}
 
 
-def _renders(conditions: Path | None, n: int, generator: Path) -> np.ndarray:
+def _renders(conditions: Path | None, faces: Path, n: int, model: Conditional) -> np.ndarray:
     """The condition of every face (n, h, w, c) uint8, mapped."""
     from fgcli import artifacts
+    from fgcli.training.columns import same_faces
 
+    kind = type(model).__name__
     if conditions is None:
+        raise FgError(f"invert: expected conditions.h5 for {kind}, which they steer, found none; give it")
+    same_faces(conditions, faces)
+    renders, (channels, h, w) = artifacts.rows(conditions, "renders"), model.condition_shape
+    if renders.shape != (n, h, w, channels):
         raise FgError(
-            f"{generator}: expected conditions.h5 for a generator steered by a condition, found none; give it"
+            f"{conditions}: expected renders of {(n, h, w, channels)} for {kind}, found {renders.shape}; make them at "
+            "the size of these faces"
         )
-    renders = artifacts.rows(conditions, "renders")
-    if len(renders) != n:
-        raise FgError(f"{conditions}: expected the conditions of {n} faces, found {len(renders)}; make them of these")
     return renders
 
 
@@ -122,7 +125,7 @@ def _inverted(
     from fgcli.inverters import Context, reconstruction_error
     from fgcli.pixels import tensor
 
-    device, n, parts = next(chain(model.parameters(), model.buffers())).device, len(images), []
+    device, n, parts = model.device, len(images), []
     with progress("invert", n) as advance:
         for i in range(0, n, params.batch):
             rows, file = slice(i, i + params.batch), folder / f"{i:09d}.npz"

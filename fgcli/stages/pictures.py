@@ -97,15 +97,16 @@ def sample(
         store.verify(latents, generator)
         conditions = codes.conditions(latents)
     if density == "prior" or (not density and not densities.exists()):
-        chosen, drawn = "prior", codes.prior(model, count, seed, truncation, conditions)
+        chosen, drawn = "prior", codes.prior(model, count, seed, truncation)
     else:
         if truncation != 1:
             raise UsageError(f"--truncation: expected 1 for a density, found {truncation:g}; add --density prior")
         store.verify(densities, generator)
         known = load(densities)
         chosen = pick(known.methods, density, densities)
-        drawn = codes.conditioned(known.sample(chosen, count, seed), conditions, seed)
-    grid.save_png(output, grid.sheet(grid.wrap(decoded(model, drawn), columns), scale=enlarge(model)))
+        drawn = known.sample(chosen, count, seed)
+    pictures = decoded(model, codes.conditioned(drawn, conditions, seed))
+    grid.save_png(output, grid.sheet(grid.wrap(pictures, columns), scale=enlarge(model)))
     return {"output": str(output), "faces": count, "density": chosen, "seed": seed}
 
 
@@ -182,13 +183,13 @@ def subjects(what: Sequence[str], face: str, generator: Path, latents: Path, mod
     Raises:
         FgError: a photo without a usable face, or a row that does not exist.
     """
-    from fgcli import codes, inverters
+    from fgcli import artifacts, codes, inverters
     from fgcli.faces.cutter import Cutter
     from fgcli.generators import store
     from fgcli.pixels import tensor
 
     store.verify(latents, generator)
-    known, found = codes.load(latents), []
+    read, rows, found = codes.reader(latents), len(artifacts.rows(latents, "codes")), []
     photos = [name for name in what if Path(name).exists() or not name.isdigit()]
     if photos:
         cutter, (inverter, context) = Cutter.of(generator, face), inverters.load(latents, model)
@@ -196,10 +197,10 @@ def subjects(what: Sequence[str], face: str, generator: Path, latents: Path, mod
         if name in photos:
             cut = cutter.photo(Path(name))
             found.append(Subject(name, inverter.invert(model, tensor(cut.image[None]), context), cut))
-        elif int(name) < len(known):
-            found.append(Subject(name, known[[int(name)]]))
+        elif int(name) < rows:
+            found.append(Subject(name, read([int(name)])))
         else:
-            raise FgError(f"{latents}: expected a row below {len(known)}, found {name}; choose another row")
+            raise FgError(f"{latents}: expected a row below {rows}, found {name}; choose another row")
     return found
 
 

@@ -65,8 +65,6 @@ def run(
     from fgcli.training.session import RunFolder
 
     known = artifacts.load(flame, artifacts.FLAME)
-    if known.inputs.get("faces") != artifacts.sha256(faces):
-        raise FgError(f"{flame}: expected the parameters of {faces}, found those of other faces; make both again")
     if not (known["split"] == 0).any():
         raise FgError(f"{flame}: expected rows of the train split, found none; lower heads.val and heads.test")
     compute = Compute.of(params)

@@ -171,6 +171,7 @@ def _material(stored: dict[str, Artifact], paths: dict[str, Path]) -> Material:
         codes=codes.reader(paths["latents"]),
         error=stored["latents"]["error"],
         held=stored["evaluation"]["values/rows"],
+        prior=partial(codes.prior, model),
         decode=partial(decoded, model),
         decode_masks=masks,
         baseline=_eigenfaces(images, faces["split"], model) if "pca" in measured else None,
@@ -182,17 +183,16 @@ def _material(stored: dict[str, Artifact], paths: dict[str, Path]) -> Material:
 def _eigenfaces(images: Any, split: Any, model: Generator) -> Any:
     """A function from rows to the pictures that `fg evaluate` measured of eigenfaces."""
     import numpy as np
-    import torch
 
+    from fgcli.codes import Codes
     from fgcli.generators.pca import baseline
     from fgcli.pixels import tensor
-    from fgcli.reports.pictures import pictures
+    from fgcli.reports.pictures import decoded
 
     eigenfaces, _ = baseline(images, np.flatnonzero(split == 0), model)
 
     def draw(shown: np.ndarray) -> list[np.ndarray]:
-        with torch.no_grad():
-            return pictures(eigenfaces.decode(eigenfaces.encode(tensor(images[shown]))))
+        return decoded(eigenfaces, Codes(eigenfaces.encode(tensor(images[shown])), eigenfaces.space))
 
     return draw
 
@@ -224,7 +224,7 @@ def _pictures(
         "tiny": shown_side(side) > side,
         "splits": sections.contact(run, *_crops(run)),
         "curves": curves(history),
-        "sheets": sections.training_sheets(folder, run.nouns),
+        "sheets": sections.training_sheets(folder),
         "has_masks": run.decode_masks is not None,
         "has_baseline": run.baseline is not None,
         "reconstructions": sections.reconstructions(run, run.typical(run.held, sections.COLUMNS)),
@@ -294,18 +294,15 @@ def _worst_by(stored: dict[str, Artifact], run: Material) -> tuple[str, Any]:
 def _drawn(run: Material, paths: dict[str, Path], params: Params) -> dict[str, Any]:
     """Faces to set side by side: real ones, draws from the prior, draws from each density."""
     from fgcli import codes, densities
-    from fgcli.generators import store
     from fgcli.reports.grid import spread
 
     held = run.held[spread(len(run.held), params.samples)]
-    pool = codes.conditions(paths["latents"])
-    prior = codes.prior(store.load(paths["generator"]), params.samples, params.seed, conditions=pool)
-    drawn = {f"held-out {run.nouns.photos}": list(run.images[held]), "prior": run.show(prior)}
+    pool, new = codes.conditions(paths["latents"]), {"prior": run.prior(params.samples, params.seed)}
     if "density" in paths:
         known = densities.load(paths["density"])
-        for name in known.methods:
-            new = known.sample(name, params.samples, params.seed)
-            drawn[name] = run.show(codes.conditioned(new, pool, params.seed))
+        new |= {name: known.sample(name, params.samples, params.seed) for name in known.methods}
+    drawn = {f"held-out {run.nouns.photos}": list(run.images[held])}
+    drawn |= {name: run.show(codes.conditioned(found, pool, params.seed)) for name, found in new.items()}
     return drawn
 
 

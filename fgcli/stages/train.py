@@ -56,9 +56,9 @@ class Params(Section):
     warmup: Annotated[int, Field(ge=0)]
     """Steps of linear rise of the step size."""
     schedule: Literal["constant", "cosine", "plateau"]
-    """Course of the step size after the warm-up; plateau: halved when the validation loss stops to fall."""
+    """Course of the step size after the warm-up; plateau: halved when the score stops to fall."""
     patience: Annotated[int, Field(ge=1)]
-    """Validations without a lower loss before plateau halves the step size."""
+    """Validations without a lower score before plateau halves the step size."""
     clip: Annotated[float, Field(ge=0)]
     """Norm to which each tensor's gradient is clipped, one by one; 0 for none."""
     ema_half_life: Annotated[float, Field(ge=0)]
@@ -66,7 +66,7 @@ class Params(Section):
     augment: AugmentParams
     """How far training pictures may stray."""
     keep: Literal["best", "last"]
-    """Which moving average becomes the generator: best validation loss, or the last."""
+    """Which moving average becomes the generator: that of the lowest score (validation loss), or the last."""
     validate_steps: Annotated[int, Field(ge=1)]
     """Steps between validations, log lines and sample sheets."""
     checkpoint_steps: Annotated[int, Field(ge=1)]

@@ -95,8 +95,7 @@ COLUMNS = {
         Column("rules", "sentences", "rules", whole),
     )
 }
-"""Any field of any artifact that an objective may ask for by name; MAKERS says which stage writes it."""
-MAKERS = {"faces": "preprocess", "flame": "flame", "conditions": "conditions", "sentences": "sentences"}
+"""Any field of any artifact that an objective may ask for by name."""
 
 
 @dataclass(frozen=True)
@@ -119,28 +118,46 @@ def tables(
         by: who needs them, for messages.
 
     Raises:
-        FgError: no file with that column, or files of different faces.
+        FgError: no file with that column, or files of different faces or sizes.
     """
     found: dict[str, Table] = {}
     for need in needs:
         column = COLUMNS[need] if isinstance(need, str) else need
-        path = files.get(column.artifact)
-        if path is None:
-            maker = MAKERS.get(column.artifact, column.artifact)
-            raise FgError(
-                f"{by}: expected the column {column.name} in {column.artifact}.h5, found no such file; run fg {maker}"
-            )
-        if column.field not in artifacts.layout(path):
-            raise FgError(
-                f"{path}: expected {column.field}, which {by} needs, found none, as in files of whole pictures; choose "
-                "another objective or another file"
-            )
-        values = artifacts.rows(path, column.field)
+        values = stored(column, files, by)
         found[column.name] = Table(column, column.derive(np.array(values), rows) if column.derive else values)
-        first = next(iter(found.values()))
-        if len(values) != len(first.values):
-            raise FgError(
-                f"{path}: expected {len(first.values)} rows of {column.field}, as {first.column.field} has, found "
-                f"{len(values)}; make both from the same faces"
-            )
+    for kind, end in ((tuple(found.values()), 1), (tuple(t for t in found.values() if t.column.plane), 3)):
+        for table in kind[1:]:
+            first, shape = kind[0], table.values.shape[:end]
+            if shape != first.values.shape[:end]:
+                raise FgError(
+                    f"{files[table.column.artifact]}: expected {table.column.field} of {first.values.shape[:end]}, as "
+                    f"{first.column.field} has, found {shape}; make both from the same faces"
+                )
     return found
+
+
+def stored(column: Column, files: Mapping[str, Path | None], by: str) -> np.ndarray:
+    """A column's values (N, ...), mapped.
+
+    Raises:
+        FgError: no such file or field, or a file of other faces.
+    """
+    path, faces = files.get(column.artifact), files.get("faces")
+    if path is None:
+        raise FgError(
+            f"{by}: expected the column {column.name} in {column.artifact}.h5, found no such file; make it first"
+        )
+    if column.field not in artifacts.layout(path):
+        raise FgError(
+            f"{path}: expected {column.field}, which {by} needs, found none; choose another objective or file"
+        )
+    if faces is not None and path != faces:
+        same_faces(path, faces)
+    return artifacts.rows(path, column.field)
+
+
+def same_faces(path: Path, faces: Path) -> None:
+    """Raises FgError unless a file that was made from faces was made from these."""
+    made_from = artifacts.load(path, names=()).inputs.get("faces")
+    if made_from not in (None, artifacts.sha256(faces)):
+        raise FgError(f"{path}: expected a file made from {faces}, found one of other faces; make it again")

@@ -34,7 +34,8 @@ class EMA:
         if not self.half_life:
             return
         beta = 0.5 ** (1 / min(self.half_life, step / 10))
-        torch._foreach_lerp_(*self._averaged, 1 - beta)
+        if self._averaged[0]:
+            torch._foreach_lerp_(*self._averaged, 1 - beta)
         for mine, theirs in self._copied:
             mine.copy_(theirs)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,7 +27,7 @@ class Tick:
 
 
 class NonFinite(FgError):
-    """A term was not a finite number; the weights are those before the step."""
+    """A term was not a finite number; the weights are those before that phase's update."""
 
 
 @dataclass
@@ -55,7 +55,7 @@ class Loop:
         section: of params, which messages name.
 
     Raises:
-        UsageError: the settings want a score, and the objective has none.
+        UsageError: the settings want a score, and the objective has none; or a phase has no weight but 0.
     """
 
     objective: Objective
@@ -75,6 +75,12 @@ class Loop:
                     f"{type(self.objective).__name__} has none; set {self.section}.{key}={instead}"
                 )
         groups, phases = self.objective.groups, self.objective.phases
+        for phase in phases:
+            if not any(phase.weights.values()):
+                raise UsageError(
+                    f"{self.section}.objective: expected a weight other than 0 in phase {phase.name}, found none; "
+                    "give it one or leave the phase out"
+                )
         self.corrections = {name: correction(phases, name) for name in groups}
         self.optimizers = {name: self._adam(name) for name in groups}
         left_out = [p for group in groups.values() if not group.averaged for p in group.parameters]
@@ -115,25 +121,25 @@ class Loop:
         while self.step < self.steps:
             batch = batches.at(self.step, self.compute)
             terms: dict[str, float] = {}
-            for phase in self.objective.phases:
+            for place, phase in enumerate(self.objective.phases):
                 if self.step % phase.interval == 0:
-                    terms |= self._update(phase, batch)
+                    terms |= self._update(phase, batch, place)
             self.step += 1
             self.ema.update(self.step)
             yield Tick(self.step, terms)
 
-    def _update(self, phase: Phase, batch: Batch) -> dict[str, float]:
+    def _update(self, phase: Phase, batch: Batch, place: int) -> dict[str, float]:
         parameters, optimizer = self.objective.groups[phase.group].parameters, self.optimizers[phase.group]
-        rng = step_rng(self.settings.seed + 1, self.step, self.compute.rank, self.compute.device)
+        rng = step_rng(self.settings.seed + 1, self.step, self.compute.rank, self.compute.device, place)
         with self.compute.autocast():
             terms = phase.loss(batch, rng)
         gradients = gradients_of(phase, phase.total(terms), parameters)
         self.compute.average(list(gradients))
         named = self._values(phase, terms, gradients)
         if phase.interval > 1:
-            torch._foreach_mul_(list(gradients), phase.interval)
+            gradients = torch._foreach_mul(list(gradients), phase.interval)
         if self.settings.clip:
-            clip_each(gradients, self.settings.clip)
+            gradients = clip_each(gradients, self.settings.clip)
         for parameter, gradient in zip(parameters, gradients, strict=True):
             parameter.grad = gradient
         for group in optimizer.param_groups:
@@ -144,7 +150,7 @@ class Loop:
             phase.after(named)
         return {f"{phase.name}/{term}": value for term, value in named.items()}
 
-    def _values(self, phase: Phase, terms: dict[str, Tensor], gradients: tuple[Tensor, ...]) -> dict[str, float]:
+    def _values(self, phase: Phase, terms: dict[str, Tensor], gradients: Sequence[Tensor]) -> dict[str, float]:
         """The terms, and the norm of the whole gradient, over all ranks.
 
         Raises:
@@ -218,7 +224,7 @@ class Loop:
         self.step = state["step"]
 
 
-def gradients_of(phase: Phase, total: Tensor, parameters: list[nn.Parameter]) -> tuple[Tensor, ...]:
+def gradients_of(phase: Phase, total: Tensor, parameters: list[nn.Parameter]) -> Sequence[Tensor]:
     """Of a phase's loss; zero where a parameter is not used, as a bias under a gradient penalty.
 
     Raises:
@@ -229,11 +235,15 @@ def gradients_of(phase: Phase, total: Tensor, parameters: list[nn.Parameter]) ->
         raise ValueError(
             f"phase {phase.name}: expected a loss that depends on group {phase.group}, found none that does"
         )
-    return tuple(torch.zeros_like(p) if g is None else g for p, g in zip(parameters, found, strict=True))
+    return [torch.zeros_like(p) if g is None else own(g) for p, g in zip(parameters, found, strict=True)]
 
 
-def clip_each(gradients: tuple[Tensor, ...], norm: float) -> None:
-    """Scales each tensor to a norm of at most `norm`: g <- g min(1, norm / |g|)."""
-    norms = torch._foreach_norm(list(gradients))
-    scales = [(norm / n.clamp_min(1e-30)).clamp(max=1.0) for n in norms]
-    torch._foreach_mul_(list(gradients), scales)
+def own(gradient: Tensor) -> Tensor:
+    """The same with memory for each value, so that it can be averaged in place: that of a sum has one for all."""
+    return gradient.clone() if 0 in gradient.stride() else gradient
+
+
+def clip_each(gradients: Sequence[Tensor], norm: float) -> Sequence[Tensor]:
+    """Each tensor scaled to a norm of at most `norm`: g min(1, norm / |g|)."""
+    scales = [(norm / n.clamp_min(1e-30)).clamp(max=1.0) for n in torch._foreach_norm(list(gradients))]
+    return torch._foreach_mul(list(gradients), scales)

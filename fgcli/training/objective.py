@@ -43,7 +43,7 @@ class Phase:
     Attributes:
         name: names the phase in logs.
         group: name of the group that moves; phases of one group share its Adam.
-        loss: (batch, rng) -> {term: scalar}, unweighted.
+        loss: (batch, rng) -> {term: scalar}, unweighted; each phase of a step has an rng of its own.
         weights: a weight for each term; a term of weight 0 is only watched.
         interval: the phase runs at steps divisible by it. A lazy one, above 1, has its gradient scaled by as much, and
             its group's Adam is slowed (see `correction`), so that laziness changes the cost and not the course.
@@ -136,7 +136,7 @@ class Objective(nn.Module):
     def __init__(self, network: nn.Module, wanted: Kinds = (), refused: Kinds = ()) -> None:
         super().__init__()
         if wanted or isinstance(network, Generator):
-            alone = () if Conditional in wanted else (Conditional,)
+            alone = () if any(issubclass(kind, Conditional) for kind in wanted) else (Conditional,)
             require(network, wanted, (*refused, *alone), by=f"objective {type(self).__name__}")
         self.network = network
 
@@ -147,16 +147,17 @@ class Objective(nn.Module):
     def sheet(self, batch: Batch, rng: torch.Generator) -> dict[str, Tensor]:
         """Rows of the sample sheet by label: pictures (n, 3 or 1, h, w) in [-1, 1] of a validation batch.
 
-        By default what the generator can: faces, their reconstructions and masks, and draws from the prior.
+        By default what the generator can: faces, if the batch has some, their reconstructions and masks, and draws from
+        the prior.
         """
-        generator = self.network
+        generator, condition = self.network, batch.get("condition")
         if not isinstance(generator, Generator):
             return {}
-        x, condition = batch["images"], batch.get("condition")
-        shown = {"face": x}
-        if isinstance(generator, Encodes):
-            codes = Codes(generator.encode(x), generator.space, condition)
+        shown = {"face": batch["images"]} if "images" in batch else {}
+        if shown and isinstance(generator, Encodes):
+            codes = Codes(generator.encode(batch["images"]), generator.space, condition)
             shown["code"] = decode(generator, codes)
             if isinstance(generator, Masks):
                 shown["mask"] = 2 * decode_mask(generator, codes) - 1
-        return shown | {"prior": decode(generator, Codes(generator.prior(len(x), rng), generator.space, condition))}
+        drawn = Codes(generator.prior(len(batch["rows"]), rng), generator.space, condition)
+        return shown | {"prior": decode(generator, drawn)}

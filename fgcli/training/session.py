@@ -50,12 +50,12 @@ class RunFolder:
 
     @property
     def best(self) -> Path:
-        """The checkpoint of the lowest validation loss."""
+        """The checkpoint of the lowest score."""
         return self.path / "best.h5"
 
     @property
     def stats(self) -> Path:
-        """One JSON line per validation: step, learning rate, mean of each term since the last, validation loss."""
+        """One JSON line per validation: step, learning rate, mean of each term since the last, the score."""
         return self.path / "stats.jsonl"
 
     def sheet(self, step: int) -> Path:
@@ -88,6 +88,7 @@ class Session:
 
     Attributes:
         held_out: rows on which it validates.
+        split: (N,) of all rows.
         files: the artifacts that the batches are read from, by name.
         draw: writes a sample sheet.
     """
@@ -95,6 +96,7 @@ class Session:
     loop: Loop
     batches: Batches
     held_out: np.ndarray
+    split: np.ndarray
     files: dict[str, Path]
     draw: Draw
     sums: dict[str, tuple[float, int]] = field(default_factory=dict)
@@ -139,11 +141,13 @@ class Session:
         batches.augment.verify(batches.columns, f"{section}.augment")
         used = {table.column.artifact for table in opened.values()}
         loop = Loop(compute.place(objective), compute, settings, section)
-        return cls(loop, batches, val if len(val) else train, {k: p for k, p in files.items() if p and k in used}, draw)
+        read = {name: path for name, path in files.items() if path and name in used}
+        return cls(loop, batches, val if len(val) else train, split, read, draw)
 
     def fingerprint(self, params: Mapping[str, Any]) -> str:
-        """The name of this run: its params, the files that it reads, and fg's code."""
-        return fingerprint([params, {name: artifacts.sha256(path) for name, path in sorted(self.files.items())}])
+        """The name of this run: its params, its split, the files that it reads, and fg's code."""
+        files = {name: artifacts.sha256(path) for name, path in sorted(self.files.items())}
+        return fingerprint([params, self.split.tolist(), files])
 
     def train(self, folder: RunFolder, resume: bool) -> tuple[dict[str, Tensor], dict[str, np.ndarray], dict[str, Any]]:
         """Steps to the end; returns the kept moving average, the history and what to say of the run.
@@ -159,14 +163,15 @@ class Session:
         with self.writer(folder) as write, stop_asked() as stop:
             self.steps(folder, write, stop)
         ema = self.loop.ema.state
-        if self.loop.settings.keep == "best" and self.best["best_step"] and self.writes:
-            ema = checkpoint.load(folder.best)[0]["ema"]
         if not self.writes:
             return ema, {}, {}
+        kept = {"steps": self.loop.step, "score": self.loop.score_name}
+        if self.loop.settings.keep == "best" and self.best["best_step"]:
+            ema, kept = checkpoint.load(folder.best)[0]["ema"], kept | self.best
         history = read_history(folder.stats)
         lines = [json.loads(line) for line in folder.stats.read_text().splitlines()]
         artifacts.write_json(folder.path / "history.json", lines)  # what DVC can plot
-        return ema, history, {"steps": self.loop.step, "score": self.loop.score_name, **self.best}
+        return ema, history, kept
 
     @property
     def writes(self) -> bool:
