@@ -60,13 +60,26 @@ def home(tmp_path_factory):
     return home
 
 
-def fg(home, *words):
-    """`fg` of the copy; results as JSON."""
+RUN = """
+import json, sys
+from typer.testing import CliRunner
+from fgcli.cli import app
+told = []
+for words in json.loads(sys.argv[1]):
+    done = CliRunner().invoke(app, [*words, "--debug"] if words != ["--help"] else words)
+    assert done.exit_code == 0, (words, done.output, done.exception)
+    told.append(done.stdout)
+print(json.dumps(told))
+"""
+
+
+def fg(home, lines):
+    """What each command of `fg` of the copy prints, in one process."""
     environment = os.environ | {"PYTHONPATH": str(home), "COLUMNS": "160"}
-    command = [sys.executable, "-m", "fgcli", *words]
+    command = [sys.executable, "-c", RUN, json.dumps(lines)]
     done = subprocess.run(command, cwd=home, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, (words, done.stderr)
-    return done.stdout
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def commands(part):
@@ -81,22 +94,20 @@ def commands(part):
 
 @pytest.mark.parametrize("name", sections())
 def test_its_commands_run(home, name):
+    lines, before = list(commands(sections()[name])), []
     if name == "an editor" and not (home / "out/latents.h5").exists():
-        fg(home, "train", "--params", "small.yaml", "--generator", "pca")
-        fg(home, "invert", "--params", "small.yaml")
-    told = [fg(home, *words) for words in commands(sections()[name])]
-    assert told, "expected commands, found none"
+        before = [["train", "--params", "small.yaml", "--generator", "pca"], ["invert", "--params", "small.yaml"]]
+    told = fg(home, [*before, *lines, ["--help"]])[len(before) :]
+    assert lines, "expected commands, found none"
     if name == "a generator":
         assert (home / "mine.png").stat().st_size > 500
     if name == "a stage":
         assert "rows: 64" in told[0]
         assert "seed0.mean.power: 3" in told[1]
-        help = fg(home, "--help")
-        assert "faces.h5 -> mean.h5: the mean face." in help
-        assert help.index(" mean ") > help.index(" report ")
+        assert "faces.h5 -> mean.h5: the mean face." in told[2]
+        assert told[2].index(" mean ") > told[2].index(" report ")
     if name == "a paper":
-        found = json.loads((home / "out/mine/paper.json").read_text())
-        assert "more" in json.dumps(found)
+        assert "more" in (home / "out/mine/paper.json").read_text()
         assert "More codes are better." in (home / "out/mine/paper.html").read_text()
 
 
