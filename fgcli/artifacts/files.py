@@ -12,6 +12,7 @@ import json
 import os
 import re
 import shutil
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +25,10 @@ import numpy as np
 import fgcli
 from fgcli.artifacts.schemas import FACES, SCHEMAS, Field, Schema
 from fgcli.errors import FgError
+
+UMASK = os.umask(0)
+os.umask(UMASK)
+"""Of this process; it can be read only by setting it."""
 
 
 @dataclass(frozen=True)
@@ -133,24 +138,38 @@ def save(
 
 @contextmanager
 def write_aside(path: Path) -> Iterator[Path]:
-    """Yields a path beside `path`; renames it into place when the block succeeds, removes it when it fails."""
-    part = path.with_name(f".{path.name}.part")
+    """Yields a path of its own beside `path`; renames it into place when the block succeeds, else removes it."""
+    part = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        part.unlink(missing_ok=True)
+        handle, name = tempfile.mkstemp(".part", f".{path.name}.", path.parent)
+        part = Path(name)
+        os.fchmod(handle, 0o666 & ~UMASK)  # mkstemp's files are for their owner alone
+        os.close(handle)
         yield part
         with open(part, "rb+") as file:
             os.fsync(file.fileno())
         os.replace(part, path)
+        flush(path.parent)
     except BaseException as error:
         with_space = _explain(path, error)
         try:
-            part.unlink(missing_ok=True)
+            if part:
+                part.unlink(missing_ok=True)
         except OSError:
             pass
         if with_space:
             raise FgError(with_space) from error
         raise
+
+
+def flush(folder: Path) -> None:
+    """A rename lasts through a power cut only once its folder is on the disk."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def write_json(path: Path, content: Any) -> None:

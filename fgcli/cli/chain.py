@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,7 +17,7 @@ from fgcli import config
 from fgcli.cli import discovery
 from fgcli.cli.pictures import command
 from fgcli.cli.run import guarded, quiet_libraries, show
-from fgcli.cli.stage import Debug, Json, ParamsFiles, Resume, Sets, is_path, own
+from fgcli.cli.stage import Debug, Json, ParamsFiles, Resume, Sets, is_path, outputs_held, own
 from fgcli.errors import UsageError
 from fgcli.workers import each
 
@@ -46,7 +47,7 @@ def chain_command(
     """
 
     def work() -> None:
-        verify(stages)
+        verify_stages(stages)
         given = files(use)
         verify_files(given, stages)
         chain = partial(Chain, stages, folder, given, params, set, resume)
@@ -73,11 +74,18 @@ class Chain:
         done = {}
         stages = {name: importlib.import_module(f"fgcli.stages.{name}") for name in self.stages}
         sections = {name: self.section(name, stage, seed) for name, stage in stages.items()}  # mistakes show now
-        for name, stage in stages.items():
-            arguments = {"params": sections[name]} | paths(stage, self.folder / f"seed{seed}", self.given)
-            if "resume" in inspect.signature(stage.run).parameters:
-                arguments["resume"] = self.resume
-            done[f"seed{seed}.{name}"] = stage.run(**arguments)
+        files = {name: paths(stage, self.folder / f"seed{seed}", self.given) for name, stage in stages.items()}
+        with ExitStack() as stack:
+            for name, stage in stages.items():
+                stack.enter_context(outputs_held(stage, files[name]))
+            for name, stage in stages.items():
+                arguments: dict[str, Any] = {"params": sections[name]}
+                arguments |= paths(
+                    stage, self.folder / f"seed{seed}", self.given
+                )  # what earlier stages wrote is there now
+                if "resume" in inspect.signature(stage.run).parameters:
+                    arguments["resume"] = self.resume
+                done[f"seed{seed}.{name}"] = stage.run(**arguments)
         return done
 
     def section(self, name: str, stage: Any, seed: int) -> Any:
@@ -86,7 +94,7 @@ class Chain:
         return config.section(config.read(self.params, [*self.sets, *seeded]), name, stage.Params)
 
 
-def verify(stages: list[str]) -> None:
+def verify_stages(stages: list[str]) -> None:
     """Raises UsageError where a stage cannot be chained."""
     for name in stages:
         if name not in STAGES:

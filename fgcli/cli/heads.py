@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -55,7 +56,8 @@ def render_command(
     from fgcli.stages import head_pictures as stage
 
     arguments: dict[str, Any] = {"flame": flame, "faces": faces, "frames": frames, "yaw": yaw, "size": size}
-    report(debug, json, lambda: stage.render(what, output, skin=skin.value, **arguments))
+    work = partial(stage.render, what, output, skin=skin.value, **arguments)
+    report(debug, json, work, [*what, flame, faces], output)
 
 
 def export_command(
@@ -84,6 +86,8 @@ def export_command(
         debug,
         json,
         lambda: stage.export(what, output, flame=flame, faces=faces, skin=skin.value, neutral=neutral, order=told),
+        [*what, flame, faces],
+        *([output.with_suffix(s) for s in (".obj", ".mtl", ".png")] if output.suffix == ".obj" else [output]),
     )
 
 

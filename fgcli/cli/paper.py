@@ -25,5 +25,12 @@ def paper(
     from fgcli.stages import paper as stage
 
     quiet_libraries()
-    files = (output or folder / "paper.html", results or folder / "paper.json")
-    guarded(lambda: show(stage.run(paper, folder, *files), json), debug)
+    page, numbers = output or folder / "paper.html", results or folder / "paper.json"
+
+    def work() -> None:
+        from fgcli.artifacts.outputs import verify_outputs
+
+        verify_outputs([paper], {"-o": page, "--results": numbers}, {"-o": "", "--results": ""})
+        show(stage.run(paper, folder, page, numbers), json)
+
+    guarded(work, debug)

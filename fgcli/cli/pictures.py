@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -37,10 +38,20 @@ def command(function: Callable[..., None]) -> Any:
     return app
 
 
-def report(debug: bool, as_json: bool, work: Callable[[], dict[str, Any]]) -> None:
-    """Runs and prints, as every command does."""
+def report(
+    debug: bool, as_json: bool, work: Callable[[], dict[str, Any]], reads: Iterable[Path | str], *outputs: Path
+) -> None:
+    """Runs and prints, as every command does, once the outputs are known to be none of the files that are read."""
     quiet_libraries()
-    guarded(lambda: show(work(), as_json), debug)
+
+    def checked() -> None:
+        from fgcli.artifacts.outputs import verify_outputs
+
+        flags = {f"-o ({path.suffix})" if i else "-o": path for i, path in enumerate(outputs)}
+        verify_outputs([Path(path) for path in reads], flags, dict.fromkeys(flags, ""))
+        show(work(), as_json)
+
+    guarded(checked, debug)
 
 
 def edit_command(
@@ -80,6 +91,8 @@ def edit_command(
             editor=editor,
             latents=latents,
         ),
+        [*what, generator, editor, latents],
+        output,
     )
 
 
@@ -105,7 +118,8 @@ def sample_command(
     from fgcli.stages import pictures
 
     files = {"output": output, "generator": generator, "densities": densities, "latents": latents}
-    report(debug, json, lambda: pictures.sample(count, density, seed, truncation, columns, **files))
+    work = partial(pictures.sample, count, density, seed, truncation, columns, **files)
+    report(debug, json, work, [generator, densities, latents], output)
 
 
 def reconstruct_command(
@@ -123,7 +137,8 @@ def reconstruct_command(
     """
     from fgcli.stages import pictures
 
-    report(debug, json, lambda: pictures.reconstruct(what, output, face, generator, latents))
+    work = partial(pictures.reconstruct, what, output, face, generator, latents)
+    report(debug, json, work, [*what, generator, latents], output)
 
 
 def interpolate_command(
@@ -143,7 +158,8 @@ def interpolate_command(
     """
     from fgcli.stages import pictures
 
-    report(debug, json, lambda: pictures.interpolate(what, frames, path, output, face, generator, latents))
+    work = partial(pictures.interpolate, what, frames, path, output, face, generator, latents)
+    report(debug, json, work, [*what, generator, latents], output)
 
 
 edit, sample = command(edit_command), command(sample_command)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib
 import inspect
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any, Literal
@@ -40,7 +41,7 @@ def command(name: str) -> Any:
     def call(**given: Any) -> None:
         guarded(lambda: execute(name, stage, flags, paths, given), given["debug"])
 
-    parameters = [path_option(key, p.default) for key, p in paths.items()]
+    parameters = [path_option(key, p.default, written(stage).get(key)) for key, p in paths.items()]
     parameters += [keyword("params", ParamsFiles, []), keyword("set", Sets, [])]
     if "resume" in inspect.signature(stage.run).parameters:
         parameters.append(keyword("resume", Resume, True))
@@ -75,7 +76,36 @@ def execute(name: str, stage: ModuleType, flags: Any, paths: Any, given: dict[st
         plan: Callable[..., dict[str, Any]] = getattr(stage, "plan", lambda **_: {})
         show({"params": params.model_dump(), "plan": plan(**arguments)}, given["json"])
     else:
-        show(stage.run(**arguments), given["json"])
+        with outputs_held(stage, arguments):
+            show(stage.run(**arguments), given["json"])
+
+
+def written(stage: ModuleType) -> dict[str, str]:
+    """The paths that a stage writes, `output` and those after it: for each what verify_outputs calls its kind."""
+    positional = [p for p in inspect.signature(stage.run).parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD]
+    names = [p.name for p in positional]
+    outputs = positional[names.index("output") :]
+    endings = {".h5": lambda path: path.stem, "": lambda path: "folder"}
+    return {p.name: endings.get(p.default.suffix, lambda path: "")(p.default) for p in outputs}
+
+
+@contextmanager
+def outputs_held(stage: ModuleType, arguments: Mapping[str, Any]) -> Iterator[None]:
+    """Inside the block a stage's outputs are its own; all can be written, and none is anything of the user's.
+
+    Raises:
+        FgError: otherwise.
+    """
+    from fgcli.artifacts.locks import held
+    from fgcli.artifacts.outputs import verify_outputs
+
+    kinds, names = written(stage), inspect.signature(stage.run).parameters
+    reads = [arguments[key] for key in names if key not in kinds and is_path(stage, key)]
+    writes = {"-o" if key == "output" else f"--{key}": (arguments[key], kind) for key, kind in kinds.items()}
+    paths = {flag: path for flag, (path, _) in writes.items()}
+    verify_outputs(reads, paths, {flag: kind for flag, (_, kind) in writes.items()})
+    with held(paths.values()):
+        yield
 
 
 def is_path(stage: ModuleType, key: str) -> bool:
@@ -89,10 +119,12 @@ def own(parameter: inspect.Parameter, path: Path) -> Path | None:
     return None if "None" in str(parameter.annotation) and not path.exists() else path
 
 
-def path_option(key: str, default: Path | None) -> inspect.Parameter:
-    """A file to read or write."""
+def path_option(key: str, default: Path | None, kind: str | None) -> inspect.Parameter:
+    """A file to read, or one to write of a kind of `written`."""
     names = ["--output", "-o"] if key == "output" else [f"--{key}"]
-    text = "File to write." if key == "output" else "File or folder of the pipeline."
+    ending = default.suffix if default else ""
+    texts = {None: f"{key} to read.", "folder": "Folder of the run.", "": f"{ending} file to write."}
+    text = texts.get(kind, f"{kind}{ending} to write.")
     return keyword(key, Annotated[Path | None, typer.Option(*names, help=text)], default)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from fgcli.artifacts import write_aside
+from fgcli.artifacts.outputs import png_mark
 from fgcli.errors import FgError
 
 
@@ -43,7 +44,7 @@ def coloured(mesh: Mesh) -> Mesh:
 
 def write_obj(path: Path, mesh: Mesh) -> list[Path]:
     """Writes `path`, and beside it .mtl and .png where the mesh has a texture; returns what was written."""
-    lines = ["# metres; x to the subject's left, y up, z out of the face"]
+    lines = ["# fg: metres; x to the subject's left, y up, z out of the face"]
     textured = bool(mesh.texture.size and len(mesh.uv_faces))
     if textured:
         lines += [f"mtllib {path.stem}.mtl", "usemtl head"]
@@ -58,17 +59,17 @@ def write_obj(path: Path, mesh: Mesh) -> list[Path]:
     written = [path]
     if textured:
         written += [path.with_suffix(".mtl"), path.with_suffix(".png")]
-        material = f"newmtl head\nKa 1 1 1\nKd 1 1 1\nKs 0 0 0\nillum 1\nmap_Kd {path.stem}.png\n"
+        material = f"# fg\nnewmtl head\nKa 1 1 1\nKd 1 1 1\nKs 0 0 0\nillum 1\nmap_Kd {path.stem}.png\n"
         _write(written[1], material.encode())
         with write_aside(written[2]) as part:
-            Image.fromarray(_bytes(mesh.texture.transpose(1, 2, 0))).save(part, "PNG")
+            Image.fromarray(_bytes(mesh.texture.transpose(1, 2, 0))).save(part, "PNG", pnginfo=png_mark())
     _write(path, ("\n".join(lines) + "\n").encode())
     return written
 
 
 def write_ply(path: Path, mesh: Mesh) -> list[Path]:
     """Writes a binary PLY with the colour of each vertex and the texture coordinates of each triangle's corners."""
-    header = ["ply", "format binary_little_endian 1.0", "comment metres", f"element vertex {len(mesh.vertices)}"]
+    header = ["ply", "format binary_little_endian 1.0", "comment fg: metres", f"element vertex {len(mesh.vertices)}"]
     header += [f"property float {axis}" for axis in "xyz"]
     kinds: list[tuple[str, str, tuple[int, ...]]] = [("place", "<f4", (3,))]
     if len(mesh.colours):

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from fgcli.artifacts import write_aside
+from fgcli.artifacts.outputs import png_mark
 
 INK, PAPER = (40, 40, 40), (255, 255, 255)
 GAP = 2
@@ -46,9 +47,9 @@ def wrap(images: Sequence[np.ndarray], columns: int) -> list[list[np.ndarray]]:
 
 
 def save_png(path: Path, page: Image.Image) -> None:
-    """Writes a PNG whole or not at all; no metadata, so equal pictures give equal bytes."""
+    """Writes a PNG whole or not at all, with fg's mark and no time, so that equal pictures give equal bytes."""
     with write_aside(path) as part:
-        page.save(part, "PNG")
+        page.save(part, "PNG", pnginfo=png_mark())
 
 
 def spread(n: int, count: int) -> list[int]:

@@ -36,8 +36,8 @@ def run(
     faces: Path = Path("out/faces.h5"),
     generator: Path = Path("out/generator.h5"),
     output: Path = Path("out/latents.h5"),
-    conditions: Path | None = Path("out/conditions.h5"),
     *,
+    conditions: Path | None = Path("out/conditions.h5"),
     params: Params,
     resume: bool = True,
 ) -> dict[str, Any]:

@@ -110,9 +110,9 @@ def run(
     faces: Path = Path("out/faces.h5"),
     output: Path = Path("out/generator.h5"),
     folder: Path = Path("out/train"),
+    *,
     flame: Path | None = Path("out/flame.h5"),
     conditions: Path | None = Path("out/conditions.h5"),
-    *,
     params: Params,
     resume: bool = True,
 ) -> dict[str, Any]:

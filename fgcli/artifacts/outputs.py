@@ -1,0 +1,111 @@
+"""What a command is about to write, checked before any work: nothing of the user's is ever written over."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from PIL.PngImagePlugin import PngInfo
+
+from fgcli.artifacts.files import load
+from fgcli.errors import FgError, UsageError
+
+HDF5 = b"\x89HDF\r\n\x1a\n"
+MARKS = {
+    ".png": b"Software\0fg",
+    ".html": b'<meta name="generator" content="fg">',
+    ".obj": b"# fg",
+    ".mtl": b"# fg",
+    ".ply": b"comment fg",
+}
+"""What stands at the head of every file of that ending that fg writes: others are the user's."""
+HEAD_BYTES = 4096
+"""Of a file, where its mark stands."""
+
+
+def verify_outputs(reads: Iterable[Path | None], writes: Mapping[str, Path], kinds: Mapping[str, str]) -> None:
+    """Raises unless every output can be written and is neither an input, another output, nor a file of another kind.
+
+    Args:
+        reads: files that the command reads.
+        writes: files and folders that it writes, by their flags.
+        kinds: for each flag, the schema of the artifact that is written, "" for a file of another kind, or "folder".
+
+    Raises:
+        UsageError: an output that is an input or another output, of another ending, or no place for a file.
+        FgError: a file is there that fg did not write as this, or a folder that cannot be written.
+    """
+    taken = {identity(path): f"{path} is read" for path in reads if path is not None}
+    for flag, path in writes.items():
+        place(flag, path, kinds[flag])
+        if identity(path) in taken:
+            raise UsageError(
+                f"{flag} {path}: expected a file of its own, found that {taken[identity(path)]}; name another"
+            )
+        taken[identity(path)] = f"{flag} is {path}, too"
+        if kinds[flag] != "folder" and path.exists() and not ours(path, kinds[flag]):
+            what = f"a {kinds[flag]} file" if kinds[flag] else f"a {path.suffix} file of fg's"
+            raise FgError(f"{path}: expected nothing or {what} to replace, found another file; move it or name another")
+
+
+def identity(path: Path) -> object:
+    """Equal for two names of one file, also through links."""
+    try:
+        status = path.stat()
+        return status.st_dev, status.st_ino
+    except OSError:
+        return path.absolute().resolve()
+
+
+def place(flag: str, path: Path, kind: str) -> None:
+    """Raises unless there can be a file, or a folder, at a path."""
+    wanted = "a folder" if kind == "folder" else "a file"
+    text = str(path)
+    if path.exists() and (path.is_dir() != (kind == "folder") or not (path.is_dir() or path.is_file())):
+        found = "a folder" if path.is_dir() else "a file" if path.is_file() else "a device"
+        raise UsageError(f"{flag} {text}: expected {wanted} to write, found {found}; name {wanted}")
+    if kind and kind != "folder" and path.suffix not in (".h5", ".hdf5"):
+        raise UsageError(f"{flag} {text}: expected a name that ends in .h5, found {path.name!r}; rename it")
+    folder = path.absolute()
+    while not folder.exists():
+        folder = folder.parent
+    if not os.access(folder, os.W_OK) or (folder != path.absolute() and not folder.is_dir()):
+        raise FgError(
+            f"{path}: expected a folder that can be written, found {folder}, which cannot; choose another output"
+        )
+
+
+def ours(path: Path, kind: str) -> bool:
+    """Whether an existing file is what fg wrote as this kind, and so may be replaced."""
+    with open(path, "rb") as file:
+        head = file.read(HEAD_BYTES)
+    if kind:
+        return not head or (head.startswith(HDF5) and is_artifact(path, kind))
+    if path.suffix in MARKS:
+        return MARKS[path.suffix] in head
+    return path.suffix == ".json" and is_json(path)
+
+
+def png_mark() -> PngInfo:
+    """What PNGs of fg carry."""
+    mark = PngInfo()
+    mark.add_text("Software", "fg")
+    return mark
+
+
+def is_artifact(path: Path, kind: str) -> bool:
+    """Whether an HDF5 file is an artifact of this kind, or a damaged one of fg's."""
+    try:
+        return load(path, names=()).schema.split("/")[0] == kind
+    except FgError:
+        return False
+
+
+def is_json(path: Path) -> bool:
+    """Whether a file holds a JSON object or list, as fg's numbers do."""
+    try:
+        return isinstance(json.loads(path.read_bytes()), dict | list)
+    except ValueError:
+        return False
