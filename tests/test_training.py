@@ -219,22 +219,40 @@ def test_how_often_it_saves_changes_no_weight(faces, unbroken, tmp_path):
     assert all(np.array_equal(one[k], two[k]) for k in one.arrays)
 
 
-def test_another_runs_folder_is_set_aside(faces, tmp_path, capsys):
+def runs(tmp_path):
+    return sorted(p.name for p in (tmp_path / "train.runs").glob("*"))
+
+
+def test_runs_are_kept_apart_and_each_goes_on(faces, tmp_path, capsys):
+    """Three runs of other params in one folder: none is lost, and the first is brought back and not trained again."""
     files = (faces, tmp_path / "generator.h5", tmp_path / "train")
-    train.run(*files, params=train_params(steps=4))
-    first = (tmp_path / "train/stats.jsonl").read_text()
-    train.run(*files, params=train_params(steps=4, learning_rate=0.003))
+    lines, results = [], []
+    for rate in (0.001, 0.002, 0.003):
+        train.run(*files, params=train_params(steps=4, learning_rate=rate))
+        lines.append((tmp_path / "train/stats.jsonl").read_text())
+        results.append((tmp_path / "generator.h5").read_bytes())
     assert "held another run" in capsys.readouterr().err
-    assert (tmp_path / "train.previous/stats.jsonl").read_text() == first
-    assert (tmp_path / "train.previous/last.h5").exists()
-    assert (tmp_path / "train/stats.jsonl").read_text() != first
+    assert len(runs(tmp_path)) == 2
+    train.run(*files, params=train_params(steps=4, learning_rate=0.001))
+    told = capsys.readouterr().err
+    assert "brought its run back" in told
+    assert "going on from step 4 of 4" in told
+    assert (tmp_path / "train/stats.jsonl").read_text() == lines[0]
+    assert (tmp_path / "generator.h5").read_bytes() == results[0]
+    assert len(runs(tmp_path)) == 2
 
 
 def test_a_folder_of_other_files_loses_none(faces, tmp_path):
-    """--folder may name a folder that has other things in it, as out/ does."""
+    """--folder may name a folder that has other things in it, as out/ does; not one with things of a run's names."""
     (tmp_path / "mine.txt").write_text("dear")
     train.run(faces, tmp_path / "generator.h5", tmp_path, params=train_params(steps=2))
     assert (tmp_path / "mine.txt").read_text() == "dear"
+    mine = tmp_path / "mine/samples"
+    mine.mkdir(parents=True)
+    (mine / "voice.wav").write_text("dear")
+    with pytest.raises(FgError, match=r"mine: expected a folder of runs, found samples, which fg did not write; name"):
+        train.run(faces, tmp_path / "g.h5", tmp_path / "mine", params=train_params(steps=2))
+    assert (mine / "voice.wav").read_text() == "dear"
 
 
 def test_no_resume_begins_anew(faces, unbroken, tmp_path):
@@ -242,7 +260,62 @@ def test_no_resume_begins_anew(faces, unbroken, tmp_path):
     train.run(*files, params=train_params())
     train.run(*files, params=train_params(), resume=False)
     equals(tmp_path, unbroken)
-    assert (tmp_path / "train.previous").exists()
+    assert len(runs(tmp_path)) == 1
+
+
+def test_more_steps_extend_a_finished_run(faces, tmp_path, capsys):
+    """Where the course does not depend on their number the result is that of a run of so many; fewer are a run anew."""
+    files = (faces, tmp_path / "generator.h5", tmp_path / "train")
+    still = {"schedule": "constant", "validate_steps": 2}
+    train.run(*files, params=train_params(steps=4, **still))
+    short = (tmp_path / "generator.h5").read_bytes()
+    train.run(*files, params=train_params(steps=8, **still))
+    assert "going on from step 4 of 8" in capsys.readouterr().err
+    train.run(faces, tmp_path / "whole.h5", tmp_path / "whole", params=train_params(steps=8, **still))
+    assert (tmp_path / "generator.h5").read_bytes() == (tmp_path / "whole.h5").read_bytes()
+    train.run(*files, params=train_params(steps=4, **still))
+    assert (tmp_path / "generator.h5").read_bytes() == short
+    train.run(*files, params=train_params(steps=6, schedule="cosine"))
+    train.run(*files, params=train_params(steps=8, schedule="cosine"))
+    assert "going on from step 6" not in capsys.readouterr().err
+
+
+def test_an_upgrade_goes_on_with_what_was_begun_and_trains_anew_what_was_done(faces, tmp_path, monkeypatch, capsys):
+    from fgcli.training import run_folder, session
+
+    files, run = (faces, tmp_path / "generator.h5", tmp_path / "train"), Loop.run
+
+    def breaks(self, batches):
+        for tick in run(self, batches):
+            if tick.step == 7:
+                raise KeyboardInterrupt
+            yield tick
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Loop, "run", breaks)
+        with pytest.raises(KeyboardInterrupt):
+            train.run(*files, params=train_params())
+    for module in (run_folder, session):
+        monkeypatch.setattr(module, "code", lambda: "newer")
+    train.run(*files, params=train_params())
+    assert "going on from step 4 of 12" in (told := capsys.readouterr().err)
+    assert "begun by other code of fg" in told
+    for module in (run_folder, session):
+        monkeypatch.setattr(module, "code", lambda: "newest")
+    train.run(*files, params=train_params())
+    assert "going on" not in capsys.readouterr().err
+    assert len(runs(tmp_path)) == 1
+
+
+def test_a_run_may_start_from_anothers_weights(faces, unbroken, tmp_path):
+    files, start = (faces, tmp_path / "g.h5", tmp_path / "train"), unbroken / "generator.h5"
+    train.run(*files, init_from=start, params=train_params(steps=0))
+    one, two = (artifacts.load(path).group("ema") for path in (start, tmp_path / "g.h5"))
+    assert all(np.array_equal(one[k], two[k]) for k in one)
+    assert artifacts.load(tmp_path / "g.h5").inputs["init_from"] == artifacts.sha256(start)
+    other = train_params(generator={"name": "unmasked_vae", "codes": 8, "width": 0.1})
+    with pytest.raises(FgError, match=r"generator.h5: expected a generator of .*unmasked_vae.*, found .*masked_vae"):
+        train.run(*files, init_from=start, params=other)
 
 
 def test_what_the_result_is(faces, unbroken):

@@ -27,12 +27,16 @@ def work_folder(output: Path) -> Path:
 
 def fingerprint(depends_on: Any) -> str:
     """A name for work that depends on this JSON and on fg's code: what lies under another name is other work."""
-    text = json.dumps([_code(), depends_on], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return name_of([code(), depends_on])
+
+
+def name_of(depends_on: Any) -> str:
+    """A name for work that depends on this JSON, whatever the code."""
+    return hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()[:16]
 
 
 @functools.cache
-def _code() -> str:
+def code() -> str:
     """The hash of fg's sources, but for those that only show: else changed code would go on with old results."""
     root = Path(fgcli.__file__).parent
     sources = [path for path in sorted(root.rglob("*.py")) if path.relative_to(root).parts[0] not in SHOWING]

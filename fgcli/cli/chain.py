@@ -139,7 +139,8 @@ def paths(stage: Any, home: Path, given: Mapping[str, Path]) -> dict[str, Path |
     for name, parameter in inspect.signature(stage.run).parameters.items():
         if not is_path(stage, name):
             continue
-        found[name] = given.get(name) or own(parameter, home / parameter.default.relative_to("out"))
+        default = parameter.default and home / parameter.default.relative_to("out")
+        found[name] = given.get(name) or own(parameter, default)
     return found
 
 

@@ -114,14 +114,14 @@ def is_path(stage: ModuleType, key: str) -> bool:
     return hint is Path or Path in typing.get_args(hint)
 
 
-def own(parameter: inspect.Parameter, path: Path) -> Path | None:
+def own(parameter: inspect.Parameter, path: Path | None) -> Path | None:
     """A path that nobody asked for: None where there is no such file and the stage can do without."""
-    return None if "None" in str(parameter.annotation) and not path.exists() else path
+    return None if "None" in str(parameter.annotation) and not (path and path.exists()) else path
 
 
 def path_option(key: str, default: Path | None, kind: str | None) -> inspect.Parameter:
     """A file to read, or one to write of a kind of `written`."""
-    names = ["--output", "-o"] if key == "output" else [f"--{key}"]
+    names = ["--output", "-o"] if key == "output" else [f"--{key}".replace("_", "-")]
     ending = default.suffix if default else ""
     texts = {None: f"{key} to read.", "folder": "Folder of the run.", "": f"{ending} file to write."}
     text = texts.get(kind, f"{kind}{ending} to write.")

@@ -64,7 +64,7 @@ def run(
     from fgcli import artifacts
     from fgcli.objectives.classification import numbered
     from fgcli.training.devices import Compute
-    from fgcli.training.session import RunFolder
+    from fgcli.training.run_folder import RunFolder
 
     about = artifacts.load(faces, artifacts.FACES, ("split", "identity"))
     classes = trained_classes(about["identity"], about["split"], faces)
@@ -75,8 +75,8 @@ def run(
     known = np.where(labels >= 0, about["split"], len(artifacts.SPLITS))  # rows of other classes teach nothing
     rows = {name: np.flatnonzero(known == i) for i, name in enumerate(artifacts.SPLITS)}
     session, network = _session(params, compute, faces, images.shape, known, classes)
-    same = session.fingerprint(params.model_dump(exclude={"checkpoint_seconds"}))
-    ema, history, kept = session.train(RunFolder(folder, same), resume)
+    same = session.name(params.model_dump(exclude={"checkpoint_seconds"}))
+    ema, history, kept = session.train(RunFolder(folder, same, params.steps), resume)
     network.load_state_dict(ema)
     network.cpu().eval()
     accuracy = {name: right(network, images, labels, part) for name, part in rows.items() if len(part)}

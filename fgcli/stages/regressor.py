@@ -62,7 +62,7 @@ def run(
 
     from fgcli import artifacts
     from fgcli.training.devices import Compute
-    from fgcli.training.session import RunFolder
+    from fgcli.training.run_folder import RunFolder
 
     known = artifacts.load(flame, artifacts.FLAME)
     if not (known["split"] == 0).any():
@@ -70,8 +70,8 @@ def run(
     compute = Compute.of(params)
     torch.manual_seed(params.seed)
     session, regressor = _session(params, compute, {"faces": faces, "flame": flame}, known)
-    same = session.fingerprint(params.model_dump(exclude={"checkpoint_seconds"}))
-    ema, history, kept = session.train(RunFolder(folder, same), resume)
+    same = session.name(params.model_dump(exclude={"checkpoint_seconds"}))
+    ema, history, kept = session.train(RunFolder(folder, same, params.steps), resume)
     arrays = {f"weights/{k}": v.cpu().numpy() for k, v in ema.items()}
     arrays |= {f"history/{k}": v for k, v in history.items()}
     training = kept | {"rows": int((known["split"] == 0).sum()), "framing": known.params["framing"]}

@@ -13,6 +13,7 @@ from fgcli.errors import FgError
 
 if TYPE_CHECKING:
     import numpy as np
+    import torch
 
     from fgcli.capabilities import Generator
     from fgcli.training.devices import Compute
@@ -113,12 +114,17 @@ def run(
     *,
     flame: Path | None = Path("out/flame.h5"),
     conditions: Path | None = Path("out/conditions.h5"),
+    init_from: Path | None = None,
     params: Params,
     resume: bool = True,
 ) -> dict[str, Any]:
     """Trains, with checkpoints, stats.jsonl and sample sheets in `folder`.
 
-    Of `flame` and `conditions` nothing is read unless the objective needs a column of them.
+    Of `flame` and `conditions` nothing is read unless the objective needs a column of them. `init_from` is a
+    generator.h5 of the same network, from whose average the weights start.
+
+    Raises:
+        FgError: no rows that train, a column that is not there, or weights of another network.
     """
     import numpy as np
     import torch
@@ -127,7 +133,7 @@ def run(
     from fgcli.capabilities import Solved, Started
     from fgcli.generators import store
     from fgcli.training.devices import Compute
-    from fgcli.training.session import RunFolder
+    from fgcli.training.run_folder import RunFolder
 
     images = artifacts.rows(faces, "images")
     about = artifacts.load(faces, artifacts.FACES, ("split",))
@@ -146,13 +152,17 @@ def run(
         generator.fit(images[some])
         ema = generator.state_dict()
     else:
-        if isinstance(generator, Started):
+        if init_from:
+            generator.load_state_dict(weights_of(init_from, generator, params))
+            inputs["init_from"] = init_from
+        elif isinstance(generator, Started):
             generator.start(images[some])
         files = {"faces": faces, "flame": flame, "conditions": conditions}
         session = make_session(params, generator, compute, files, about["split"])
         inputs |= session.files
-        same = session.fingerprint(params.model_dump(exclude=FREE))
-        ema, history, kept = session.train(RunFolder(folder, same), resume)
+        start = {"init_from": artifacts.sha256(init_from)} if init_from else {}
+        same = session.name(params.model_dump(exclude=FREE) | start)
+        ema, history, kept = session.train(RunFolder(folder, same, params.steps), resume)
         training |= kept
     if compute.rank == 0:
         store.save(
@@ -166,6 +176,22 @@ def run(
             inputs=inputs,
         )
     return {"output": str(output), **training, "parameters": sum(p.numel() for p in generator.parameters())}
+
+
+def weights_of(file: Path, generator: Generator, params: Params) -> dict[str, torch.Tensor]:
+    """The averaged weights of a generator.h5 of the same build.
+
+    Raises:
+        FgError: it is of another.
+    """
+    from fgcli import artifacts
+    from fgcli.generators import store
+
+    build = artifacts.load(file, artifacts.GENERATOR, ()).meta["build"]
+    wanted = {**params.generator, "image_shape": list(generator.image_shape)}
+    if build != wanted:
+        raise FgError(f"{file}: expected a generator of {wanted}, found {build}; start from one of the same params")
+    return store.load(file).state_dict()
 
 
 def make_generator(params: Params, shape: tuple[int, ...]) -> Generator:

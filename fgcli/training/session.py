@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import signal
 import threading
 import time
@@ -18,7 +17,7 @@ import numpy as np
 from torch import Tensor
 
 from fgcli import artifacts
-from fgcli.artifacts.parts import fingerprint
+from fgcli.artifacts.parts import code, name_of
 from fgcli.console import progress, say
 from fgcli.errors import FgError, UsageError
 from fgcli.training import checkpoint
@@ -28,58 +27,13 @@ from fgcli.training.columns import tables
 from fgcli.training.devices import Compute
 from fgcli.training.loop import Loop, NonFinite, Tick
 from fgcli.training.objective import Batch, Objective
+from fgcli.training.run_folder import RunFolder
 from fgcli.training.settings import Settings
 
 Draw = Callable[[Path, dict[str, Tensor]], None]
 """Writes rows of pictures (n, 3 or 1, h, w) in [-1, 1], by label, as a sheet."""
 
 SHEET_FACES = 8
-
-
-@dataclass(frozen=True)
-class RunFolder:
-    """Where a run lives, and the fingerprint of all that its result depends on."""
-
-    path: Path
-    fingerprint: str
-
-    @property
-    def last(self) -> Path:
-        """The newest checkpoint."""
-        return self.path / "last.h5"
-
-    @property
-    def best(self) -> Path:
-        """The checkpoint of the lowest score."""
-        return self.path / "best.h5"
-
-    @property
-    def stats(self) -> Path:
-        """One JSON line per validation: step, learning rate, mean of each term since the last, the score."""
-        return self.path / "stats.jsonl"
-
-    def sheet(self, step: int) -> Path:
-        """The sample sheet of a step."""
-        return self.path / "samples" / f"{step:06d}.png"
-
-    def start(self) -> None:
-        """Empties the folder; another run's is set aside, not lost."""
-        if self.last.exists():
-            previous = self.path.with_name(self.path.name + ".previous")
-            shutil.rmtree(previous, ignore_errors=True)
-            previous.mkdir(parents=True)
-            for part in self.parts():
-                part.rename(previous / part.name)
-            say(f"{self.path} held another run; moved it to {previous}")
-        for part in self.parts():
-            shutil.rmtree(part) if part.is_dir() else part.unlink()
-        (self.path / "samples").mkdir(parents=True)
-        self.stats.touch()
-
-    def parts(self) -> list[Path]:
-        """What a run wrote here: nothing else in the folder is ever touched."""
-        names = ("last.h5", "best.h5", "stats.jsonl", "history.json", "samples", "events")
-        return [self.path / name for name in names if (self.path / name).exists()]
 
 
 @dataclass
@@ -144,10 +98,14 @@ class Session:
         read = {name: path for name, path in files.items() if path and name in used}
         return cls(loop, batches, val if len(val) else train, split, read, draw)
 
-    def fingerprint(self, params: Mapping[str, Any]) -> str:
-        """The name of this run: its params, its split, the files that it reads, and fg's code."""
+    def name(self, params: Mapping[str, Any]) -> str:
+        """The name of this run: a hash of its params, its split and the files that it reads.
+
+        More steps go on with a finished run, unless its course depends on their number: a cosine is another then.
+        """
+        fixed = {key: value for key, value in params.items() if key != "steps" or params.get("schedule") == "cosine"}
         files = {name: artifacts.sha256(path) for name, path in sorted(self.files.items())}
-        return fingerprint([params, self.split.tolist(), files])
+        return name_of([fixed, self.split.tolist(), files])
 
     def train(self, folder: RunFolder, resume: bool) -> tuple[dict[str, Tensor], dict[str, np.ndarray], dict[str, Any]]:
         """Steps to the end; returns the kept moving average, the history and what to say of the run.
@@ -156,10 +114,13 @@ class Session:
             NonFinite: a loss was not finite; the last good checkpoint is named.
             FgError: the process was asked to stop; the same command goes on.
         """
+        if self.writes:
+            folder.take(resume)
+        self.loop.compute.wait()  # no rank may look for a checkpoint that another is about to set aside
         resumed = resume and self.go_on(folder)
-        self.loop.compute.wait()  # no rank may look for a checkpoint that another has just set aside
+        self.loop.compute.wait()
         if not resumed and self.writes:
-            folder.start()
+            folder.begin()
         with self.writer(folder) as write, stop_asked() as stop:
             self.steps(folder, write, stop)
         ema = self.loop.ema.state
@@ -193,7 +154,7 @@ class Session:
                         continue
                     late = time.monotonic() - saved > settings.checkpoint_seconds
                     if end or late or stop.is_set() or tick.step % settings.checkpoint_steps == 0:
-                        self.save(folder.last, folder.fingerprint)
+                        self.save(folder.last, folder.name)
                         saved = time.monotonic()
                     if stop.is_set() and not end:
                         raise FgError(f"{folder.last}: stopped as asked at step {tick.step}; run it again to go on")
@@ -227,7 +188,7 @@ class Session:
             self.draw(folder.sheet(step), shown)
         if loss is not None and (self.best["best_loss"] is None or loss < self.best["best_loss"]):
             self.best = {"best_step": step, "best_loss": loss}
-            self.save(folder.best, folder.fingerprint)
+            self.save(folder.best, folder.name)
 
     def stride(self) -> int:
         """Step through the held-out rows that shows SHEET_FACES of them."""
@@ -235,7 +196,7 @@ class Session:
 
     def save(self, path: Path, fingerprint: str) -> None:
         """Writes a checkpoint."""
-        extra = {"best": self.best, "sums": self.sums}
+        extra = {"best": self.best, "sums": self.sums, "code": code()}
         checkpoint.save(path, self.loop.state(), step=self.loop.step, fingerprint=fingerprint, extra=extra)
 
     def go_on(self, folder: RunFolder) -> bool:
@@ -243,12 +204,13 @@ class Session:
         if not folder.last.exists():
             return False
         state, meta = checkpoint.load(folder.last)
-        if meta["fingerprint"] != folder.fingerprint:
+        if meta["fingerprint"] != folder.name:
             return False
         self.loop.restore(state)
         self.best, self.sums = meta["best"], {name: tuple(pair) for name, pair in meta["sums"].items()}
         if self.writes:
-            say(f"{self.loop.section}: going on from step {self.loop.step} of {self.loop.steps} ({folder.last})")
+            other = "" if meta["code"] == code() else ", begun by other code of fg"
+            say(f"{self.loop.section}: going on from step {self.loop.step} of {self.loop.steps} ({folder.last}{other})")
             lines = folder.stats.read_text().splitlines(True) if folder.stats.exists() else []
             whole = [x for x in lines if x.endswith("\n") and json.loads(x)["step"] <= self.loop.step]
             folder.stats.write_text("".join(whole))
