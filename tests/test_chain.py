@@ -75,6 +75,9 @@ def test_mistakes_are_told_before_the_first_stage(faces, tmp_path):
     assert "invert.bach: unknown key (did you mean 'batch'?)" in done.output
     done = run(app, [*chain, "--use", f"face={faces}"])
     assert done.exit_code == 2
-    assert "--use: expected one of faces, output, folder, flame, conditions, generator, found 'face'" in done.output
+    assert (
+        "--use: expected one of faces, output, folder, flame, conditions, init_from, generator, found 'face'"
+        in done.output
+    )
     assert "did you mean 'faces'?" in done.output
     assert not (tmp_path / "runs").exists()

@@ -31,6 +31,7 @@ def held(outputs: Iterable[Path]) -> Iterator[None]:
 @contextmanager
 def _held(path: Path) -> Iterator[None]:
     lock = path.with_name(f".{path.name}.lock")
+    made = [folder for folder in lock.parents if not folder.exists()]
     try:
         lock.parent.mkdir(parents=True, exist_ok=True)
         handle = _acquired(lock)
@@ -49,6 +50,9 @@ def _held(path: Path) -> Iterator[None]:
     finally:
         lock.unlink(missing_ok=True)
         os.close(handle)  # which ends the lock, as the death of the process does
+        for folder in made:
+            if folder.exists() and not any(folder.iterdir()):  # nothing came of the command
+                folder.rmdir()
 
 
 def _acquired(lock: Path) -> int:
