@@ -87,6 +87,13 @@ def test_what_fg_wrote_is_replaced(home):
     save_png(Path("sheet.png"), Image.open("mine.png"))
     writes = {"-o": Path("out/faces.h5"), "--numbers": Path("n.json"), "--sheet": Path("sheet.png")}
     verify_outputs([Path("mine.txt")], writes | {"--more": Path("empty.h5")}, kinds)
+    for name, arrays, mine in (("p.npz", {"expression": np.zeros(3)}, False), ("q.npz", {"notes": np.zeros(3)}, True)):
+        np.savez(name, **arrays)
+        if mine:
+            with pytest.raises(FgError, match=r"q.npz: expected nothing or a .npz file of fg's"):
+                verify_outputs([], {"-o": Path(name)}, {"-o": ""})
+        else:
+            verify_outputs([], {"-o": Path(name)}, {"-o": ""})
     Path("n.json").write_text("no json")
     with pytest.raises(
         FgError, match=r"n.json: expected nothing or a .json file of fg's to replace, found another file"

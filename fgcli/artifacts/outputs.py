@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -85,7 +86,7 @@ def ours(path: Path, kind: str) -> bool:
         return not head or (head.startswith(HDF5) and is_artifact(path, kind))
     if path.suffix in MARKS:
         return MARKS[path.suffix] in head
-    return path.suffix == ".json" and is_json(path)
+    return (path.suffix == ".json" and is_json(path)) or (path.suffix == ".npz" and is_parameters(path))
 
 
 def png_mark() -> PngInfo:
@@ -96,7 +97,7 @@ def png_mark() -> PngInfo:
 
 
 def is_artifact(path: Path, kind: str) -> bool:
-    """Whether an HDF5 file is an artifact of this kind, or a damaged one of fg's."""
+    """Whether an HDF5 file is a whole artifact of this kind."""
     try:
         return load(path, names=()).schema.split("/")[0] == kind
     except FgError:
@@ -109,3 +110,8 @@ def is_json(path: Path) -> bool:
         return isinstance(json.loads(path.read_bytes()), dict | list)
     except ValueError:
         return False
+
+
+def is_parameters(path: Path) -> bool:
+    """Whether an .npz holds a head's parameters, as `fg flame export` writes them."""
+    return zipfile.is_zipfile(path) and bool({"expression.npy", "vector.npy"} & set(zipfile.ZipFile(path).namelist()))

@@ -48,7 +48,6 @@ def run(
     Raises:
         FgError: faces that are not this generator's, a generator that the inverter cannot invert, no conditions.
     """
-
     from fgcli import artifacts, inverters
     from fgcli.artifacts.parts import begin, work_folder
     from fgcli.capabilities import Conditional
