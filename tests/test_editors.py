@@ -12,7 +12,7 @@ from scipy.spatial.distance import cdist
 from fgcli import artifacts, config, editors
 from fgcli.codes import Codes, linear, slerp
 from fgcli.editors import EDITORS
-from fgcli.editors.latent_wasserstein import LatentWasserstein, affine
+from fgcli.editors.latent_wasserstein import Frame, LatentWasserstein, affine
 from fgcli.editors.matching import Problem, problem, weights
 from fgcli.editors.mean_difference import MeanDifference
 from fgcli.errors import FgError, UsageError
@@ -231,15 +231,15 @@ def test_loss_is_that_of_exact_transport():
     """
     task = gaussians(40)
     editor = LatentWasserstein(blur=0.005)
-    still, scale = torch.zeros(1, 4, 5), torch.ones(1, 4)
+    still, frame = torch.zeros(1, 4, 5), Frame(torch.zeros(1, 4), torch.ones(1, 4), torch.ones(1, 4))
     cost = cdist(task.source[:, 0], task.target[:, 0], "sqeuclidean") / 2
     expected = cost[linear_sum_assignment(cost)].mean() / 4  # per dimension
-    assert editor.loss(still, task, scale).item() == pytest.approx(expected, rel=0.06)
+    assert editor.loss(still, task, frame).item() == pytest.approx(expected, rel=0.06)
     x, y = (torch.from_numpy(side[:, 0]) for side in (task.source, task.target))
     exact = SamplesLoss("sinkhorn", p=2, blur=0.02, scaling=0.99, backend="tensorized")(x, y)
     assert exact.item() / 4 == pytest.approx(expected, rel=1e-4)
     same = Problem("same", task.source, task.source, task.source_groups, task.source_groups)
-    assert editor.loss(still, same, scale).item() == pytest.approx(0, abs=1e-6)
+    assert editor.loss(still, same, frame).item() == pytest.approx(0, abs=1e-6)
 
 
 def test_geomloss_minds_weights():
@@ -378,3 +378,33 @@ def test_slerp_of_codes_in_one_line_is_linear(factor):
     a, _ = pair()
     found = slerp(a, np.float32(factor) * a, 0.25)
     np.testing.assert_allclose(found, linear(a, np.float32(factor) * a, 0.25), atol=1e-6)
+
+
+def test_an_offset_and_a_constant_dimension_change_nothing():
+    """Codes 30 standard deviations off, with one dimension that never varies, are edited as the same codes without."""
+    codes, attributes = confounded(400)
+    task = problem(codes, attributes, NAMES, "smiling", ())
+    shifted = [
+        np.concatenate([side + 30, np.full((len(side), 1, 1), 7, np.float32)], 2) for side in (task.source, task.target)
+    ]
+    moved = Problem("smiling", *shifted, task.source_groups, task.target_groups)
+    plain, other = (LatentWasserstein(steps=60, learning_rate=0.02) for _ in range(2))
+    scores = plain.fit(task, seed=0), other.fit(moved, seed=0)
+    assert scores[0]["steps"] > 10
+    assert scores[1]["held_out_loss"] == pytest.approx(scores[0]["held_out_loss"], rel=0.01)
+    expected = plain.edit(task.source, "smiling", 1.0)
+    found = other.edit(shifted[0], "smiling", 1.0)
+    np.testing.assert_array_equal(found[..., -1], 7)
+    step = np.abs(expected - task.source).mean()
+    assert np.abs(found[..., :-1] - 30 - expected).mean() < 0.1 * step
+    flat = Problem(
+        "smiling",
+        np.ones((40, 1, 3), np.float32),
+        np.ones((40, 1, 3), np.float32),
+        np.zeros((40, 0)),
+        np.zeros((40, 0)),
+    )
+    with pytest.raises(
+        FgError, match="attribute smiling: expected codes that differ, found constant ones; invert again"
+    ):
+        LatentWasserstein().fit(flat, seed=0)

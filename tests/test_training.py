@@ -26,7 +26,7 @@ from fgcli.training.batches import Batches, step_rng
 from fgcli.training.columns import COLUMNS, tables
 from fgcli.training.devices import Compute
 from fgcli.training.ema import EMA
-from fgcli.training.loop import Loop, NonFinite, clip_each
+from fgcli.training.loop import Loop, NonFinite, Plateau, clip_each
 from fgcli.training.objective import Group, Objective, Phase
 from fgcli.training.session import read_history
 from fgcli.training.settings import Settings
@@ -761,6 +761,24 @@ def test_two_processes_with_batch_norm_are_near(faces, two_ranks, tmp_path):
     assert two["vae/l2"].tolist() != one["vae/l2"].tolist()
     for name in ("vae/ssim", "vae/l2", "vae/bce", "vae/dice", "validation"):
         np.testing.assert_allclose(two[name], one[name], rtol=0.05)
+
+
+def test_the_step_size_halves_at_the_last_validation_of_its_patience():
+    plateau = Plateau()
+    factors = []
+    for loss in (1.0, 0.9, 0.9, 0.95, 0.91, 0.8):
+        plateau.see(loss, 3)
+        factors.append(plateau.factor)
+    assert factors == [1, 1, 1, 1, 0.5, 0.5]
+
+
+def test_without_validation_rows_it_is_told_what_is_looked_at(faces, tmp_path, capsys):
+    copy = artifacts.load(faces)
+    arrays = copy.arrays | {"split": np.zeros_like(copy["split"])}
+    artifacts.save(tmp_path / "f.h5", artifacts.FACES, arrays, params={}, inputs={}, meta=copy.meta)
+    train.run(tmp_path / "f.h5", tmp_path / "g.h5", tmp_path / "train", params=train_params(steps=1))
+    told = "no rows to validate on; scores, sheets and what is kept as best look at training rows"
+    assert told in capsys.readouterr().err
 
 
 if __name__ == "__main__":

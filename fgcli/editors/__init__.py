@@ -1,6 +1,6 @@
 """Latent edits: moving a code so that one attribute changes.
 
-Strength 1 carries the codes without the attribute to those with it, -1 back.
+Strength 1 carries the codes without the attribute to those with it, -1 takes the same step the other way.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ core method (section 3.2), cost and loss of Eq. 4, stopped early on held-out cod
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
@@ -16,12 +17,54 @@ from fgcli.editors import Editor
 from fgcli.editors.matching import Problem
 from fgcli.errors import FgError
 
+CONSTANT = 1e-6
+"""Spread of a dimension, over the largest one or the largest mean, up to which it is constant."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Where the map is learned: codes less their middle, over their scale; all (l, d).
+
+    Attributes:
+        middle: mean of the codes.
+        scale: their standard deviation; 1 where they are constant.
+        live: 1 where they are not, else 0.
+    """
+
+    middle: Tensor
+    scale: Tensor
+    live: Tensor
+
+    @classmethod
+    def of(cls, codes: np.ndarray) -> Frame:
+        """That of codes (n, l, d)."""
+        middle, spread = codes.mean(0, dtype=np.float64), codes.std(0, dtype=np.float64)
+        live = spread > CONSTANT * np.maximum(spread.max(), np.abs(middle).max())
+        return cls(*(torch.from_numpy(a.astype(np.float32)) for a in (middle, np.where(live, spread, 1), live)))
+
+    @property
+    def root(self) -> Tensor:
+        """sqrt(d) of each layer (l, 1, 1), d the dimensions that are not constant."""
+        return self.live.sum(1).clamp_min(1).sqrt()[:, None, None]
+
+    def inside(self, codes: np.ndarray) -> Tensor:
+        """Codes (n, l, d) in the frame."""
+        return (torch.from_numpy(codes) - self.middle) / self.scale * self.live
+
+    def outside(self, move: Tensor) -> Tensor:
+        """The map (l, d, d + 1) that does to codes what `move` does to them in the frame: b' = s b - W' m."""
+        linear = move[..., :-1] * self.scale[:, :, None] / self.scale[:, None, :] / self.root
+        linear = linear * self.live[:, :, None] * self.live[:, None, :]
+        step = move[..., -1] * self.scale * self.live - (linear @ self.middle[..., None])[..., 0]
+        return torch.cat([linear, step[..., None]], -1)
+
 
 class LatentWasserstein(Editor):
     """z' = z + strength H(z), H affine on each code layer, learned by a Sinkhorn divergence of cost |x - y|^2 / 2.
 
     Codes are standardised per dimension first, and W is learned times sqrt(d), as in the equalised layers of the latent
-    transformer, so that `blur` and the step size mean the same for any generator.
+    transformer, so that `blur` and the step size mean the same for any generator; dimensions that are constant stay as
+    they are. H depends on z, so that strength -1 after +1 comes back to z only to first order in H.
 
     Args:
         match: attributes whose combinations weigh equally on both sides.
@@ -65,36 +108,36 @@ class LatentWasserstein(Editor):
                 f"attribute {task.attribute}: expected enough faces with and without it to hold out a share of "
                 f"{self.held_out}, found {len(task.target)} and {len(task.source)}; choose mean_difference"
             )
-        both = np.concatenate([task.source, task.target])
-        scale = torch.from_numpy(np.maximum(both.std(0), 1e-6))
-        move = torch.zeros(*both.shape[1:], both.shape[2] + 1, requires_grad=True)  # (l, d, d + 1): W, b
+        frame = Frame.of(np.concatenate([task.source, task.target]))
+        if not frame.live.any():
+            raise FgError(f"attribute {task.attribute}: expected codes that differ, found constant ones; invert again")
+        layers, size = frame.scale.shape
+        move = torch.zeros(layers, size, size + 1, requires_grad=True)  # (l, d, d + 1): W, b
         adam = torch.optim.Adam([move], self.learning_rate)
         rng = np.random.default_rng(seed)
-        best, kept, kept_step = self.loss(move, held_out, scale).item(), move.detach().clone(), 0
+        best, kept, kept_step = self.loss(move, held_out, frame).item(), move.detach().clone(), 0
         first = best
         for step in range(1, self.steps + 1):
             adam.zero_grad()
-            self.loss(move, self.subset(train, rng), scale).backward()
+            self.loss(move, self.subset(train, rng), frame).backward()
             adam.step()
             with torch.no_grad():
-                value = self.loss(move, held_out, scale).item()
+                value = self.loss(move, held_out, frame).item()
             if value < best:
                 best, kept, kept_step = value, move.detach().clone(), step
             elif step - kept_step >= self.patience:
                 break
-        kept[..., :-1] *= scale[:, :, None] / scale[:, None, :] / scale.shape[1] ** 0.5
-        kept[..., -1] *= scale
-        self.maps[task.attribute] = kept.numpy()
+        self.maps[task.attribute] = frame.outside(kept).numpy()
         return {"steps": kept_step, "held_out_loss": best, "held_out_loss_unedited": first}
 
-    def loss(self, move: Tensor, task: Problem, scale: Tensor) -> Tensor:
-        """Sinkhorn divergence of the edited source and the target, per dimension."""
+    def loss(self, move: Tensor, task: Problem, frame: Frame) -> Tensor:
+        """Sinkhorn divergence of the edited source and the target, per dimension that is not constant."""
         from geomloss import SamplesLoss
 
-        x, y = torch.from_numpy(task.source) / scale, torch.from_numpy(task.target) / scale
-        equal = torch.cat([move[..., :-1] / x.shape[2] ** 0.5, move[..., -1:]], -1)
+        x, y = frame.inside(task.source), frame.inside(task.target)
+        equal = torch.cat([move[..., :-1] / frame.root, move[..., -1:]], -1)
         edited = (x + affine(equal, x)).flatten(1)
-        size = edited.shape[1]
+        size = int(frame.live.sum())
         divergence = SamplesLoss("sinkhorn", p=2, blur=self.blur * (2 * size) ** 0.5, backend="tensorized")
         a, b = (torch.from_numpy(w).float() for w in task.weights)
         return divergence(a, edited, b, y.flatten(1)) / size

@@ -41,7 +41,7 @@ class Plateau:
     def see(self, loss: float, patience: int) -> None:
         """Takes note of one validation."""
         self.lowest, self.waited = (loss, 0) if loss < self.lowest else (self.lowest, self.waited + 1)
-        if self.waited > patience:
+        if self.waited >= patience:
             self.factor, self.waited = self.factor / 2, 0
 
 

@@ -90,6 +90,8 @@ class Session:
                 f"{section}.batch: expected a multiple of the {compute.ranks} processes, found {settings.batch}"
             )
         train, val = np.flatnonzero(split == 0), np.flatnonzero(split == 1)
+        if not len(val) and compute.rank == 0:
+            say(f"{section}: no rows to validate on; scores, sheets and what is kept as best look at training rows")
         opened = tables(objective.needs, files, train, f"{section}: objective {type(objective).__name__}")
         batches = Batches(opened, train, settings.batch, settings.seed, augment)
         batches.augment.verify(batches.columns, f"{section}.augment")
