@@ -96,3 +96,12 @@ def test_version():
     from fgcli import __version__
 
     assert run(app, ["--version"]).output.strip() == __version__
+
+
+def test_data_list_shows_each_layout():
+    done = run(app, ["data", "list"])
+    assert done.exit_code == 0
+    assert "celeba: CelebA (Liu, Luo, Wang, Tang 2015)" in done.output
+    assert "    CelebA as published: img_align_celeba/ and three tables" in done.output
+    assert "        attributes:" in done.output  # of image_folder
+    assert "Raises" not in done.output

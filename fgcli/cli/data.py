@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import inspect
+import textwrap
 from typing import Annotated
 
 import typer
@@ -40,12 +42,17 @@ def list_(
     json: Annotated[bool, typer.Option("--json", help="As one JSON line.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
-    """One line per data set; --json for the whole text."""
+    """Each data set, the layout that it expects, and its arguments."""
 
     def describe() -> dict[str, str]:
+        from fgcli.config import lookup
         from fgcli.datasets import DATASETS
 
-        texts = {name: importlib.import_module(target.partition(":")[0]).__doc__ for name, target in DATASETS.items()}
-        return {k: (text or "") if json else (text or "").splitlines()[0] for k, text in texts.items()}
+        texts = {}
+        for name, target in DATASETS.items():
+            what = (importlib.import_module(target.partition(":")[0]).__doc__ or "").splitlines()[0]
+            layout = (inspect.getdoc(lookup(DATASETS, name, name)) or "").partition("\n\nRaises:")[0]
+            texts[name] = f"{what}\n{textwrap.indent(layout, '    ')}\n"
+        return texts
 
     guarded(lambda: show(describe(), json), debug)
