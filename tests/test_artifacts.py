@@ -75,7 +75,9 @@ def test_rows_are_a_memory_map_of_the_dataset(tmp_path):
 
 def test_shapes_are_kept_even_without_axes(tmp_path):
     arrays = {"values/scalar": np.float32(3), "values/turned": np.arange(6).reshape(2, 3).T}
-    artifacts.save(tmp_path / "e.h5", artifacts.EVALUATION, arrays, params={}, inputs={}, meta={"protocols": {}})
+    artifacts.save(
+        tmp_path / "e.h5", artifacts.EVALUATION, arrays, params={}, inputs={}, meta={"protocols": {}, "numbers": ""}
+    )
     stored = artifacts.load(tmp_path / "e.h5")
     assert stored["values/scalar"].shape == ()
     np.testing.assert_array_equal(stored["values/turned"], arrays["values/turned"])

@@ -12,6 +12,7 @@ from conftest import HEAD
 from PIL import Image
 
 from fgcli import artifacts, config
+from fgcli.artifacts.parts import name_of
 from fgcli.errors import FgError
 from fgcli.generators import GENERATORS, store
 from fgcli.reports import images, material, plots, sections, tables
@@ -108,9 +109,8 @@ def write_evaluation(folder, paths):
     }
     arrays = {"values/rows": np.arange(24, 36), "values/reconstruction/generator/given_mask/l2": np.linspace(0, 1, 12)}
     inputs = {k: paths[k] for k in ("faces", "generator", "latents")}
-    artifacts.save(
-        folder / "evaluation.h5", artifacts.EVALUATION, arrays, params={}, inputs=inputs, meta={"protocols": protocols}
-    )
+    meta = {"protocols": protocols, "numbers": name_of(numbers)}
+    artifacts.save(folder / "evaluation.h5", artifacts.EVALUATION, arrays, params={}, inputs=inputs, meta=meta)
 
 
 def make(folder, name):
@@ -232,12 +232,17 @@ def test_without_a_baseline_and_with_neighbours(paths, page, tmp_path):
     protocols = dict(stored.meta["protocols"], models={})
     inputs = {k: paths[k] for k in ("faces", "generator", "latents")}
     changed = {"evaluation": tmp_path / "evaluation.h5", "metrics": tmp_path / "metrics.json"}
-    kind, meta = artifacts.EVALUATION, {"protocols": protocols}
-    artifacts.save(changed["evaluation"], kind, stored.arrays, params={}, inputs=inputs, meta=meta)
     numbers = json.loads(paths["metrics"].read_text())
     for table in (numbers["reconstruction"], *numbers["distribution"].values()):
         del table["pca"]
+    kind, meta = artifacts.EVALUATION, {"protocols": protocols, "numbers": name_of(numbers)}
+    artifacts.save(changed["evaluation"], kind, stored.arrays, params={}, inputs=inputs, meta=meta)
     changed["metrics"].write_text(json.dumps(numbers))
+    with pytest.raises(
+        FgError, match=r"metrics.json: expected the numbers of .*evaluation.h5, found another run's; run"
+    ):
+        mixed = paths | {"metrics": changed["metrics"]}
+        report.run(**WITHOUT | mixed, output=tmp_path / "r.html", params=params(report, samples=4, people=3))
     changed["neighbours"] = tmp_path / "neighbours.png"
     Image.new("RGB", (40, 20), "blue").save(changed["neighbours"])
     report.run(**WITHOUT | paths | changed, output=tmp_path / "r.html", params=params(report, samples=4, people=3))

@@ -182,8 +182,8 @@ SENTENCES = Schema(
     meta=("grammar",),
 )
 
-EVALUATION = Schema("evaluation", 1, groups=("values",), meta=("protocols",))
-"""values/: the number of each image, or the features, behind every number in metrics.json."""
+EVALUATION = Schema("evaluation", 2, groups=("values",), meta=("protocols", "numbers"))
+"""values/: the number of each image, or the features, behind every number in metrics.json; numbers: their hash."""
 
 SCHEMAS = {
     s.name: s

@@ -390,9 +390,10 @@ def _write(
     inputs: dict[str, Path],
 ) -> None:
     from fgcli import artifacts
+    from fgcli.artifacts.parts import name_of
 
     arrays = {f"values/{name}": values for name, values in result.values.items()} | {"values/rows": data.held}
-    meta = {"protocols": result.protocols}
+    meta = {"protocols": result.protocols, "numbers": name_of(result.numbers)}
     artifacts.save(output, artifacts.EVALUATION, arrays, params=params.model_dump(), inputs=inputs, meta=meta)
     artifacts.write_json(protocols, result.protocols)
     artifacts.write_json(metrics, result.numbers)

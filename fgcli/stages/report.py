@@ -73,7 +73,7 @@ def run(
     paths = {"faces": faces, "generator": generator, "latents": latents, **optional, "evaluation": evaluation}
     with progress("report", 4, unit="steps") as advance:
         stored = _load(paths)
-        numbers = _read(metrics)
+        numbers = _read(metrics, stored["evaluation"])
         left_out = _left_out(stored)
         material = _material(stored, paths)
         advance(note="pictures")
@@ -133,7 +133,14 @@ def _left_out(stored: dict[str, Artifact]) -> dict[str, str]:
     return reasons | {name: f"no {name}.h5 was given" for name in optional if name not in stored}
 
 
-def _read(metrics: Path) -> dict[str, Any]:
+def _read(metrics: Path, evaluation: Artifact) -> dict[str, Any]:
+    """The numbers of one evaluation.
+
+    Raises:
+        FgError: no such file, or another's numbers.
+    """
+    from fgcli.artifacts.parts import name_of
+
     try:
         numbers = json.loads(metrics.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
@@ -142,6 +149,10 @@ def _read(metrics: Path) -> dict[str, Any]:
         raise FgError(f"{metrics}: expected JSON, found {error}; run fg evaluate again") from error
     if not isinstance(numbers, dict):
         raise FgError(f"{metrics}: expected the numbers of fg evaluate, found other JSON; run fg evaluate again")
+    if name_of(numbers) != evaluation.meta["numbers"]:
+        raise FgError(
+            f"{metrics}: expected the numbers of {evaluation.path}, found another run's; run fg evaluate again"
+        )
     return numbers
 
 
