@@ -248,8 +248,8 @@ def test_work_of_other_code_has_another_name(tmp_path, monkeypatch):
     for change in (None, "cli/run.py", "objectives/rae.py"):
         if change:
             (package / change).write_text("2")
-        parts._code.cache_clear()
+        parts.code.cache_clear()
         names.append(parts.fingerprint({"steps": 1}))
     assert names[0] == names[1] != names[2]
     assert parts.fingerprint({"steps": 2}) != parts.fingerprint({"steps": 1})
-    parts._code.cache_clear()  # of the code in tmp_path
+    parts.code.cache_clear()  # of the code in tmp_path
