@@ -414,3 +414,23 @@ def test_a_dimension_that_hardly_varies_is_constant():
     drawn = TwoStageVAE(width=0.02, epochs=1).fit(codes, seed=0).sample(100, 0)
     np.testing.assert_allclose(drawn[:, 0, 1], 0.5, atol=5e-3)  # the noise of `regularize` alone
     assert drawn.std(0)[0, [0, 2]].min() > 0.1
+
+
+@pytest.mark.parametrize("name", ["density", "editor"])
+def test_codes_that_are_no_numbers_are_refused(tmp_path, name):
+    import importlib
+
+    stage, latents = importlib.import_module(f"fgcli.stages.{name}"), tmp_path / "latents.h5"
+    write_latents(latents, 5, 1)
+    with open(latents, "r+b") as file:
+        stored = artifacts.rows(latents, "codes")
+        file.seek(stored.offset + 4 * stored.strides[0])
+        file.write(np.float32(np.nan).tobytes())
+    given = {"methods": {"m": {"name": {"density": "gaussian", "editor": "mean_difference"}[name]}}, "seed": 0}
+    params = stage.Params(**given | ({"attributes": []} if name == "editor" else {}))
+    message = (
+        r"latents.h5 codes: expected finite numbers, found NaN or infinity in 1 of 6 rows, the first of them 4; invert"
+    )
+    with pytest.raises(FgError, match=message):
+        stage.run(latents, tmp_path / "out.h5", params=params)
+    assert not (tmp_path / "out.h5").exists()

@@ -226,6 +226,16 @@ def load(path: Path, schema: Schema | None = None, names: tuple[str, ...] | None
     return Artifact(path, arrays=arrays, **{k: head[k] for k in ("schema", "meta", "params", "inputs", "fg_version")})
 
 
+def verify_finite(where: str, values: np.ndarray, fix: str) -> None:
+    """Raises FgError if a row of values (n, ...) is not finite; `where` they stand, and what mends it."""
+    bad = np.flatnonzero(~np.isfinite(values).reshape(len(values), -1).all(1))
+    if len(bad):
+        raise FgError(
+            f"{where}: expected finite numbers, found NaN or infinity in {len(bad)} of {len(values)} rows, the first "
+            f"of them {bad[0]}; {fix}"
+        )
+
+
 def rows(path: Path, name: str) -> np.ndarray:
     """One dataset as a read-only memory map: any worker may index it in any order.
 

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from fgcli.artifacts import verify_finite
 from fgcli.errors import FgError
 
 
@@ -77,9 +78,15 @@ class Collection:
         self._parts: dict[tuple[str, bool, str], list[np.ndarray]] = defaultdict(list)
 
     def update(self, name: str, images: np.ndarray) -> None:
-        """Adds uint8 images (n, h, w, 3) to the set `name`."""
+        """Adds uint8 images (n, h, w, 3) to the set `name`.
+
+        Raises:
+            FgError: features that are not finite.
+        """
         for label, extractor in self.extractors.items():
-            self._parts[label, False, name].append(extractor(images))
+            features = extractor(images)
+            verify_finite(f"features {label} of {name}", features, "import the extractor's weights again")
+            self._parts[label, False, name].append(features)
             if label in self.classes:
                 self._parts[label, True, name].append(extractor.probabilities(images))
 

@@ -46,6 +46,7 @@ def run(
         path = f"editor.methods.{label}"
         require(kind, config.lookup(EDITORS, spec["name"], f"{path}.name").requires, by=f"{path} {spec['name']}")
     parts = [stored["split"] == i for i in range(3)]
+    artifacts.verify_finite(f"{latents} codes", stored["codes"], "invert again")
     names, codes, attributes = stored.meta["attribute_names"], stored["codes"], stored["attributes"]
     probes = Probes(codes[parts[0]], attributes[parts[0]], names)
     arrays: dict[str, np.ndarray] = {}
