@@ -51,9 +51,9 @@ def test_good_photos(tmp_path):
     Image.fromarray(grey).save(tmp_path / "grey.png")
     Image.fromarray(rgb).save(tmp_path / "rgb.png")
     Image.fromarray(rgb).quantize(8).save(tmp_path / "palette.png")
-    assert (decode(tmp_path / "grey.png") == grey[..., None]).all()
-    assert (decode(tmp_path / "rgb.png") == rgb).all()
-    assert decode(tmp_path / "palette.png").shape == (20, 30, 3)
+    assert (decode(tmp_path / "grey.png").pixels == grey[..., None]).all()
+    assert (decode(tmp_path / "rgb.png").pixels == rgb).all()
+    assert decode(tmp_path / "palette.png").pixels.shape == (20, 30, 3)
 
 
 def test_exif_rotation(tmp_path):
@@ -61,7 +61,7 @@ def test_exif_rotation(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned clockwise by a quarter
     Image.fromarray(image).save(tmp_path / "turned.png", exif=exif)
-    assert (decode(tmp_path / "turned.png") == np.rot90(image, -1)).all()
+    assert (decode(tmp_path / "turned.png").pixels == np.rot90(image, -1)).all()
 
 
 def _text(path):
@@ -118,18 +118,18 @@ def test_bad_photos_give_one_sentence(tmp_path, kind):
 def test_fix_converts(tmp_path, kind):
     path = tmp_path / "photo.jpg"
     BAD[kind][0](path)
-    pixels = decode(path, fix=True)
+    pixels = decode(path, fix=True).pixels
     assert (pixels.shape, pixels.dtype) == ((40, 40, 3), np.uint8)
 
 
 def test_fix_keeps_the_picture(tmp_path):
     image = gradient(40, 40)
     Image.fromarray(image[..., 0].astype(np.uint16) * 257).save(tmp_path / "deep.png")
-    assert (decode(tmp_path / "deep.png", fix=True) == image[..., :1]).all()
+    assert (decode(tmp_path / "deep.png", fix=True).pixels == image[..., :1]).all()
     clear = np.dstack([image, np.full((40, 40), 255, np.uint8)])
     clear[:10, :, 3] = 0
     Image.fromarray(clear).save(tmp_path / "clear.png")
-    fixed = decode(tmp_path / "clear.png", fix=True)
+    fixed = decode(tmp_path / "clear.png", fix=True).pixels
     assert (fixed[:10] == 255).all()
     assert (fixed[10:] == image[10:]).all()
 
@@ -210,29 +210,37 @@ def test_warped_masks_end_at_the_photo():
     assert (crop[10:50, 10:50] == 255).all()
 
 
-def test_paste_back_restores_what_was_cut():
-    photo, matrix = gradient(220, 200), align.crop_transform(face_points(), 256, 0.9)
-    crop = align.warp(photo, matrix, 256)
-    mask = fill(outline(align.apply(matrix, face_points()), 1.5), 256)
-    assert np.abs(align.paste_back(photo, crop, matrix, mask).astype(int) - photo).max() <= 2
+def test_no_change_leaves_the_photo():
+    photo, matrix = gradient(220, 200), align.crop_transform(face_points(), 64, 0.9)
+    mask = fill(outline(align.apply(matrix, face_points()), 1.5), 64)
+    assert (align.add_change(photo, np.zeros((64, 64, 3)), matrix, mask) == photo).all()
 
 
-@pytest.mark.parametrize("size", [40, 400])
-def test_paste_back_changes_the_face_and_nothing_else(size):
-    photo, matrix = gradient(220, 200), align.crop_transform(face_points(), size, 0.9)
+@pytest.mark.parametrize("size", [16, 40, 400])
+def test_a_change_is_added_inside_the_mask_and_nowhere_else(size):
+    photo, matrix = gradient(220, 200) // 2, align.crop_transform(face_points(), size, 0.9)
     mask = fill(outline(align.apply(matrix, face_points()), 1.5), size)
-    result = align.paste_back(photo, np.full((size, size, 3), 255, np.uint8), matrix, mask)
-    assert (result[115, 100] == 255).all()
-    outside = align.warp_mask(mask > 0, align.invert(matrix), 230)[:220, :200] == 0
-    far = outside & (np.hypot(*(np.indices((220, 200)) - np.array([115, 100])[:, None, None])) > 95)
-    assert (result[far] == photo[far]).all()
-    assert far.sum() > 5000
+    result = align.add_change(photo, np.full((size, size, 3), 40.0), matrix, mask)
+    at = align.apply(matrix, np.stack(np.meshgrid(np.arange(200), np.arange(220)), -1).reshape(-1, 2))
+    x, y = np.clip(np.rint(at), -1, size).astype(int).T
+    on = (np.pad(mask, 1)[y + 1, x + 1] > 127).reshape(220, 200)
+    assert (result[~on] == photo[~on]).all()
+    assert (result[115, 100] == photo[115, 100] + 40).all()
+    assert 0.3 < (result != photo).all(2)[on].mean()
 
 
-def test_paste_back_of_a_crop_beyond_the_photo():
+def test_a_change_keeps_the_detail_of_a_large_photo():
+    """Noise of single pixels survives where 16 px of crop cover 160 px of face: only the change is resampled."""
+    photo = np.random.default_rng(0).integers(60, 180, (220, 200, 3), np.uint8)
+    matrix = align.crop_transform(face_points(), 16, 0.5)
+    result = align.add_change(photo, np.full((16, 16, 3), 30.0), matrix, np.full((16, 16), 255, np.uint8))
+    assert (result[100:130, 90:110] == photo[100:130, 90:110] + 30).all()
+
+
+def test_a_change_beyond_the_photo():
     photo = gradient(50, 50)
     away = np.array([[1.0, 0, -500], [0, 1, 0]])
-    assert (align.paste_back(photo, photo[:32, :32], away, np.full((32, 32), 255, np.uint8)) == photo).all()
+    assert (align.add_change(photo, np.full((32, 32, 3), 9.0), away, np.full((32, 32), 255, np.uint8)) == photo).all()
 
 
 def made_face(x: float, width: float) -> Face:
@@ -352,7 +360,7 @@ def dlib():
 
 @pytest.mark.parametrize("photo", [0, 20, 100, 205, 310, 399])
 def test_dlib_finds_one_plausible_face_in_orl(dlib, photo):
-    image = decode(orl().photos[photo].path)
+    image = decode(orl().photos[photo].path).pixels
     (face,) = dlib.analyse(image)
     assert face.flaw == ""
     left, right, mouth = (face.landmarks[s].mean(0) for s in (slice(36, 42), slice(42, 48), slice(48, 68)))
@@ -363,14 +371,14 @@ def test_dlib_finds_one_plausible_face_in_orl(dlib, photo):
 
 
 def test_dlib_gives_the_mirror_image_the_mirrored_landmarks(dlib):
-    image = decode(orl().photos[12].path)
+    image = decode(orl().photos[12].path).pixels
     (face,), (mirrored,) = dlib.analyse(image), dlib.analyse(image[:, ::-1])  # the second is not contiguous
     back = mirrored.landmarks[MIRROR] * [-1, 1] + [image.shape[1] - 1, 0]
     assert np.abs(back - face.landmarks).mean() < 1.0
 
 
 def test_dlib_scale_does_not_move_landmarks(dlib):
-    image = decode(orl().photos[12].path)
+    image = decode(orl().photos[12].path).pixels
     (face,), (large,) = dlib.analyse(image), dlib.analyse(np.repeat(np.repeat(image, 12, 0), 12, 1))
     assert np.abs((large.landmarks + 0.5) / 12 - 0.5 - face.landmarks).mean() < 1.0
 
@@ -380,7 +388,7 @@ def test_dlib_finds_nothing_in_a_landscape(dlib):
 
 
 def test_dlib_finds_five(dlib):
-    photos = [decode(orl().photos[i].path) for i in (0, 20, 40, 60, 110)]
+    photos = [decode(orl().photos[i].path).pixels for i in (0, 20, 40, 60, 110)]
     assert len(dlib.analyse(np.hstack(photos))) == 5
 
 

@@ -373,10 +373,10 @@ def _contact_sheet(path: Path, faces: Path) -> None:
 
     from fgcli.artifacts import load, masks, rows
     from fgcli.faces.overlay import overlay
-    from fgcli.reports.grid import save_png, sheet, spread, wrap
+    from fgcli.reports.grid import save_picture, sheet, spread, wrap
 
     images, outlined = rows(faces, "images"), masks(faces)
     found = load(faces, names=()).meta["content"] == "faces"
     landmarks = rows(faces, "landmarks") if found else np.zeros((len(images), 0, 2))
     tiles = [overlay(images[i], outlined[i], landmarks[i], TILE_PX) for i in spread(len(images), SHEET_TILES)]
-    save_png(path, sheet(wrap(tiles, SHEET_COLUMNS)))
+    save_picture(path, sheet(wrap(tiles, SHEET_COLUMNS)))
