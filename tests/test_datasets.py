@@ -137,6 +137,38 @@ def test_mask_folder(shots, tmp_path, capsys):
         read("image_folder", path=str(shots), masks=str(tmp_path / "none"))
 
 
+def test_two_masks_of_one_photo(shots, tmp_path):
+    for name in ("a/1.png", "a/1.jpg"):
+        picture(tmp_path / "masks" / name)
+    with pytest.raises(FgError, match=r"a/1.png: expected one mask of a photo, found 1.jpg beside it; remove one"):
+        read("image_folder", path=str(shots), masks=str(tmp_path / "masks"))
+
+
+def test_every_file_is_accounted_for(shots, tmp_path):
+    """Photos of phones are listed, links followed, also those that lead nowhere; the others counted by ending."""
+    for name in ("x.heic", "x.JFIF", "x.avif", "README", "x.raw", "y.RAW"):
+        (shots / name).write_bytes(b"")
+    picture(tmp_path / "album/far.png")
+    (shots / "album").symlink_to(tmp_path / "album")
+    (shots / "b/near.png").symlink_to(shots / "b/1.png")
+    (shots / "b/gone.png").symlink_to("nowhere.png")
+    (tmp_path / "album/again").symlink_to(shots)
+    data = read("image_folder", path=str(shots))
+    extra = ["album/far.png", "b/1.png", "b/gone.png", "b/near.png", "x.JFIF", "x.avif", "x.heic"]
+    assert data.sources == ["a/1.jpg", "a/2.JPG", *extra]
+    assert data.ignored == {".raw": 2, ".txt": 1, "hidden": 1, "no ending": 1}
+    assert read("image_folder", path=f"{shots}/*").ignored == {".raw": 2, "no ending": 1}
+
+
+def test_folders_that_cannot_be_read(shots, monkeypatch):
+    def scandir(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("os.scandir", scandir)
+    with pytest.raises(FgError, match="shots: expected a folder that can be read, found one that cannot"):
+        read("image_folder", path=str(shots))
+
+
 def test_empty_or_missing_folder(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(FgError, match=r"empty: expected photos .* found none"):

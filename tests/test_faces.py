@@ -1,5 +1,8 @@
 """Photos of every bad kind; alignment against formulas and scikit-image; masks; analysers."""
 
+import struct
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -14,7 +17,9 @@ from fgcli.faces.landmark_hull import fill, outline
 from fgcli.faces.landmarks import MIRROR, Face, averaged, flaw, turn
 from fgcli.faces.overlay import overlay
 from fgcli.faces.photos import BadPhotoError, decode, decode_mask
+from fgcli.faces.turns import analyse_turned
 from fgcli.faces.view import View, rescaled
+from fgcli.reports.grid import save_picture
 
 
 def gradient(height: int, width: int) -> np.ndarray:
@@ -51,9 +56,9 @@ def test_good_photos(tmp_path):
     Image.fromarray(grey).save(tmp_path / "grey.png")
     Image.fromarray(rgb).save(tmp_path / "rgb.png")
     Image.fromarray(rgb).quantize(8).save(tmp_path / "palette.png")
-    assert (decode(tmp_path / "grey.png") == grey[..., None]).all()
-    assert (decode(tmp_path / "rgb.png") == rgb).all()
-    assert decode(tmp_path / "palette.png").shape == (20, 30, 3)
+    assert (decode(tmp_path / "grey.png").pixels == grey[..., None]).all()
+    assert (decode(tmp_path / "rgb.png").pixels == rgb).all()
+    assert decode(tmp_path / "palette.png").pixels.shape == (20, 30, 3)
 
 
 def test_exif_rotation(tmp_path):
@@ -61,7 +66,7 @@ def test_exif_rotation(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned clockwise by a quarter
     Image.fromarray(image).save(tmp_path / "turned.png", exif=exif)
-    assert (decode(tmp_path / "turned.png") == np.rot90(image, -1)).all()
+    assert (decode(tmp_path / "turned.png").pixels == np.rot90(image, -1)).all()
 
 
 def _text(path):
@@ -118,25 +123,148 @@ def test_bad_photos_give_one_sentence(tmp_path, kind):
 def test_fix_converts(tmp_path, kind):
     path = tmp_path / "photo.jpg"
     BAD[kind][0](path)
-    pixels = decode(path, fix=True)
+    pixels = decode(path, fix=True).pixels
     assert (pixels.shape, pixels.dtype) == ((40, 40, 3), np.uint8)
 
 
 def test_fix_keeps_the_picture(tmp_path):
     image = gradient(40, 40)
     Image.fromarray(image[..., 0].astype(np.uint16) * 257).save(tmp_path / "deep.png")
-    assert (decode(tmp_path / "deep.png", fix=True) == image[..., :1]).all()
+    assert (decode(tmp_path / "deep.png", fix=True).pixels == image[..., :1]).all()
     clear = np.dstack([image, np.full((40, 40), 255, np.uint8)])
     clear[:10, :, 3] = 0
     Image.fromarray(clear).save(tmp_path / "clear.png")
-    fixed = decode(tmp_path / "clear.png", fix=True)
+    fixed = decode(tmp_path / "clear.png", fix=True).pixels
     assert (fixed[:10] == 255).all()
     assert (fixed[10:] == image[10:]).all()
 
 
-def test_mask_files(tmp_path):
-    Image.fromarray(np.uint8([[0, 127], [128, 255]])).save(tmp_path / "mask.png")
+def adobe_rgb() -> bytes:
+    """An ICC profile of Adobe RGB (1998): its primaries, adapted to D50, and its gamma."""
+
+    def xyz(*values):
+        return b"XYZ " + bytes(4) + struct.pack(">3i", *(round(v * 65536) for v in values))
+
+    curve = b"curv" + bytes(4) + struct.pack(">IHxx", 1, round(2.19921875 * 256))
+    tags = {
+        b"desc": b"desc" + bytes(4) + struct.pack(">I6s", 6, b"Adobe\0") + bytes(78),
+        b"wtpt": xyz(0.9642, 1, 0.8249),
+        b"rXYZ": xyz(0.60974, 0.31111, 0.01947),
+        b"gXYZ": xyz(0.20528, 0.62567, 0.06087),
+        b"bXYZ": xyz(0.14919, 0.06322, 0.74457),
+        **dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), curve),
+    }
+    table, body = struct.pack(">I", len(tags)), b""
+    for name, data in tags.items():
+        table += name + struct.pack(">II", 132 + 12 * len(tags) + len(body), len(data))
+        body += data + bytes(-len(data) % 4)
+    head = struct.pack(
+        ">I4xI4s4s4s12x4s28x3i48x",
+        128 + len(table) + len(body),
+        0x02100000,
+        b"mntr",
+        b"RGB ",
+        b"XYZ ",
+        b"acsp",
+        63190,
+        65536,
+        54061,
+    )
+    return head + table + body
+
+
+def test_colours_are_read_as_srgb(tmp_path):
+    """Against the formulas of both spaces: IEC 61966-2-1, and Adobe RGB (1998)."""
+    Image.new("RGB", (40, 40), (180, 100, 90)).save(tmp_path / "adobe.jpg", quality=100, icc_profile=adobe_rgb())
+    Image.new("RGB", (40, 40), (180, 100, 90)).save(tmp_path / "plain.png")
+    photo = decode(tmp_path / "adobe.jpg")
+    to_xyz = [[0.57667, 0.18556, 0.18823], [0.29734, 0.62736, 0.07529], [0.02703, 0.07069, 0.99134]]
+    to_srgb = [[3.24063, -1.53721, -0.49863], [-0.96893, 1.87576, 0.04152], [0.05571, -0.20402, 1.05700]]
+    light = np.array(to_srgb) @ np.array(to_xyz) @ (photo.own[0, 0] / 255) ** 2.19921875
+    expected = 255 * (1.055 * light ** (1 / 2.4) - 0.055)
+    assert np.abs(photo.pixels[0, 0] - expected).max() <= 1
+    assert photo.pixels[0, 0, 0] - photo.own[0, 0, 0] > 10
+    assert photo.notes == ()
+    plain = decode(tmp_path / "plain.png")
+    assert (plain.pixels == plain.own).all()
+    assert plain.profile is None
+
+
+def test_edited_photos_keep_their_own_colours(tmp_path):
+    image = gradient(40, 40)
+    Image.fromarray(image).save(tmp_path / "adobe.png", icc_profile=adobe_rgb())
+    photo = decode(tmp_path / "adobe.png")
+    assert (photo.edited(photo.pixels) == image).all()
+    lighter = photo.pixels.copy()
+    lighter[:20] = np.minimum(lighter[:20], 235) + 20
+    own = photo.edited(lighter)
+    assert (own[20:] == image[20:]).all()
+    save_picture(tmp_path / "lighter.png", Image.fromarray(own), photo.profile)
+    again = decode(tmp_path / "lighter.png")
+    assert again.profile == adobe_rgb()
+    middle = (photo.pixels > 60).all(2) & (photo.pixels < 200).all(2)
+    assert middle[:20].any()
+    assert np.abs(again.pixels[middle].astype(int) - lighter[middle]).max() <= 3
+
+
+@pytest.mark.parametrize("profile", [b"no profile", adobe_rgb()[:200], adobe_rgb().replace(b"RGB ", b"CMYK", 1)])
+def test_broken_profiles_are_ignored_and_noted(tmp_path, profile):
+    image = gradient(40, 40)
+    Image.fromarray(image).save(tmp_path / "photo.png", icc_profile=profile)
+    photo = decode(tmp_path / "photo.png")
+    assert (photo.pixels == image).all()
+    assert photo.profile is None
+    assert photo.notes == ("colour profile that cannot be read ignored",)
+
+
+def test_a_grey_photo_with_a_profile_of_colours(tmp_path):
+    Image.fromarray(gradient(40, 40)[..., 0]).save(tmp_path / "grey.png", icc_profile=adobe_rgb())
+    photo = decode(tmp_path / "grey.png")
+    assert (photo.pixels.shape, photo.notes) == ((40, 40, 3), ())
+
+
+def test_what_was_converted_is_noted(tmp_path):
+    for kind, note in (("cmyk", "CMYK converted to RGB"), ("16-bit", "16-bit"), ("rgba", "transparent laid on white")):
+        BAD[kind][0](tmp_path / "photo.jpg")
+        (found,) = decode(tmp_path / "photo.jpg", fix=True).notes
+        assert found.startswith(note)
+
+
+def test_formats_of_phones(tmp_path, monkeypatch):
+    Image.fromarray(gradient(40, 40)).save(tmp_path / "a.avif", quality=95)
+    assert np.abs(decode(tmp_path / "a.avif").pixels.astype(int) - gradient(40, 40)).mean() < 5
+    (tmp_path / "a.heic").write_bytes(b"....ftypheic")
+    monkeypatch.setattr("fgcli.faces.photos.find_spec", lambda _: None)
+    with pytest.raises(BadPhotoError, match=r'needs the package pillow-heif; pip install "fgcli\[heic\]"'):
+        decode(tmp_path / "a.heic")
+
+
+def test_heic_is_read_with_its_package(tmp_path):
+    heif = pytest.importorskip("pillow_heif")
+    heif.from_pillow(Image.fromarray(gradient(64, 64))).save(tmp_path / "a.heic", quality=95)
+    assert np.abs(decode(tmp_path / "a.heic").pixels.astype(int) - gradient(64, 64)).mean() < 8
+
+
+@pytest.mark.parametrize("to", ["gone.jpg", "link.jpg"])
+def test_links_that_lead_nowhere(tmp_path, to):
+    (tmp_path / "link.jpg").symlink_to(to)
+    with pytest.raises(BadPhotoError, match=f"a link to {to}, which is not there"):
+        decode(tmp_path / "link.jpg")
+
+
+@pytest.mark.parametrize("white", [1, 255, 65535])
+def test_mask_files(tmp_path, white):
+    values = np.array([[0, 0.49], [0.51, 1]]) * white
+    Image.fromarray(values.round().astype(np.uint16 if white > 255 else np.uint8)).save(tmp_path / "mask.png")
     assert decode_mask(tmp_path / "mask.png").tolist() == [[False, False], [True, True]]
+
+
+def test_masks_are_turned_as_photos_are(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    mask = gradient(20, 30)[..., 0]
+    Image.fromarray(mask).save(tmp_path / "mask.png", exif=exif)
+    assert (decode_mask(tmp_path / "mask.png") == np.rot90(mask > 127, -1)).all()
 
 
 # ---- alignment
@@ -210,29 +338,37 @@ def test_warped_masks_end_at_the_photo():
     assert (crop[10:50, 10:50] == 255).all()
 
 
-def test_paste_back_restores_what_was_cut():
-    photo, matrix = gradient(220, 200), align.crop_transform(face_points(), 256, 0.9)
-    crop = align.warp(photo, matrix, 256)
-    mask = fill(outline(align.apply(matrix, face_points()), 1.5), 256)
-    assert np.abs(align.paste_back(photo, crop, matrix, mask).astype(int) - photo).max() <= 2
+def test_no_change_leaves_the_photo():
+    photo, matrix = gradient(220, 200), align.crop_transform(face_points(), 64, 0.9)
+    mask = fill(outline(align.apply(matrix, face_points()), 1.5), 64)
+    assert (align.add_change(photo, np.zeros((64, 64, 3)), matrix, mask) == photo).all()
 
 
-@pytest.mark.parametrize("size", [40, 400])
-def test_paste_back_changes_the_face_and_nothing_else(size):
-    photo, matrix = gradient(220, 200), align.crop_transform(face_points(), size, 0.9)
+@pytest.mark.parametrize("size", [16, 40, 400])
+def test_a_change_is_added_inside_the_mask_and_nowhere_else(size):
+    photo, matrix = gradient(220, 200) // 2, align.crop_transform(face_points(), size, 0.9)
     mask = fill(outline(align.apply(matrix, face_points()), 1.5), size)
-    result = align.paste_back(photo, np.full((size, size, 3), 255, np.uint8), matrix, mask)
-    assert (result[115, 100] == 255).all()
-    outside = align.warp_mask(mask > 0, align.invert(matrix), 230)[:220, :200] == 0
-    far = outside & (np.hypot(*(np.indices((220, 200)) - np.array([115, 100])[:, None, None])) > 95)
-    assert (result[far] == photo[far]).all()
-    assert far.sum() > 5000
+    result = align.add_change(photo, np.full((size, size, 3), 40.0), matrix, mask)
+    at = align.apply(matrix, np.stack(np.meshgrid(np.arange(200), np.arange(220)), -1).reshape(-1, 2))
+    x, y = np.clip(np.rint(at), -1, size).astype(int).T
+    on = (np.pad(mask, 1)[y + 1, x + 1] > 127).reshape(220, 200)
+    assert (result[~on] == photo[~on]).all()
+    assert (result[115, 100] == photo[115, 100] + 40).all()
+    assert (result != photo).all(2)[on].mean() > 0.3
 
 
-def test_paste_back_of_a_crop_beyond_the_photo():
+def test_a_change_keeps_the_detail_of_a_large_photo():
+    """Noise of single pixels survives where 16 px of crop cover 160 px of face: only the change is resampled."""
+    photo = np.random.default_rng(0).integers(60, 180, (220, 200, 3), np.uint8)
+    matrix = align.crop_transform(face_points(), 16, 0.5)
+    result = align.add_change(photo, np.full((16, 16, 3), 30.0), matrix, np.full((16, 16), 255, np.uint8))
+    assert (result[100:130, 90:110] == photo[100:130, 90:110] + 30).all()
+
+
+def test_a_change_beyond_the_photo():
     photo = gradient(50, 50)
     away = np.array([[1.0, 0, -500], [0, 1, 0]])
-    assert (align.paste_back(photo, photo[:32, :32], away, np.full((32, 32), 255, np.uint8)) == photo).all()
+    assert (align.add_change(photo, np.full((32, 32, 3), 9.0), away, np.full((32, 32), 255, np.uint8)) == photo).all()
 
 
 def made_face(x: float, width: float) -> Face:
@@ -352,7 +488,7 @@ def dlib():
 
 @pytest.mark.parametrize("photo", [0, 20, 100, 205, 310, 399])
 def test_dlib_finds_one_plausible_face_in_orl(dlib, photo):
-    image = decode(orl().photos[photo].path)
+    image = decode(orl().photos[photo].path).pixels
     (face,) = dlib.analyse(image)
     assert face.flaw == ""
     left, right, mouth = (face.landmarks[s].mean(0) for s in (slice(36, 42), slice(42, 48), slice(48, 68)))
@@ -363,14 +499,14 @@ def test_dlib_finds_one_plausible_face_in_orl(dlib, photo):
 
 
 def test_dlib_gives_the_mirror_image_the_mirrored_landmarks(dlib):
-    image = decode(orl().photos[12].path)
+    image = decode(orl().photos[12].path).pixels
     (face,), (mirrored,) = dlib.analyse(image), dlib.analyse(image[:, ::-1])  # the second is not contiguous
     back = mirrored.landmarks[MIRROR] * [-1, 1] + [image.shape[1] - 1, 0]
     assert np.abs(back - face.landmarks).mean() < 1.0
 
 
 def test_dlib_scale_does_not_move_landmarks(dlib):
-    image = decode(orl().photos[12].path)
+    image = decode(orl().photos[12].path).pixels
     (face,), (large,) = dlib.analyse(image), dlib.analyse(np.repeat(np.repeat(image, 12, 0), 12, 1))
     assert np.abs((large.landmarks + 0.5) / 12 - 0.5 - face.landmarks).mean() < 1.0
 
@@ -380,8 +516,42 @@ def test_dlib_finds_nothing_in_a_landscape(dlib):
 
 
 def test_dlib_finds_five(dlib):
-    photos = [decode(orl().photos[i].path) for i in (0, 20, 40, 60, 110)]
+    photos = [decode(orl().photos[i].path).pixels for i in (0, 20, 40, 60, 110)]
     assert len(dlib.analyse(np.hstack(photos))) == 5
+
+
+@pytest.mark.parametrize("quarters", [1, 2, 3])
+@pytest.mark.parametrize("photo", [0, 100, 216])
+def test_faces_of_turned_photos_are_those_of_the_photo(dlib, photo, quarters):
+    """Photo 216 upside down shows dlib a face, with landmarks as if it were upright."""
+    image = decode(orl().photos[photo].path).pixels
+    (face,) = dlib.analyse(image)
+    (found,) = analyse_turned(dlib.analyse, np.rot90(image, quarters))
+    np.testing.assert_allclose(
+        align.warp(image, align.crop_transform(face.landmarks, 32), 32),
+        align.warp(np.rot90(image, quarters), align.crop_transform(found.landmarks, 32), 32),
+        atol=1,
+    )
+    left, top, right, bottom = found.box
+    x, y = found.landmarks.mean(0)
+    assert left < x < right
+    assert top < y < bottom
+
+
+def test_upright_photos_are_searched_once(dlib):
+    seen = []
+    analyse_turned(lambda image: seen.append(image.shape) or dlib.analyse(image), decode(orl().photos[0].path).pixels)
+    assert len(seen) == 1
+
+
+def test_faces_that_never_stand_upright_are_refused():
+    upside = Face((40, 10, 160, 170), 200 - face_points(), 0.9)
+    with pytest.raises(FgError, match="the face is upside down or lies on its side, and no turn"):
+        analyse_turned(lambda _: [upside], gradient(220, 200))
+    unsure = replace(upside, landmarks=face_points(), sure=False)
+    answers = iter([[unsure], [], [], []])
+    assert analyse_turned(lambda _: next(answers), gradient(220, 200)) == [unsure]
+    assert analyse_turned(lambda _: [], gradient(220, 200)) == []
 
 
 def test_absent_models_say_what_to_install(monkeypatch):

@@ -19,6 +19,7 @@ from fgcli.artifacts.outputs import verify_outputs
 from fgcli.cli import app, discovery
 from fgcli.cli.stage import is_path, written
 from fgcli.errors import FgError, UsageError
+from fgcli.reports.grid import FORMATS, save_picture
 
 
 @pytest.fixture
@@ -45,9 +46,10 @@ def content(folder):
         ),
         (["train", "-o", "link.h5"], "-o link.h5: expected a file of its own, found that out/faces.h5 is read"),
         (["classifier", "-o", "mine.h5", "--folder", "mine.txt"], "mine.txt: expected a folder to write, found a file"),
+        (["preprocess", "-o", "a.h5", "--sheet", "a.h5"], "a.h5: expected a picture's ending, .png, .jpg"),
         (
-            ["preprocess", "-o", "a.h5", "--sheet", "a.h5"],
-            "--sheet a.h5: expected a file of its own, found that -o is a.h5",
+            ["evaluate", "--metrics", "m.json", "--protocols", "m.json"],
+            "found that --metrics is m.json, too; name another",
         ),
         (["invert", "-o", "folder"], "-o folder: expected a file to write, found a folder; name a file"),
         (["invert", "-o", ""], "-o .: expected a file to write, found a folder; name a file"),
@@ -82,9 +84,14 @@ def test_what_fg_wrote_is_replaced(home):
     artifacts.write_json(Path("n.json"), {"a": 1})
     (home / "empty.h5").touch()
     kinds = {"-o": "faces", "--numbers": "", "--sheet": "", "--more": "faces"}
-    from fgcli.reports.grid import save_png
-
-    save_png(Path("sheet.png"), Image.open("mine.png"))
+    for ending in FORMATS:
+        page = Image.fromarray(np.random.default_rng(0).integers(0, 256, (90, 90, 3), np.uint8))
+        page.save(f"user{ending}")
+        with pytest.raises(FgError, match=f"user{ending}: expected nothing or a {ending} file of fg's to replace"):
+            verify_outputs([], {"--sheet": Path(f"user{ending}")}, kinds)
+        for _ in range(2):
+            verify_outputs([], {"--sheet": Path(f"sheet{ending}")}, kinds)
+            save_picture(Path(f"sheet{ending}"), page)
     writes = {"-o": Path("out/faces.h5"), "--numbers": Path("n.json"), "--sheet": Path("sheet.png")}
     verify_outputs([Path("mine.txt")], writes | {"--more": Path("empty.h5")}, kinds)
     for name, arrays, mine in (("p.npz", {"expression": np.zeros(3)}, False), ("q.npz", {"notes": np.zeros(3)}, True)):

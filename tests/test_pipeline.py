@@ -174,6 +174,26 @@ def test_pictures_of_photos_and_rows(reproduced, monkeypatch):
     assert height > 2 * 128
 
 
+def test_edited_photos_are_whole_and_their_own(reproduced, monkeypatch):
+    """A file per strength, at the photo's size; at strength 0 the photo itself."""
+    monkeypatch.chdir(reproduced)
+    small = Image.open(sorted(Path("photos").iterdir())[0]).convert("RGB")
+    for folder in ("one", "two"):
+        Path(folder).mkdir()
+        small.resize((552, 672)).save(f"{folder}/anna.png")
+    edit = ["edit", "one/anna.png", "two/anna.png", "3", "-a", "smiling", "--debug", "--json"]
+    done = CliRunner().invoke(app, [*edit, "--strength", "-3:3:3", "-o", "whole/strip.png"])
+    assert done.exit_code == 0, done.output
+    written = json.loads(done.output.splitlines()[-1])["output"]
+    names = [f"strip-{i}-anna-{s}.png" for i in (1, 2) for s in ("-3", "+0", "+3")]
+    assert written == [f"whole/{name}" for name in ("strip.png", *names)]
+    before, none, after = (np.asarray(Image.open("one/anna.png" if i is None else written[i])) for i in (None, 2, 3))
+    assert (none == before).all()
+    assert 0.005 < (after != before).any(2).mean() < 0.5
+    done = CliRunner().invoke(app, [*edit, "--strength", "1", "-o", "strip.jpg"])
+    assert {Image.open(path).format for path in json.loads(done.output.splitlines()[-1])["output"]} == {"JPEG"}
+
+
 def test_photos_are_inverted_as_latents_were(reproduced, monkeypatch):
     """By the encoder, or by optimisation where latents.h5 was: other codes, other pictures, the same commands."""
     monkeypatch.chdir(reproduced)
@@ -213,6 +233,11 @@ def test_readmes_python_runs(reproduced, monkeypatch):
         (["edit", "3", "-a", "smilin"], "--attribute smilin: expected one of smiling"),
         (["edit", "3", "-a", "smiling", "--method", "x"], "expected one of matched_difference, latent_wasserstein"),
         (["edit", "999", "-a", "smiling"], "expected a row below"),
+        (["edit", "3", "-a", "smiling", "-o", "strip.bmp"], "strip.bmp: expected a picture's ending, .png, .jpg"),
+        (["sample", "-o", "faces"], "faces: expected a picture's ending, .png, .jpg"),
+        (["edit", "a.png", "-a", "smiling", "-o", "a.png"], "found an input or an output; change -o"),
+        (["edit", "a.png", "-a", "smiling", "--strength", "1:1:2"], "found an input or an output; change -o"),
+        (["preprocess", "--sheet", "faces.gif"], "faces.gif: expected a picture's ending, .png, .jpg"),
         (["sample", "--density", "x"], "expected one of gmm, found 'x'"),
         (["invert", "--faces", "out/latents.h5"], "expected a file with images, found a latents/2 file"),
     ],

@@ -14,7 +14,7 @@ from PIL import Image
 from test_faces import huge
 
 from fgcli.artifacts import FACES, load
-from fgcli.config import section
+from fgcli.config import defaults, section
 from fgcli.datasets.openpeople import openpeople
 from fgcli.datasets.orl import orl
 from fgcli.errors import FgError, UsageError
@@ -161,6 +161,34 @@ def test_fix_and_largest_take_what_can_be_taken(shots, tmp_path):
     rejected = load(tmp_path / "f.h5")["rejected/source"].tolist()
     assert found["rows"] == 8
     assert [r.split("/")[1] for r in rejected] == ["cut.jpg", "dot.png", "huge.png", "meadow.png", "text.jpg"]
+
+
+def test_conversions_and_other_files_are_told(shots, tmp_path, capsys):
+    photo = Image.open(orl().photos[5].path)
+    for name in ("a.jpg", "b.jpg"):
+        photo.convert("CMYK").save(shots / name)
+    photo.convert("RGBA").save(shots / "c.png")
+    for name in ("notes.txt", "old.txt", "raw.dng"):
+        (shots / name).write_text("")
+    run(tmp_path / "f.h5", tmp_path / "s.png", params=folder_params(shots, {"on_bad": "fix"}))
+    told = capsys.readouterr().err
+    assert "preprocess: 2 of 9 photos: CMYK converted to RGB\n" in told
+    assert "preprocess: 1 of 9 photos: transparent laid on white\n" in told
+    assert "image_folder: 3 other files are not read: 1 .dng, 2 .txt\n" in told
+    assert load(tmp_path / "f.h5").meta["ignored"] == {".dng": 1, ".txt": 2}
+
+
+def test_photos_upside_down_give_the_same_crops(shots, tmp_path):
+    run(tmp_path / "f.h5", tmp_path / "s.png", params=folder_params(shots))
+    for path in shots.rglob("*.png"):
+        Image.open(path).transpose(Image.Transpose.ROTATE_180).save(path)
+    run(tmp_path / "g.h5", tmp_path / "s.png", params=folder_params(shots))
+    one, two = (load(tmp_path / name)["images"].astype(int) for name in ("f.h5", "g.h5"))
+    assert np.abs(one - two).max() <= 2
+
+
+def test_converting_is_the_default():
+    assert section(defaults(), "preprocess", Params).on_bad == "fix"
 
 
 @pytest.mark.parametrize("processes", [1, 2])

@@ -7,23 +7,23 @@ import os
 import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
+from PIL import Image
+from PIL.ExifTags import Base
 from PIL.PngImagePlugin import PngInfo
 
 from fgcli.artifacts.files import load
 from fgcli.errors import FgError, UsageError
 
 HDF5 = b"\x89HDF\r\n\x1a\n"
-MARKS = {
-    ".png": b"Software\0fg",
-    ".html": b'<meta name="generator" content="fg">',
-    ".obj": b"# fg",
-    ".mtl": b"# fg",
-    ".ply": b"comment fg",
-}
-"""What stands at the head of every file of that ending that fg writes: others are the user's."""
-HEAD_BYTES = 4096
-"""Of a file, where its mark stands."""
+WRITTEN = "written by fg"
+"""In the metadata of every picture of fg's."""
+MARKS = {".html": b'<meta name="generator" content="fg">', ".obj": b"# fg", ".mtl": b"# fg", ".ply": b"comment fg"}
+MARKS |= dict.fromkeys((".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff"), WRITTEN.encode())
+"""What stands in every file of that ending that fg writes, near its start or its end: others are the user's."""
+NEAR = 4096
+"""Bytes of a file's start and end where its mark may stand."""
 
 
 def verify_outputs(reads: Iterable[Path | None], writes: Mapping[str, Path], kinds: Mapping[str, str]) -> None:
@@ -81,19 +81,28 @@ def place(flag: str, path: Path, kind: str) -> None:
 def ours(path: Path, kind: str) -> bool:
     """Whether an existing file is what fg wrote as this kind, and so may be replaced."""
     with open(path, "rb") as file:
-        head = file.read(HEAD_BYTES)
-    if kind:
-        return not head or (head.startswith(HDF5) and is_artifact(path, kind))
-    if path.suffix in MARKS:
-        return MARKS[path.suffix] in head
-    return (path.suffix == ".json" and is_json(path)) or (path.suffix == ".npz" and is_parameters(path))
+        found = file.read(NEAR)
+        if kind:
+            return not found or (found.startswith(HDF5) and is_artifact(path, kind))
+        file.seek(max(NEAR, path.stat().st_size - NEAR))
+        found += file.read()
+    suffix = path.suffix.lower()
+    if suffix in MARKS:
+        return MARKS[suffix] in found
+    return (suffix == ".json" and is_json(path)) or (suffix == ".npz" and is_parameters(path))
 
 
-def png_mark() -> PngInfo:
-    """What PNGs of fg carry."""
-    mark = PngInfo()
-    mark.add_text("Software", "fg")
-    return mark
+def picture_mark(kind: str) -> dict[str, Any]:
+    """Options with which Pillow writes the mark into a picture of a format."""
+    if kind == "PNG":
+        mark = PngInfo()
+        mark.add_text("Software", WRITTEN)
+        return {"pnginfo": mark}
+    if kind == "WEBP":
+        exif = Image.Exif()
+        exif[Base.Software] = WRITTEN
+        return {"exif": exif}
+    return {"comment": WRITTEN} if kind == "JPEG" else {"software": WRITTEN}
 
 
 def is_artifact(path: Path, kind: str) -> bool:

@@ -8,7 +8,7 @@ from fgcli.cli import Group
 from fgcli.cli.stage import command
 
 VERBS = {
-    "render": ("fgcli.cli.heads:render", "A head turning, or one face becoming another, as PNG."),
+    "render": ("fgcli.cli.heads:render", "A head turning, or one face becoming another."),
     "export": ("fgcli.cli.heads:export", "Heads as OBJ or PLY with texture, parameters as npz."),
 }
 

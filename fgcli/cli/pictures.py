@@ -14,7 +14,7 @@ from fgcli.cli.run import guarded, quiet_libraries, show
 
 Generator = Annotated[Path, typer.Option(help="Generator to use.")]
 Latents = Annotated[Path, typer.Option(help="Codes of faces: for rows, and for how photos are inverted.")]
-Output = Annotated[Path, typer.Option("--output", "-o", help="PNG to write.")]
+Output = Annotated[Path, typer.Option("--output", "-o", help="Picture to write: its ending says the format.")]
 Inputs = Annotated[list[str], typer.Argument(metavar="PHOTO|ROW...", help="Photo files, or row numbers of latents.h5.")]
 
 
@@ -62,7 +62,7 @@ def edit_command(
     ] = "-3:3:7",
     method: Annotated[str, typer.Option(help="Label of an editor in editor.h5; the last one by default.")] = "",
     output: Output = Path("edit.png"),
-    paste_back: Annotated[bool, typer.Option(help="Also write the whole photos with the change added.")] = True,
+    paste_back: Annotated[bool, typer.Option(help="Also write the whole photo with each change.")] = True,
     face: FaceOption = Face.largest,
     generator: Generator = Path("out/generator.h5"),
     editor: Annotated[Path, typer.Option(help="Editor to use.")] = Path("out/editor.h5"),

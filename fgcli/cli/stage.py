@@ -70,6 +70,10 @@ def execute(name: str, stage: ModuleType, flags: Any, paths: Any, given: dict[st
     for key, parameter in paths.items():
         path = given[key]
         arguments[key] = own(parameter, path) if path == parameter.default else path
+    if "sheet" in paths:
+        from fgcli.reports.grid import picture_format
+
+        picture_format(arguments["sheet"])  # before the work, at whose end it is written
     if "resume" in given:
         arguments["resume"] = given["resume"]
     if given["dry_run"]:

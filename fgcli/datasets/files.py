@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
 from fgcli.errors import FgError
 
-IMAGE_ENDINGS = frozenset([".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".pgm", ".ppm", ".gif"])
+PLAIN_ENDINGS = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".pgm", ".ppm", ".gif", ".avif")
+IMAGE_ENDINGS = frozenset([*PLAIN_ENDINGS, ".heic", ".heif"])
+"""Of photos; the last two are read with the package pillow-heif."""
+HIDDEN = "hidden"
 
 
 def need(name: str, root: Path, *places: str) -> Path:
@@ -27,8 +33,39 @@ def need(name: str, root: Path, *places: str) -> Path:
 
 def photos_below(folder: Path) -> list[Path]:
     """Image files in a folder and the folders in it, in the order of their names; hidden ones are left out."""
-    found = (p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_ENDINGS and p.is_file())
-    return sorted(p for p in found if not any(part.startswith(".") for part in p.relative_to(folder).parts))
+    return photos_among(files_below(folder), folder)[0]
+
+
+def files_below(folder: Path) -> list[Path]:
+    """All files in a folder and the folders in it, links followed, each folder once, in the order of their names.
+
+    Raises:
+        FgError: a folder cannot be read.
+    """
+    found, seen = [], set()
+    for top, folders, names in os.walk(folder, onerror=_refuse, followlinks=True):
+        seen.add(os.path.realpath(top))
+        folders[:] = [name for name in sorted(folders) if os.path.realpath(os.path.join(top, name)) not in seen]
+        found += [Path(top, name) for name in names]
+    return sorted(found)
+
+
+def _refuse(error: OSError) -> None:
+    raise FgError(f"{error.filename}: expected a folder that can be read, found one that cannot; change its rights")
+
+
+def photos_among(files: Iterable[Path], root: Path) -> tuple[list[Path], dict[str, int]]:
+    """The image files among `files` below `root`, links that lead nowhere too, and the number of others by ending."""
+    photos: list[Path] = []
+    others: Counter[str] = Counter()
+    for path in files:
+        if any(part.startswith(".") for part in path.relative_to(root).parts):
+            others[HIDDEN] += 1
+        elif path.suffix.lower() in IMAGE_ENDINGS and (path.is_file() or path.is_symlink()):
+            photos.append(path)
+        else:
+            others[path.suffix.lower() or "no ending"] += 1
+    return photos, dict(sorted(others.items()))
 
 
 def verify_photos(name: str, folder: Path, files: list[str]) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from fgcli.console import say
-from fgcli.datasets.files import IMAGE_ENDINGS, photos_below
+from fgcli.datasets.files import IMAGE_ENDINGS, files_below, photos_among, photos_below
 from fgcli.datasets.photoset import Photo, PhotoSet
 from fgcli.errors import FgError
 
@@ -37,7 +37,7 @@ def image_folder(
     Raises:
         FgError: no photos, or a table that does not fit them.
     """
-    root, files = _find(path)
+    root, files, ignored = _find(path)
     sources = [p.relative_to(root).as_posix() for p in files]
     names, table, identities = (
         _attributes(Path(attributes), sources, allow_unmatched) if attributes else ([], None, None)
@@ -51,24 +51,25 @@ def image_folder(
         attribute_names=names,
         attributes=np.zeros((len(files), 0), np.int8) if table is None else table,
         identities=identities,
+        ignored=ignored,
     )
 
 
-def _find(path: str) -> tuple[Path, list[Path]]:
-    """The folder that names are relative to, and the photos in it."""
+def _find(path: str) -> tuple[Path, list[Path], dict[str, int]]:
+    """The folder that names are relative to, the photos in it, and the number of its other files by ending."""
     if glob.has_magic(path) and not Path(path).exists():
         parts = Path(path).parts
         fixed = next(i for i, part in enumerate(parts) if glob.has_magic(part))
         root = Path(*parts[:fixed])
-        files = [Path(p) for p in sorted(glob.glob(path, recursive=True))]
-        files = [p for p in files if p.suffix.lower() in IMAGE_ENDINGS and p.is_file()]
+        files = [Path(p) for p in sorted(glob.glob(path, recursive=True)) if not Path(p).is_dir()]
     elif Path(path).is_dir():
-        root, files = Path(path), photos_below(Path(path))
+        root, files = Path(path), files_below(Path(path))
     else:
         raise FgError(f"{path}: expected a folder of photos or a glob, found neither; check preprocess.datasets")
-    if not files:
+    photos, ignored = photos_among(files, root)
+    if not photos:
         raise FgError(f"{path}: expected photos ({' '.join(sorted(IMAGE_ENDINGS))}), found none; check the path")
-    return root, files
+    return root, photos, ignored
 
 
 def _attributes(
@@ -138,7 +139,12 @@ def _match(
 def _masks(folder: Path, sources: list[str]) -> dict[str, tuple[Path, ...]]:
     if not folder.is_dir():
         raise FgError(f"{folder}: expected a folder of masks, found none; check preprocess.datasets")
-    by_stem = {p.relative_to(folder).with_suffix("").as_posix(): p for p in photos_below(folder)}
+    by_stem: dict[str, Path] = {}
+    for path in photos_below(folder):
+        stem = path.relative_to(folder).with_suffix("").as_posix()
+        if stem in by_stem:
+            raise FgError(f"{path}: expected one mask of a photo, found {by_stem[stem].name} beside it; remove one")
+        by_stem[stem] = path
     found: dict[str, tuple[Path, ...]] = {
         s: (by_stem[stem],) for s in sources if (stem := s.rsplit(".", 1)[0]) in by_stem
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
@@ -37,6 +37,7 @@ class PhotoSet:
         attributes: (n, k) int8: 1 has it, 0 has it not, -1 unknown.
         identities: n names of persons, "" unknown; None: no person is known.
         splits: n official splits "train", "val" or "test"; None: the data set has none.
+        ignored: number of other files beside the photos, by ending.
     """
 
     content: ClassVar[Content] = "faces"
@@ -48,6 +49,7 @@ class PhotoSet:
     attributes: np.ndarray
     identities: list[str] | None = None
     splits: list[str] | None = None
+    ignored: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         n, k = len(self.sources), len(self.attribute_names)

@@ -90,30 +90,29 @@ def warp_mask(mask: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
     return np.where(values[..., 0] >= 0.5, 255, 0).astype(np.uint8)
 
 
-def paste_back(photo: np.ndarray, crop: np.ndarray, matrix: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """The photo uint8 (h, w, 3) with the crop uint8 (s, s, 3) put back where `matrix` took it from.
+def add_change(photo: np.ndarray, change: np.ndarray, matrix: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """The photo uint8 (h, w, 3) plus a change of its crop, float (s, s, 3), where `matrix` took the crop from.
 
-    Only what `mask` (s, s), 255 inside, covers is replaced; its edge is feathered over about 3 % of the crop, inwards,
-    so that nothing outside the mask changes.
+    The change alone is resampled, by cubic splines. It fades over about 3 % of the crop towards the edge of `mask`
+    (s, s), 255 inside; photo pixels that are not wholly on the mask stay as they are.
     """
-    size = len(crop)
-    left, top, right, bottom = _footprint(matrix, size, photo.shape[:2])
+    size = len(change)
+    box = left, top, right, bottom = _footprint(matrix, size, photo.shape[:2])
     if right <= left or bottom <= top:
         return photo.copy()
-    alpha = _feather(mask > 127, 0.03 * size)
-    layers = np.dstack([crop.astype(np.float32), alpha])
-    back = _resample(layers, matrix.astype(np.float64), (left, top, right, bottom), "nearest")
-    weight = back[..., 3:] * _inside(matrix, size, (left, top, right, bottom))[..., None]
+    on, back = mask > 127, matrix.astype(np.float64)
+    weight = _resample(_feather(on, 0.03 * size)[..., None], back, box, "grid-constant")
+    weight[_resample(on[..., None].astype(np.uint8), back, box, "grid-constant", order=0) < 1] = 0
+    added = np.rint(weight * _resample(change, back, box, "nearest", order=3))
     result = photo.copy()
-    old = photo[top:bottom, left:right].astype(np.float32)
-    result[top:bottom, left:right] = np.clip(np.rint(old + weight * (back[..., :3] - old)), 0, 255).astype(np.uint8)
+    result[top:bottom, left:right] = np.clip(photo[top:bottom, left:right] + added, 0, 255).astype(np.uint8)
     return result
 
 
 def _feather(mask: np.ndarray, width: float) -> np.ndarray:
-    """Rises from 0 at the mask's edge, and at the crop's, to 1 `width` px inside it."""
+    """0 outside the mask and next to its edge, and the crop's; rises to 1 within `width` px from there."""
     depth = ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
-    return np.clip((depth - 0.5) / max(width, 1.0), 0.0, 1.0).astype(np.float32)
+    return np.clip((depth - 1.0) / max(width, 1.0), 0.0, 1.0).astype(np.float32)
 
 
 def _footprint(matrix: np.ndarray, size: int, shape: tuple[int, int]) -> tuple[int, int, int, int]:
@@ -124,17 +123,13 @@ def _footprint(matrix: np.ndarray, size: int, shape: tuple[int, int]) -> tuple[i
     return max(0, low[0]), max(0, low[1]), min(width, high[0]), min(height, high[1])
 
 
-def _inside(matrix: np.ndarray, size: int, box: tuple[int, int, int, int]) -> np.ndarray:
-    left, top, right, bottom = box
-    ys, xs = np.mgrid[top:bottom, left:right]
-    at = apply(matrix, np.stack([xs, ys], -1).reshape(-1, 2)).reshape(*xs.shape, 2)
-    return np.all((at > -0.5) & (at < size - 0.5), axis=-1)
-
-
-def _resample(image: np.ndarray, back: np.ndarray, box: tuple[int, int, int, int], border: str) -> np.ndarray:
+def _resample(
+    image: np.ndarray, back: np.ndarray, box: tuple[int, int, int, int], border: str, order: int = 1
+) -> np.ndarray:
     """Float32 (bottom - top, right - left, c): the target pixels of `box`, read from `image` (h, w, c) by `back`.
 
-    back: (2, 3) from target px to image px. The target is made in bands of rows of at most BAND_PX samples.
+    back: (2, 3) from target px to image px. order: of the splines between pixels of the image, 0: the nearest.
+    The target is made in bands of rows of at most BAND_PX samples.
     """
     left, top, right, bottom = box
     k = max(1, int(np.ceil(np.sqrt(abs(np.linalg.det(back[:, :2]))) - 1e-6)))
@@ -143,22 +138,28 @@ def _resample(image: np.ndarray, back: np.ndarray, box: tuple[int, int, int, int
     out = np.empty((bottom - top, width, image.shape[2]), np.float32)
     for first in range(0, bottom - top, band):
         rows = min(band, bottom - top - first)
-        samples = _sample(image, back, (left, top + first), (rows, width), k, border)
+        samples = _sample(image, back, (left, top + first), (rows, width), k, border, order)
         out[first : first + rows] = samples.reshape(rows, k, width, k, -1).mean((1, 3))
     return out
 
 
 def _sample(
-    image: np.ndarray, back: np.ndarray, corner: tuple[int, int], shape: tuple[int, int], k: int, border: str
+    image: np.ndarray,
+    back: np.ndarray,
+    corner: tuple[int, int],
+    shape: tuple[int, int],
+    k: int,
+    border: str,
+    order: int,
 ) -> np.ndarray:
-    """Bilinear samples float32 (k rows, k columns, c) on a k times finer grid that starts at target px `corner`."""
+    """Samples float32 (k rows, k columns, c) on a k times finer grid that starts at target px `corner`."""
     first = np.array(corner, np.float64) + 0.5 / k - 0.5  # the first of k sub-pixel centres of a pixel
     start = back[:, :2] @ first + back[:, 2]
     rows_columns = back[::-1, 1::-1] / k  # ndimage counts (y, x)
     fine = (shape[0] * k, shape[1] * k)
     planes = [
         ndimage.affine_transform(
-            image[..., c], rows_columns, start[::-1], fine, np.float32, order=1, mode=border, prefilter=False
+            image[..., c], rows_columns, start[::-1], fine, np.float32, order=order, mode=border, prefilter=order > 1
         )
         for c in range(image.shape[2])
     ]

@@ -46,7 +46,7 @@ def scan(cutter: Cutter, chunk: Chunk) -> list[tuple[int, str]]:
 
 
 def cut(cutter: Cutter, chunk: Chunk) -> int:
-    """Writes the chunk's file: rows, and the rejected with their reasons. Returns how many photos it covers."""
+    """Writes the chunk's file: rows, their notes, and the rejected with reasons. Returns how many photos it covers."""
     size = cutter.settings.size
     rows, taken, rejected, reasons = [], [], [], []
     for i, source in enumerate(chunk.sources, chunk.first):
@@ -64,6 +64,7 @@ def cut(cutter: Cutter, chunk: Chunk) -> int:
         "crop": np.array([r.matrix for r in rows], np.float32).reshape(-1, 2, 3),
         "rejected": np.array(rejected, np.int64),
         "reasons": np.array(reasons, np.str_),
+        "notes": np.array([note for r in rows for note in r.notes], np.str_),
     }
     save_part(chunk.file, arrays)
     return len(chunk.sources)

@@ -11,10 +11,12 @@ from PIL import Image
 
 from fgcli import artifacts
 from fgcli.config import build
+from fgcli.console import say
 from fgcli.errors import FgError
 from fgcli.faces import ANALYSERS, SEGMENTERS
 from fgcli.faces.align import choose, crop_transform
-from fgcli.faces.photos import BadPhotoError, decode, decode_mask
+from fgcli.faces.photos import BadPhotoError, Decoded, decode, decode_mask
+from fgcli.faces.turns import analyse_turned
 from fgcli.faces.view import View
 
 
@@ -47,13 +49,14 @@ class Settings:
 class Cut:
     """image: uint8 (s, s, 3). mask: uint8 (s, s), 255 on the face. landmarks: (68, 2), crop px.
 
-    matrix: (2, 3), px of the photo (of its box, if it has one) to crop px.
+    matrix: (2, 3), px of the photo (of its box, if it has one) to crop px. notes: what reading the photo converted.
     """
 
     image: np.ndarray
     mask: np.ndarray
     landmarks: np.ndarray
     matrix: np.ndarray
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,8 @@ class Cutter:
         self.settings = settings
         self.analyser: Any = build(ANALYSERS, settings.analyser, "preprocess.analyser")
         self.segmenter: Any = build(SEGMENTERS, settings.segmenter, "preprocess.segmenter")
-        self._last: tuple[Path | None, np.ndarray] = (None, np.empty(0))
+        self._path: Path | None = None
+        self._last: Decoded
 
     @classmethod
     def of(cls, generator: Path, face: str = "largest") -> Cutter:
@@ -105,9 +109,12 @@ class Cutter:
         if not path.is_file():
             raise FgError(f"{path}: expected a photo or a row number, found no such file; check the path")
         try:
-            return self.cut(PhotoFile(path))
+            cut = self.cut(PhotoFile(path))
         except BadPhotoError as error:
             raise FgError(f"{path}: {str(error).replace('set preprocess.face=', 'choose with --face ')}") from error
+        for note in cut.notes:
+            say(f"{path}: {note}")
+        return cut
 
     def read(self, source: Source) -> np.ndarray:
         """The pixels, uint8 (h, w, 3), of a photo's box.
@@ -116,10 +123,10 @@ class Cutter:
             BadPhotoError: saying what is wrong with the file.
         """
         s = self.settings
-        if self._last[0] != source.path:
-            photo = decode(source.path, fix=s.fix, min_px=s.min_px, max_megapixels=s.max_megapixels)
-            self._last = (source.path, photo)
-        return _boxed(self._last[1], source.box)
+        if self._path != source.path:
+            self._last = decode(source.path, fix=s.fix, min_px=s.min_px, max_megapixels=s.max_megapixels)
+            self._path = source.path
+        return _boxed(self._last.pixels, source.box)
 
     def cut(self, source: Source) -> Cut:
         """The crop of the face that the rule picks.
@@ -129,7 +136,7 @@ class Cutter:
         """
         photo, s = self.read(source), self.settings
         try:
-            face = choose(self.analyser.analyse(photo), s.face, photo.shape[:2])
+            face = choose(analyse_turned(self.analyser.analyse, photo), s.face, photo.shape[:2])
             if face.flaw:
                 raise BadPhotoError(face.flaw)
             matrix = crop_transform(face.landmarks, s.size, s.framing)
@@ -139,12 +146,13 @@ class Cutter:
             raise BadPhotoError(str(error)) from error
         if not mask.any():
             raise BadPhotoError("the mask of the face is empty")
-        return Cut(view.crop(), mask, view.crop_landmarks().astype(np.float32), matrix.astype(np.float32))
+        landmarks = view.crop_landmarks().astype(np.float32)
+        return Cut(view.crop(), mask, landmarks, matrix.astype(np.float32), self._last.notes)
 
     def _given(self, source: Source) -> np.ndarray | None:
         if not source.masks:
             return None
-        height, width = self._last[1].shape[:2]
+        height, width = self._last.pixels.shape[:2]
         union = np.zeros((height, width), bool)
         for path in source.masks:
             union |= _stretched(decode_mask(path), width, height, path.name)

@@ -40,12 +40,14 @@ class Face:
 
     box: left, top, right, bottom in px. landmarks: float32 (68, 2), px; the centre of the top left pixel is (0, 0).
     score: the detector's, higher is surer. flaw: why the landmarks are not to be trusted, one clause, or "".
+    sure: the detector would hardly take anything but an upright face for one.
     """
 
     box: tuple[float, float, float, float]
     landmarks: np.ndarray
     score: float
     flaw: str = ""
+    sure: bool = True
 
     @property
     def area(self) -> float:
@@ -63,6 +65,11 @@ def eye_distance(landmarks: np.ndarray) -> float:
     """Distance of the eye centres, px."""
     one, two = eye_centres(landmarks)
     return float(np.hypot(*(two - one)))
+
+
+def upright(landmarks: np.ndarray) -> bool:
+    """Whether the eyes lie above the mouth."""
+    return bool(landmarks[EYE_ONE.start : EYE_TWO.stop, 1].mean() < landmarks[list(MOUTH_CORNERS), 1].mean())
 
 
 def turn(landmarks: np.ndarray) -> float:

@@ -6,23 +6,51 @@ import struct
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 DAMAGE = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error)
 """What Pillow raises on damaged files, depending on the format."""
 
 PLAIN_MODES = ("1", "L", "P", "RGB")
+HEIC = (".heic", ".heif")
+
+FIXED = {"16-bit": "16-bit converted to 8-bit", "transparent": "transparent laid on white"}
+"""What becomes of photos with a flaw; those of other modes, as CMYK, are "converted to RGB"."""
 
 
 class BadPhotoError(Exception):
     """A file that is no usable photo; the message is one sentence."""
 
 
-def decode(path: Path, *, fix: bool = False, min_px: int = 1, max_megapixels: float = 100.0) -> np.ndarray:
-    """The photo as uint8 (h, w, 3), turned upright as its EXIF tag says.
+@dataclass(frozen=True)
+class Decoded:
+    """A photo, turned upright as its EXIF tag says.
+
+    pixels: uint8 (h, w, 3), sRGB. own: the same in the colours of its profile. profile: that ICC profile of RGB, or
+    None: the photo is sRGB. notes: what was converted or ignored on reading, a clause each.
+    """
+
+    pixels: np.ndarray
+    own: np.ndarray
+    profile: bytes | None
+    notes: tuple[str, ...]
+
+    def edited(self, pixels: np.ndarray) -> np.ndarray:
+        """Other `pixels`, sRGB, in the photo's own colours: exactly its own wherever nothing changed."""
+        if self.profile is None:
+            return pixels
+        now, before = (_converted(Image.fromarray(p), SRGB, _profile(self.profile)) for p in (pixels, self.pixels))
+        return np.clip(self.own + (np.int16(now) - np.int16(before)), 0, 255).astype(np.uint8)
+
+
+def decode(path: Path, *, fix: bool = False, min_px: int = 1, max_megapixels: float = 100.0) -> Decoded:
+    """The photo, its colours converted to sRGB; a profile that cannot be read is ignored, and noted.
 
     Args:
         path: any file.
@@ -39,22 +67,26 @@ def decode(path: Path, *, fix: bool = False, min_px: int = 1, max_megapixels: fl
         if flaw and not fix:
             raise BadPhotoError(f"{flaw} photo, expected 8-bit RGB or grey; set preprocess.on_bad=fix to convert it")
         try:
-            upright = ImageOps.exif_transpose(image)
-            return np.asarray(_rgb(upright, flaw))
+            upright = _eight_bit(ImageOps.exif_transpose(image), flaw)
+            notes = (FIXED.get(flaw, f"{flaw} converted to RGB"),) if flaw else ()
+            return _in_srgb(upright, image.info.get("icc_profile"), notes)
         except DAMAGE as error:
             kind = "truncated" if "truncated" in str(error).lower() else "damaged"
             raise BadPhotoError(f"{kind} {image.format} file") from error
 
 
 def decode_mask(path: Path) -> np.ndarray:
-    """A mask file as bool (h, w): true where it is brighter than half.
+    """A mask file as bool (h, w), turned upright: true where it is brighter than half of its white, 1, 255 or 65535.
 
     Raises:
         BadPhotoError: saying why.
     """
     with _opened(path) as image:
         try:
-            return np.asarray(image.convert("L")) > 127
+            upright = ImageOps.exif_transpose(image)
+            values = np.asarray(upright if upright.mode.startswith("I") else upright.convert("L"))
+            white = next((white for white in (1, 255) if values.max() <= white), 65535)
+            return values > white / 2
         except DAMAGE as error:
             raise BadPhotoError(f"damaged mask file {path.name}") from error
 
@@ -64,6 +96,10 @@ def _opened(path: Path) -> Iterator[Image.Image]:
     limit = Image.MAX_IMAGE_PIXELS
     Image.MAX_IMAGE_PIXELS = None  # our own limit is checked on the header, with a clearer sentence
     try:
+        if path.is_symlink() and not path.exists():
+            raise BadPhotoError(f"a link to {path.readlink()}, which is not there")
+        if path.suffix.lower() in HEIC:
+            _learn_heic()
         image = Image.open(path)
     except UnidentifiedImageError as error:
         raise BadPhotoError("not an image, whatever its name says") from error
@@ -77,6 +113,15 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         Image.MAX_IMAGE_PIXELS = limit
     with image:
         yield image
+
+
+def _learn_heic() -> None:
+    """Teaches Pillow the format of phones, which is no part of it."""
+    if find_spec("pillow_heif") is None:
+        raise BadPhotoError('HEIC photo, which needs the package pillow-heif; pip install "fgcli[heic]"')
+    from pillow_heif import register_heif_opener
+
+    register_heif_opener()
 
 
 def _verify_size(image: Image.Image, min_px: int, max_megapixels: float) -> None:
@@ -97,11 +142,38 @@ def _flaw(image: Image.Image) -> str:
     return "" if image.mode in PLAIN_MODES else image.mode
 
 
-def _rgb(image: Image.Image, flaw: str) -> Image.Image:
+def _eight_bit(image: Image.Image, flaw: str) -> Image.Image:
+    """The photo in 8 bits and without transparency, still in its own colours."""
     if flaw == "transparent":
         image = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
     if flaw == "16-bit" and image.mode not in PLAIN_MODES:
         values = np.asarray(image, np.float64)
-        image = Image.fromarray(np.clip(values / 257.0, 0, 255).round().astype(np.uint8))
-    return image.convert("RGB")
+        return Image.fromarray(np.clip(values / 257.0, 0, 255).round().astype(np.uint8))
+    return image
+
+
+SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
+
+
+def _in_srgb(image: Image.Image, icc: bytes | None, notes: tuple[str, ...]) -> Decoded:
+    """An 8-bit photo with the profile `icc`, which is kept if it is of RGB, as the pixels are from here on."""
+    own = np.asarray(image.convert("RGB"))
+    if not icc:
+        return Decoded(own, own, None, notes)
+    try:
+        profile = _profile(icc)
+        rgb = profile.profile.xcolor_space.strip() == "RGB"
+        pixels = _converted(Image.fromarray(own) if rgb else image, profile, SRGB)
+    except (ImageCms.PyCMSError, *DAMAGE):
+        return Decoded(own, own, None, (*notes, "colour profile that cannot be read ignored"))
+    return Decoded(pixels, own if rgb else pixels, icc if rgb else None, notes)
+
+
+def _profile(icc: bytes) -> ImageCms.ImageCmsProfile:
+    return ImageCms.ImageCmsProfile(BytesIO(icc))
+
+
+def _converted(image: Image.Image, one: ImageCms.ImageCmsProfile, other: ImageCms.ImageCmsProfile) -> np.ndarray:
+    """Pixels (h, w, 3) of an image in the colours of profile `one`, in those of the RGB profile `other`."""
+    return np.asarray(ImageCms.profileToProfile(image, one, other, outputMode="RGB"))

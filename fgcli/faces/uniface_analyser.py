@@ -36,7 +36,9 @@ class UnifaceAnalyser:
         left, top, right, bottom = (float(v) for v in found.bbox[:4])
         points, doubt = averaged(bgr, (left, top, right, bottom), self._points)
         box = (left, top, right, bottom)
-        return Face(box, points.astype(np.float32), float(found.confidence), flaw(points, doubt))
+        five = np.asarray(found.landmarks)  # eyes, nose, corners of the mouth: these turn with the face, the 68 hardly
+        sure = bool(five[:2, 1].mean() <= five[3:, 1].mean())
+        return Face(box, points.astype(np.float32), float(found.confidence), flaw(points, doubt), sure)
 
     def _points(self, bgr: np.ndarray, box: Box) -> np.ndarray:
         return self._landmarker.get_landmarks(bgr, np.array(box)).astype(np.float64)

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from fgcli.artifacts import write_aside
-from fgcli.artifacts.outputs import png_mark
+from fgcli.artifacts.outputs import picture_mark
 from fgcli.errors import FgError
 
 
@@ -62,7 +62,7 @@ def write_obj(path: Path, mesh: Mesh) -> list[Path]:
         material = f"# fg\nnewmtl head\nKa 1 1 1\nKd 1 1 1\nKs 0 0 0\nillum 1\nmap_Kd {path.stem}.png\n"
         _write(written[1], material.encode())
         with write_aside(written[2]) as part:
-            Image.fromarray(_bytes(mesh.texture.transpose(1, 2, 0))).save(part, "PNG", pnginfo=png_mark())
+            Image.fromarray(_bytes(mesh.texture.transpose(1, 2, 0))).save(part, "PNG", **picture_mark("PNG"))
     _write(path, ("\n".join(lines) + "\n").encode())
     return written
 

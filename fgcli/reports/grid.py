@@ -1,19 +1,31 @@
-"""Sheets of small images with labels, as PNG."""
+"""Sheets of small images with labels, and the files of pictures."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from fgcli.artifacts import write_aside
-from fgcli.artifacts.outputs import png_mark
+from fgcli.artifacts.outputs import picture_mark
+from fgcli.errors import UsageError
 
 INK, PAPER = (40, 40, 40), (255, 255, 255)
 GAP = 2
 """Between pictures, px."""
+
+FORMATS: dict[str, tuple[str, dict[str, Any]]] = {
+    ".png": ("PNG", {}),
+    ".jpg": ("JPEG", {"quality": 95, "subsampling": 0}),
+    ".jpeg": ("JPEG", {"quality": 95, "subsampling": 0}),
+    ".webp": ("WEBP", {"lossless": True}),
+    ".tif": ("TIFF", {"compression": "tiff_lzw"}),
+    ".tiff": ("TIFF", {"compression": "tiff_lzw"}),
+}
+"""Endings of pictures that are written, what Pillow calls their formats, and how it writes them."""
 
 
 def sheet(
@@ -46,10 +58,25 @@ def wrap(images: Sequence[np.ndarray], columns: int) -> list[list[np.ndarray]]:
     return [list(images[i : i + columns]) for i in range(0, len(images), columns)]
 
 
-def save_png(path: Path, page: Image.Image) -> None:
-    """Writes a PNG whole or not at all, with fg's mark and no time, so that equal pictures give equal bytes."""
+def picture_format(path: Path) -> tuple[str, dict[str, Any]]:
+    """The entry of FORMATS that the name of a picture asks for.
+
+    Raises:
+        UsageError: its ending is none of them.
+    """
+    if path.suffix.lower() not in FORMATS:
+        raise UsageError(f"{path}: expected a picture's ending, {', '.join(FORMATS)}, found {path.suffix or 'none'!r}")
+    return FORMATS[path.suffix.lower()]
+
+
+def save_picture(path: Path, page: Image.Image, profile: bytes | None = None) -> None:
+    """Writes a picture in the format that its name says, whole or not at all.
+
+    No metadata but fg's mark and the ICC profile of its colours, so equal pictures give equal bytes.
+    """
+    kind, options = picture_format(path)
     with write_aside(path) as part:
-        page.save(part, "PNG", pnginfo=png_mark())
+        page.save(part, kind, icc_profile=profile, **options, **picture_mark(kind))
 
 
 def spread(n: int, count: int) -> list[int]:

@@ -9,6 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from fgcli.artifacts import write_aside
+from fgcli.artifacts.outputs import WRITTEN
 
 
 def save_lines(
@@ -26,4 +27,4 @@ def save_lines(
     if len(lines) > 1:
         axes.legend(frameon=False)
     with write_aside(path) as part:
-        canvas.print_figure(part, format="png", metadata={"Software": "fg"})
+        canvas.print_figure(part, format="png", metadata={"Software": WRITTEN})

@@ -29,7 +29,7 @@ def save_rows(path: Path, rows: Mapping[str, Tensor]) -> None:
     """A labelled row for each (n, 3 or 1, h, w) in [-1, 1], as a PNG; small pictures twice as large."""
     small = next(iter(rows.values())).shape[-1] < SMALL
     page = grid.sheet([pictures(images) for images in rows.values()], list(rows), scale=2 if small else 1)
-    grid.save_png(path, page)
+    grid.save_picture(path, page)
 
 
 def mask_pictures(masks: Tensor) -> list[np.ndarray]:

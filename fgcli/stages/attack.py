@@ -238,4 +238,4 @@ def _sheet(path: Path, defence: SelectiveClassifier, subject: Subject, outcomes:
             labels.append("picture")
         rows += [pictures(attacked), pictures(defence.reconstruct(attacked))]
         labels += [f"{trial.label} {trial.epsilon:g}" if trial.label == FGSM_LABEL else trial.label, "decoded"]
-    grid.save_png(path, grid.sheet(rows, labels, scale=max(1, 64 // subject.images.shape[1])))
+    grid.save_picture(path, grid.sheet(rows, labels, scale=max(1, 64 // subject.images.shape[1])))

@@ -177,7 +177,7 @@ def _sheet(path: Path, defence: SelectiveClassifier, subject: Subject, rows: np.
     from fgcli.reports.pictures import pictures
 
     if not len(rows):
-        grid.save_png(path, grid.sheet([[subject.images[0]]], ["no picture was rejected; the first"]))
+        grid.save_picture(path, grid.sheet([[subject.images[0]]], ["no picture was rejected; the first"]))
         return
     x, names = subject.pictures(rows), subject.names
     decoded, found, labels = pictures(defence.reconstruct(x)), defence.decide(x), []
@@ -187,4 +187,4 @@ def _sheet(path: Path, defence: SelectiveClassifier, subject: Subject, rows: np.
         labels.append(f"{names[subject.labels[row]]} ({guesses}): unlikely {why}")
     scale = max(1, 64 // x.shape[-1])
     images = [[subject.images[row], picture] for row, picture in zip(rows, decoded, strict=True)]
-    grid.save_png(path, grid.sheet(images, labels, ["picture", "decoded"], scale=scale))
+    grid.save_picture(path, grid.sheet(images, labels, ["picture", "decoded"], scale=scale))

@@ -368,7 +368,7 @@ def _save_sheet(path: Path, page: dict[str, list[np.ndarray]]) -> None:
     from fgcli.reports import grid
 
     side = next(iter(page.values()))[0].shape[1]
-    grid.save_png(path, grid.sheet(list(page.values()), list(page), scale=max(1, TILE // side)))
+    grid.save_picture(path, grid.sheet(list(page.values()), list(page), scale=max(1, TILE // side)))
 
 
 def _nest(flat: dict[str, Any]) -> dict[str, Any]:

@@ -201,7 +201,7 @@ def _sheet(path: Path, head: Head, images: np.ndarray, landmarks: np.ndarray, ar
     """Photo, mesh, landmarks, normals and render, five tiles a face; rows that failed come first."""
     import numpy as np
 
-    from fgcli.reports.grid import save_png, sheet, spread
+    from fgcli.reports.grid import save_picture, sheet, spread
     from fgcli.reports.heads import tiles
 
     failed = np.flatnonzero(arrays["status"] != "ok")
@@ -210,4 +210,4 @@ def _sheet(path: Path, head: Head, images: np.ndarray, landmarks: np.ndarray, ar
     rows = [*failed[:SHEET_FACES], *well[spread(len(well), most)]]
     drawn = tiles(head, images, landmarks, arrays, rows, TILE_PX)
     lines = [[t for face in drawn[i : i + SHEET_COLUMNS] for t in face] for i in range(0, len(drawn), SHEET_COLUMNS)]
-    save_png(path, sheet(lines))
+    save_picture(path, sheet(lines))

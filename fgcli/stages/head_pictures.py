@@ -28,7 +28,7 @@ def render(
     size: int,
     skin: Skin,
 ) -> dict[str, Any]:
-    """One head: from -yaw to yaw, in `frames` pictures. Two: from the first to the second. Writes one PNG strip.
+    """One head: from -yaw to yaw, in `frames` pictures. Two: from the first to the second. Writes one strip.
 
     Raises:
         FgError: rows or files that are not there.
@@ -37,9 +37,10 @@ def render(
 
     from fgcli.fitting.views import between, turned
     from fgcli.heads.render import normal_image
-    from fgcli.reports.grid import save_png, sheet
+    from fgcli.reports.grid import picture_format, save_picture, sheet
     from fgcli.reports.heads import u8
 
+    picture_format(output)
     if len(what) > 2 or not what:
         raise UsageError(f"fg flame render: expected one head to turn or two to interpolate, found {len(what)}")
     if frames < 2:
@@ -59,7 +60,7 @@ def render(
                 mixed = None if skins is None else skins[:1].lerp(skins[1:], t)
                 drawn = turned(head, rows.rows([i]), torch.zeros(1), mixed, size)
                 pictures += u8(normal_image(drawn) if skin == "normals" else drawn.image)
-    save_png(output, sheet([pictures]))
+    save_picture(output, sheet([pictures]))
     return {"output": str(output), "frames": frames}
 
 

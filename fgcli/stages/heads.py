@@ -160,7 +160,7 @@ def _sheet(path: Path, faces: Path) -> None:
 
     from fgcli.artifacts import load, rows
     from fgcli.faces.overlay import overlay
-    from fgcli.reports.grid import save_png, sheet, spread, wrap
+    from fgcli.reports.grid import save_picture, sheet, spread, wrap
 
     landmarks = load(faces, names=("landmarks",))["landmarks"]
     images, masks = rows(faces, "images"), rows(faces, "masks")
@@ -171,4 +171,4 @@ def _sheet(path: Path, faces: Path) -> None:
         marked = j % 2 == 1  # every other picture bare
         mask = masks[i] if marked else np.zeros_like(masks[i])
         tiles.append(overlay(images[i], mask, landmarks[i] if marked else nowhere, TILE_PX))
-    save_png(path, sheet(wrap(tiles, SHEET_COLUMNS)))
+    save_picture(path, sheet(wrap(tiles, SHEET_COLUMNS)))

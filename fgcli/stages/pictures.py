@@ -1,7 +1,8 @@
-"""Generator and its companions -> PNG: edit, sample, reconstruct, interpolate, for photos or rows of latents.h5."""
+"""Generator and its companions -> pictures: edit, sample, reconstruct, interpolate, of photos or rows of latents.h5."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -16,9 +17,6 @@ if TYPE_CHECKING:
     from fgcli.capabilities import Generator
     from fgcli.codes import Codes
     from fgcli.faces.cutter import Cut
-
-FINE = 512
-"""Side of the crop in which a change is added to a whole photo, px."""
 
 
 @dataclass(frozen=True)
@@ -44,11 +42,15 @@ def edit(
     latents: Path,
 ) -> dict[str, Any]:
     """A strip per subject: the face, its reconstruction, then one picture per strength; and the photos, changed."""
+    import numpy as np
+
     from fgcli.editors import load
     from fgcli.generators import store
     from fgcli.reports import grid
     from fgcli.reports.pictures import decoded
 
+    photos = photos_of(what) if paste_back else []
+    written = outputs(output, photos, strengths, [generator, editor, latents])
     store.verify(editor, generator)
     known = load(editor)
     chosen = pick(known.methods, method, editor)
@@ -57,19 +59,18 @@ def edit(
         raise UsageError(f"--attribute {attribute}: expected one of {', '.join(learned)}; fit it with fg editor")
     model = store.load(generator)
     people = subjects(what, face, generator, latents, model)
-    rows, written = [], [str(output)]
+    rows, whole = [], iter(written[1:])
     for person in people:
         plain = decoded(model, person.code)[0]
         changed = [decoded(model, known.edit(chosen, person.code, attribute, s))[0] for s in strengths]
         rows.append([plain if person.cut is None else person.cut.image, plain, *changed])
         if paste_back and person.cut:
-            path = output.with_name(f"{output.stem}-{Path(person.name).stem}.png")
-            grid.save_png(path, whole_photos(Path(person.name), person.cut, plain, changed, strengths))
-            written.append(str(path))
+            changes = [picture.astype(np.float32) - plain for picture in changed]
+            save_changed(person, person.cut, changes, [next(whole) for _ in strengths])
     labels = ["face", "code", *(f"{s:+g}" for s in strengths)]
     names = [Path(person.name).stem for person in people]
-    grid.save_png(output, grid.sheet(rows, names, labels, scale=enlarge(model)))
-    return {"output": written, "attribute": attribute, "method": chosen, "strengths": list(strengths)}
+    grid.save_picture(output, grid.sheet(rows, names, labels, scale=enlarge(model)))
+    return {"output": list(map(str, written)), "attribute": attribute, "method": chosen, "strengths": list(strengths)}
 
 
 def sample(
@@ -91,6 +92,7 @@ def sample(
     from fgcli.reports import grid
     from fgcli.reports.pictures import decoded
 
+    grid.picture_format(output)
     model = store.load(generator)
     conditions = None
     if isinstance(model, Conditional):
@@ -106,7 +108,7 @@ def sample(
         chosen = pick(known.methods, density, densities)
         drawn = known.sample(chosen, count, seed)
     pictures = decoded(model, codes.conditioned(drawn, conditions, seed))
-    grid.save_png(output, grid.sheet(grid.wrap(pictures, columns), scale=enlarge(model)))
+    grid.save_picture(output, grid.sheet(grid.wrap(pictures, columns), scale=enlarge(model)))
     return {"output": str(output), "faces": count, "density": chosen, "seed": seed}
 
 
@@ -117,6 +119,7 @@ def reconstruct(what: Sequence[str], output: Path, face: str, generator: Path, l
     from fgcli.reports import grid
     from fgcli.reports.pictures import decoded, decoded_masks
 
+    grid.picture_format(output)
     model = store.load(generator)
     people = subjects(what, face, generator, latents, model)
     rows = []
@@ -127,7 +130,7 @@ def reconstruct(what: Sequence[str], output: Path, face: str, generator: Path, l
         rows.append([pictures[0] if person.cut is None else person.cut.image, *pictures])
     labels = ["face", "code", "mask"][: len(rows[0])]
     names = [Path(person.name).stem for person in people]
-    grid.save_png(output, grid.sheet(rows, names, labels, scale=enlarge(model)))
+    grid.save_picture(output, grid.sheet(rows, names, labels, scale=enlarge(model)))
     return {"output": str(output), "faces": len(people)}
 
 
@@ -142,6 +145,7 @@ def interpolate(
     from fgcli.reports import grid
     from fgcli.reports.pictures import decoded
 
+    grid.picture_format(output)
     if path and path not in PATHS:
         raise UsageError(f"--path {path}: expected one of {', '.join(PATHS)}")
     if len(what) < 2:
@@ -150,7 +154,7 @@ def interpolate(
     people = subjects(what, face, generator, latents, model)
     times = np.linspace(0, 1, frames).tolist()
     rows = [decoded(model, walk(a.code, b.code, times, path)) for a, b in pairwise(people)]
-    grid.save_png(output, grid.sheet(rows, scale=enlarge(model)))
+    grid.save_picture(output, grid.sheet(rows, scale=enlarge(model)))
     return {"output": str(output), "pairs": len(rows), "frames": frames, "path": path or NATURAL[people[0].code.space]}
 
 
@@ -177,6 +181,11 @@ def strengths(text: str) -> list[float]:
     raise UsageError(f"--strength {text}: expected a number or FROM:TO:COUNT, as -3:3:7")
 
 
+def photos_of(what: Sequence[str]) -> list[str]:
+    """The names of photos among those and row numbers."""
+    return [name for name in what if Path(name).exists() or not name.isdigit()]
+
+
 def subjects(what: Sequence[str], face: str, generator: Path, latents: Path, model: Generator) -> list[Subject]:
     """Faces of photos, aligned as the generator's training faces were and inverted as those of latents.h5; or its rows.
 
@@ -190,7 +199,7 @@ def subjects(what: Sequence[str], face: str, generator: Path, latents: Path, mod
 
     store.verify(latents, generator)
     read, rows, found = codes.reader(latents), len(artifacts.rows(latents, "codes")), []
-    photos = [name for name in what if Path(name).exists() or not name.isdigit()]
+    photos = photos_of(what)
     if photos:
         cutter, (inverter, context) = Cutter.of(generator, face), inverters.load(latents, model)
     for name in what:
@@ -204,37 +213,42 @@ def subjects(what: Sequence[str], face: str, generator: Path, latents: Path, mod
     return found
 
 
-def whole_photos(file: Path, cut: Cut, plain: np.ndarray, changed: list[np.ndarray], strengths: Sequence[float]) -> Any:
-    """The photo once per strength, the change of the generator's picture added to the photo's own detail."""
-    import numpy as np
+def outputs(output: Path, photos: Sequence[str], strengths: Sequence[float], inputs: Sequence[Path]) -> list[Path]:
+    """All that `edit` writes: the strip, then each of `photos` at each strength, in the format of the strip's name.
+
+    They are called after the strip, the photo and the strength, as strip-anna-+1.5.png; where two photos have one
+    name all are counted, as strip-1-anna-+1.5.png.
+
+    Raises:
+        UsageError: an ending that is no picture's, or a file named twice, or among `photos` and other `inputs`.
+    """
+    from fgcli.reports.grid import picture_format
+
+    picture_format(output)
+    names = [Path(photo).stem for photo in photos]
+    if len({name.casefold() for name in names}) < len(names):
+        names = [f"{i}-{name}" for i, name in enumerate(names, 1)]
+    written = [output, *(output.with_stem(f"{output.stem}-{name}-{s:+g}") for name in names for s in strengths)]
+    taken = {path.resolve() for path in (*map(Path, photos), *inputs)}
+    for path in written:
+        if path.resolve() in taken:
+            raise UsageError(f"{path}: expected a new name for a picture, found an input or an output; change -o")
+        taken.add(path.resolve())
+    return written
+
+
+def save_changed(person: Subject, cut: Cut, changes: Sequence[np.ndarray], paths: Sequence[Path]) -> None:
+    """The person's photo to each of `paths`, with one of the `changes` of its crop, float (s, s, 3), added."""
     from PIL import Image
 
-    from fgcli.faces.align import paste_back, warp
+    from fgcli.faces.align import add_change
     from fgcli.faces.photos import decode
-    from fgcli.faces.view import rescaled
-    from fgcli.reports import grid
+    from fgcli.reports.grid import save_picture
 
-    photo = decode(file, fix=True)
-    matrix, size = rescaled(cut.matrix, len(plain), FINE), (FINE, FINE)
-    fine = warp(photo, matrix, FINE).astype(np.float32)
-    mask = np.asarray(Image.fromarray(cut.mask).resize(size, Image.Resampling.NEAREST))
-    results = []
-    for picture in changed:
-        change = picture.astype(np.float32) - plain
-        bands = [Image.fromarray(c).resize(size, Image.Resampling.BICUBIC) for c in change.transpose(2, 0, 1)]
-        crop = np.clip(fine + np.stack([np.asarray(b) for b in bands], 2), 0, 255).astype(np.uint8)
-        results.append(paste_back(photo, crop, matrix, mask))
-    return grid.sheet([[shrunk(p) for p in (photo, *results)]], [], ["photo", *(f"{s:+g}" for s in strengths)])
-
-
-def shrunk(photo: np.ndarray, most: int = 512) -> np.ndarray:
-    """The photo with its longer side at most `most` px."""
-    import numpy as np
-    from PIL import Image
-
-    image = Image.fromarray(photo)
-    image.thumbnail((most, most), Image.Resampling.LANCZOS)
-    return np.asarray(image)
+    photo = decode(Path(person.name), fix=True, max_megapixels=math.inf)  # it was not too large to cut
+    for change, path in zip(changes, paths, strict=True):
+        pixels = photo.edited(add_change(photo.pixels, change, cut.matrix, cut.mask))
+        save_picture(path, Image.fromarray(pixels), photo.profile)
 
 
 def pick(known: Mapping[str, Any], label: str, path: Path) -> str:

@@ -51,8 +51,8 @@ class Params(Section):
     """What masks the face: name in SEGMENTERS, then its arguments."""
     face: Literal["only", "largest", "centre"]
     """Which face of a photo: the only one (others are rejected), the largest, or the one nearest to the centre."""
-    on_bad: Literal["skip", "fix", "fail"]
-    """Bad photo files: reject them, convert those that can be, or stop with a list of them."""
+    on_bad: Literal["fix", "skip", "fail"]
+    """Bad photo files: convert those that can be and reject the others, reject all, or stop with a list of them."""
     max_megapixels: Annotated[float, Field(gt=0)]
     """Larger photos are bad: 10^6 px, judged by the header."""
     min_px: Annotated[int, Field(ge=1)]
@@ -84,6 +84,10 @@ def run(
     photos, pictures = _read_sets(params)
     for data in photos or pictures:
         say(f"{data.name}: {len(data)} {'pictures' if pictures else 'photos'}. {data.licence}")
+    for data in photos:
+        if data.ignored:
+            others = ", ".join(f"{count} {ending}" for ending, count in data.ignored.items())
+            say(f"{data.name}: {sum(data.ignored.values())} other files are not read: {others}")
     summary = _take_whole(output, pictures, params) if pictures else _take_faces(output, photos, params, resume)
     _contact_sheet(sheet, output)
     shutil.rmtree(work_folder(output), ignore_errors=True)
@@ -181,7 +185,9 @@ def _take_faces(output: Path, sets: list[PhotoSet], params: Params, resume: bool
     if params.on_bad == "fail":
         _fail_on_bad(todo, settings, cutter, sets, params)
     _cut(todo, settings, cutter, params)
-    rejected = _rejected(todo)
+    rejected, notes = _told(todo)
+    for note, count in sorted(notes.items()):
+        say(f"preprocess: {count} of {len(sources)} photos: {note}")
     _judge(rejected, len(sources), params.max_rejected)
     return _assemble(output, todo, sets, rejected, params, cutter)
 
@@ -245,14 +251,17 @@ def _each(job: Any, todo: list[Chunk], settings: Settings, cutter: Cutter, param
     return each(job, todo, partial(Cutter, settings), _processes(params), "preprocess", cutter)
 
 
-def _rejected(todo: list[Chunk]) -> dict[int, str]:
+def _told(todo: list[Chunk]) -> tuple[dict[int, str], Counter[str]]:
+    """Why photos were rejected, by number, and how many of the others each note is about."""
     from fgcli.artifacts.parts import load_part
 
-    found: dict[int, str] = {}
+    rejected: dict[int, str] = {}
+    notes: Counter[str] = Counter()
     for chunk in todo:
         arrays = load_part(chunk.file)
-        found |= dict(zip(arrays["rejected"].tolist(), arrays["reasons"].tolist(), strict=True))
-    return found
+        rejected |= dict(zip(arrays["rejected"].tolist(), arrays["reasons"].tolist(), strict=True))
+        notes.update(arrays["notes"].tolist())
+    return rejected, notes
 
 
 def _judge(rejected: dict[int, str], total: int, max_rejected: float) -> None:
@@ -282,6 +291,7 @@ def _assemble(
     table = unite(sets, params.val, params.test)
     kept = np.array([i not in rejected for i in range(len(table.sources))])
     meta = _meta(sets, table, {**params.analyser, "notice": cutter.analyser.notice}, params.segmenter)
+    meta["ignored"] = dict(sorted(sum((Counter(data.ignored) for data in sets), Counter()).items()))
     head = params.model_dump(exclude={"processes"})  # how many processes worked does not change what is in the file
     with create(output, FACES, params=head, inputs={}, meta=meta) as writer:
         table.attributes[kept, -1] = _fill(writer, todo, int(kept.sum()), params.size)
@@ -373,10 +383,10 @@ def _contact_sheet(path: Path, faces: Path) -> None:
 
     from fgcli.artifacts import load, masks, rows
     from fgcli.faces.overlay import overlay
-    from fgcli.reports.grid import save_png, sheet, spread, wrap
+    from fgcli.reports.grid import save_picture, sheet, spread, wrap
 
     images, outlined = rows(faces, "images"), masks(faces)
     found = load(faces, names=()).meta["content"] == "faces"
     landmarks = rows(faces, "landmarks") if found else np.zeros((len(images), 0, 2))
     tiles = [overlay(images[i], outlined[i], landmarks[i], TILE_PX) for i in spread(len(images), SHEET_TILES)]
-    save_png(path, sheet(wrap(tiles, SHEET_COLUMNS)))
+    save_picture(path, sheet(wrap(tiles, SHEET_COLUMNS)))
