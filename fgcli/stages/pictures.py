@@ -8,6 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fgcli.config.fields import whole
 from fgcli.errors import FgError, UsageError
 
 if TYPE_CHECKING:
@@ -168,13 +169,15 @@ def strengths(text: str) -> list[float]:
     parts = text.split(":")
     try:
         if len(parts) == 1:
-            return [float(text)]
-        start, stop, count = float(parts[0]), float(parts[1]), int(parts[2])
-        if len(parts) == 3 and count >= 1:
-            return [round(float(s), 6) for s in np.linspace(start, stop, count)]
-    except (ValueError, IndexError):
+            found = [float(text)]
+        else:
+            start, stop, count = parts
+            found = [round(float(s), 6) for s in np.linspace(float(start), float(stop), whole(count) or 0)]
+        if found and np.isfinite(found).all():
+            return found
+    except ValueError:
         pass
-    raise UsageError(f"--strength {text}: expected a number or FROM:TO:COUNT, as -3:3:7")
+    raise UsageError(f"--strength {text}: expected a finite number or FROM:TO:COUNT; write -3:3:7")
 
 
 def subjects(what: Sequence[str], face: str, generator: Path, latents: Path, model: Generator) -> list[Subject]:
@@ -190,7 +193,7 @@ def subjects(what: Sequence[str], face: str, generator: Path, latents: Path, mod
 
     store.verify(latents, generator)
     read, rows, found = codes.reader(latents), len(artifacts.rows(latents, "codes")), []
-    photos = [name for name in what if Path(name).exists() or not name.isdigit()]
+    photos = [name for name in what if Path(name).exists() or whole(name) is None]
     if photos:
         cutter, (inverter, context) = Cutter.of(generator, face), inverters.load(latents, model)
     for name in what:
