@@ -167,14 +167,11 @@ def strengths(text: str) -> list[float]:
     import numpy as np
 
     parts = text.split(":")
+    start, stop, count = parts if len(parts) == 3 else (text, text, "1")
     try:
-        if len(parts) == 1:
-            found = [float(text)]
-        else:
-            start, stop, count = parts
-            found = [round(float(s), 6) for s in np.linspace(float(start), float(stop), whole(count) or 0)]
-        if found and np.isfinite(found).all():
-            return found
+        ends = float(start), float(stop)
+        if np.isfinite(ends).all() and whole(count):
+            return [round(float(s), 9) for s in np.linspace(*ends, int(count))]
     except ValueError:
         pass
     raise UsageError(f"--strength {text}: expected a finite number or FROM:TO:COUNT; write -3:3:7")
