@@ -20,7 +20,12 @@ EVERY_S = 10.0
 def say(message: str) -> None:
     """Prints one line for a person to read; work goes on where nobody can."""
     with suppress(OSError):
-        print(message, file=sys.stderr, flush=True)
+        print(readable(message), file=sys.stderr, flush=True)
+
+
+def readable(text: str) -> str:
+    """A text whose every letter can be written and drawn: names of files may be other than UTF-8."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 class _Stdout(io.FileIO):

@@ -253,7 +253,9 @@ def test_names_that_are_not_utf_8_are_kept_readable(tmp_path):
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"\x93NUMPY", b"text"])
 def test_a_damaged_part_is_told(tmp_path, content):
     (tmp_path / "p.npz").write_bytes(content)
-    with pytest.raises(FgError, match=r"p.npz: expected what an earlier run left, found damage; start anew with --no-"):
+    with pytest.raises(
+        FgError, match=r"p.npz: expected a part of an earlier run, found damage; start anew with --no-resume"
+    ):
         parts.load_part(tmp_path / "p.npz")
 
 

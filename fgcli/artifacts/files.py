@@ -23,6 +23,7 @@ import numpy as np
 
 import fgcli
 from fgcli.artifacts.schemas import FACES, SCHEMAS, Field, Schema
+from fgcli.console import readable
 from fgcli.errors import FgError
 
 RUN_AGAIN = "run the stage that writes it"
@@ -304,7 +305,7 @@ def _datasets(file: h5py.File) -> tuple[str, ...]:
 
 
 def _text(values: Any) -> np.ndarray:
-    encoded = [str(v).encode(errors="backslashreplace") for v in values]  # names of files may be other than UTF-8
+    encoded = [readable(str(v)).encode() for v in values]
     return np.array(encoded, f"S{max(map(len, encoded), default=1) or 1}")
 
 
