@@ -6,6 +6,7 @@ import pickle
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -154,6 +155,26 @@ def test_a_run_that_stopped_as_asked_has_the_code_of_the_signal():
     assert (done.returncode, done.stderr) == (143, "fg: last.h5: stopped as asked\n")
     error = pickle.loads(pickle.dumps(Stopped("x", 2)))  # as it comes from another process
     assert (str(error), error.signal) == ("x", 2)
+
+
+WITH_WORKERS = """
+import threading
+from fgcli import workers
+from fgcli.cli import doctor
+
+def examine():
+    threading.Timer(3, os.kill, (os.getpid(), signal.SIGTERM)).start()
+    list(workers.each(signal.sigtimedwait, [100, 100], set, 2, "doctor"))  # each waits for no signal
+
+doctor.examine = examine
+"""
+
+
+def test_sigterm_ends_the_workers_too():
+    start = time.monotonic()
+    done = ends(WITH_WORKERS, "doctor")
+    assert (done.returncode, done.stderr) == (143, "fg: terminated\n")
+    assert time.monotonic() - start < 60
 
 
 MANY = "from fgcli.cli import doctor; doctor.examine = lambda: {str(i): 'x' * 99 for i in range(9999)}"
