@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import multiprocessing
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from fgcli.errors import FgError
 
 Advance = Callable[..., None]
 EVERY_S = 10.0
@@ -14,8 +18,39 @@ EVERY_S = 10.0
 
 
 def say(message: str) -> None:
-    """Prints one line for a person to read."""
-    print(message, file=sys.stderr, flush=True)
+    """Prints one line for a person to read; work goes on where nobody can."""
+    with suppress(OSError):
+        print(readable(message), file=sys.stderr, flush=True)
+
+
+def readable(text: str) -> str:
+    """A text whose every letter can be written and drawn: names of files may be other than UTF-8."""
+    return text.encode(errors="backslashreplace").decode()
+
+
+class _Stdout(io.FileIO):
+    """Takes all that is written after its reader has gone, as `head` goes; a full disk it tells once."""
+
+    lost = False
+
+    def write(self, data: Any) -> int:
+        try:
+            return len(data) if self.lost else super().write(data) or 0
+        except OSError as error:
+            self.lost = True
+            if not isinstance(error, BrokenPipeError):
+                reason = (error.strerror or str(error)).lower()
+                raise FgError(f"stdout: expected to write the results, found {reason}; send them elsewhere") from error
+            return len(data)
+
+
+def guard_stdout() -> None:
+    """From now on printing ends neither in words of Python nor, where the reader has gone, in an error."""
+    if sys.stdout is not None:
+        raw = _Stdout(sys.stdout.fileno(), "w", closefd=False)
+        name, terminal = sys.stdout.encoding, sys.stdout.isatty()
+        # Names of files may be other than UTF-8.
+        sys.stdout = io.TextIOWrapper(io.BufferedWriter(raw), name, errors="backslashreplace", line_buffering=terminal)
 
 
 @contextmanager

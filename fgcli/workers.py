@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from multiprocessing.connection import wait as wait_for
 from typing import Any, TypeVar
 
-from fgcli.errors import FgError
+from fgcli.errors import FgError, Interrupted
 
 Tools = TypeVar("Tools")
 Item = TypeVar("Item")
@@ -78,6 +78,11 @@ def _pool(build: Callable[[], Any], processes: int) -> Iterator[ProcessPoolExecu
     pool = ProcessPoolExecutor(processes, spawn, _start_worker, (build,))
     try:
         yield pool
+    except Interrupted as error:
+        if error.signal == signal.SIGTERM:  # Ctrl-C comes to all processes of a terminal, SIGTERM to this one alone
+            for child in multiprocessing.active_children():
+                child.terminate()
+        raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 

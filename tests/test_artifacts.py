@@ -1,6 +1,7 @@
 """Artifacts: whole or not at all, equal bytes, readable by memory map, wrong files refused in one sentence."""
 
 import errno
+import json
 import os
 import resource
 import subprocess
@@ -198,6 +199,66 @@ def test_wrong_files_are_refused_in_one_sentence(tmp_path):
         assert "\n" not in str(error.value)
     with pytest.raises(FgError, match=r"expected a faces/2 file, found a latents/2 file"):
         artifacts.load(whole, FACES)
+
+
+HEAD = {"schema": "latents/2", "fg_version": "1", "params": {}, "inputs": {}, "meta": META}
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"{", b"\xff", b"[]", b'"x"', b"{}", 5, "text",
+        *(json.dumps({k: v for k, v in HEAD.items() if k != key}).encode() for key in HEAD),
+        *(json.dumps(HEAD | {key: 3}).encode() for key in HEAD),
+    ],
+)  # fmt: skip
+def test_a_damaged_head_is_told_by_its_file(tmp_path, head):
+    path = write(tmp_path / "a.h5")
+    with h5py.File(path, "r+") as file:
+        del file["head"]
+        file["head"] = np.frombuffer(head, np.uint8) if isinstance(head, bytes) else head
+    for read in (artifacts.load, lambda p: artifacts.rows(p, "codes")):
+        with pytest.raises(FgError) as error:
+            read(path)
+        told = "a.h5: expected the head of an fg artifact, found a damaged one; run the stage that writes it"
+        assert str(error.value) == f"{tmp_path}/{told}"
+
+
+def test_what_a_file_lacks_is_told(tmp_path):
+    path = write(tmp_path / "a.h5")
+    with h5py.File(path, "r+") as file:
+        del file["error"], file["head"]
+        meta = {k: v for k, v in META.items() if k != "seed"}
+        file["head"] = np.frombuffer(json.dumps(HEAD | {"meta": meta}).encode(), np.uint8)
+    with pytest.raises(FgError, match=r"a.h5: expected a whole latents/2 file, found no meta seed, error in it; run"):
+        artifacts.load(path, LATENTS, ())
+
+
+def test_damaged_text_is_told(tmp_path):
+    artifacts.save(tmp_path / "f.h5", FACES, rows_of_faces(), params={}, inputs={}, meta=META_OF_FACES)
+    with h5py.File(tmp_path / "f.h5", "r+") as file:
+        file["source"][0] = b"\xff"
+    with pytest.raises(FgError, match=r"f.h5: expected readable datasets, found damage .*; run the stage"):
+        artifacts.load(tmp_path / "f.h5", FACES)
+
+
+def test_names_that_are_not_utf_8_are_kept_readable(tmp_path):
+    name = os.fsdecode(b"\xff.jpg")
+    arrays = rows_of_faces() | {"source": [name, "2"]}
+    artifacts.save(tmp_path / name, FACES, arrays, params={}, inputs={}, meta=META_OF_FACES | {"datasets": [name]})
+    stored = artifacts.load(tmp_path / name, FACES)
+    assert stored["source"].tolist() == [r"\udcff.jpg", "2"]
+    artifacts.write_json(tmp_path / "x.json", {"name": name})
+    assert json.loads((tmp_path / "x.json").read_text()) == {"name": name}
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"\x93NUMPY", b"text"])
+def test_a_damaged_part_is_told(tmp_path, content):
+    (tmp_path / "p.npz").write_bytes(content)
+    with pytest.raises(
+        FgError, match=r"p.npz: expected a part of an earlier run, found damage; start anew with --no-resume"
+    ):
+        parts.load_part(tmp_path / "p.npz")
 
 
 def test_a_full_disk_is_one_sentence_and_leaves_nothing(tmp_path):

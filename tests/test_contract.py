@@ -643,15 +643,15 @@ def test_a_generator_with_conditions_passes_the_chain(faces, toys, tmp_path):
     with pytest.raises(
         FgError, match=r"small.h5: expected renders of \(64, 16, 16, 6\) for Steered, found \(64, 8, 8, 6\)"
     ):
-        invert.run(faces, tmp_path / "generator.h5", tmp_path / "latents.h5", small, params=invert_params())
+        invert.run(faces, tmp_path / "generator.h5", tmp_path / "latents.h5", conditions=small, params=invert_params())
     with pytest.raises(FgError, match=r"other.h5: expected a file made from .*faces.h5, found one of other faces"):
-        invert.run(faces, tmp_path / "generator.h5", tmp_path / "latents.h5", other, params=invert_params())
+        invert.run(faces, tmp_path / "generator.h5", tmp_path / "latents.h5", conditions=other, params=invert_params())
     assert set(artifacts.load(tmp_path / "generator.h5").inputs) == {"faces", "conditions"}
     with pytest.raises(
         FgError, match="invert: expected conditions.h5 for Steered, which they steer, found none; give it"
     ):
-        invert.run(faces, tmp_path / "generator.h5", tmp_path / "latents.h5", None, params=invert_params())
-    invert.run(faces, tmp_path / "generator.h5", tmp_path / "latents.h5", conditions, params=invert_params())
+        invert.run(faces, tmp_path / "generator.h5", tmp_path / "latents.h5", conditions=None, params=invert_params())
+    invert.run(faces, tmp_path / "generator.h5", tmp_path / "latents.h5", conditions=conditions, params=invert_params())
     np.testing.assert_array_equal(artifacts.load(tmp_path / "latents.h5")["condition"], renders)
     values = config.overlay(
         config.defaults()["evaluate"],

@@ -9,6 +9,7 @@ import re
 import socket
 import time
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -85,6 +86,19 @@ def test_entries_explain_themselves_and_refuse_unknown_arguments(family, name):
         assert re.search(rf"\b{argument}(, \w+)*:|`{argument}`", text), argument
     with pytest.raises(UsageError, match=r"test.no_such_argument: unknown key"):
         config.build(REGISTRIES[family], {"name": name, "no_such_argument": 1}, "test")
+
+
+WRONG = {int: ("x", 4.5, True, None), float: ("x", True, [1]), bool: ("no", 1), str: (2024, None), Path: (2024,)}
+
+
+@pytest.mark.parametrize(("family", "name"), [(f, n) for f, entries in REGISTRIES.items() for n in entries])
+def test_arguments_of_another_type_are_refused_in_one_sentence(family, name):
+    kind = config.lookup(REGISTRIES[family], name, "test")
+    for key, parameter in inspect.signature(kind, eval_str=True).parameters.items():
+        wrong = ({"no": "such"}, float("nan"), *WRONG.get(parameter.annotation, ()))
+        for value in wrong if key != "name" else ():  # which is the entry's own
+            with pytest.raises(UsageError, match=rf"^test\.{key}: [^\n]+, found [^\n]+; correct it$"):
+                config.build(REGISTRIES[family], {"name": name, key: value}, "test")
 
 
 @pytest.mark.parametrize("family", REGISTRIES)
@@ -299,6 +313,12 @@ def test_densities(name, tmp_path):
     loaded = type(density).from_arrays(kept(density.arrays(), tmp_path))
     np.testing.assert_array_equal(loaded.sample(9, seed=4), drawn)
     np.testing.assert_array_equal(loaded.log_prob(new), density.log_prob(new))
+
+
+@pytest.mark.parametrize("name", DENSITIES)
+def test_densities_take_every_seed(name):
+    drawn = built(DENSITIES, name).fit(code_rows(), seed=2**63 - 1).sample(2, seed=2**63 - 1)
+    assert np.isfinite(drawn).all()
 
 
 def task(attribute: str, seed=0) -> Problem:

@@ -85,6 +85,30 @@ def test_rows_say_where_they_come_from(shots, tmp_path):
     assert sorted(p.name for p in out.parent.iterdir()) == ["faces.h5", "faces.png"]
 
 
+@pytest.mark.parametrize("changes", [{}, {"on_bad": "fix", "processes": 2}, {"on_bad": "fail"}])
+def test_names_that_are_not_utf_8_end_no_run(shots, tmp_path, capsys, changes):
+    (shots / "early/000.png").rename(shots / os.fsdecode(b"a\xff.png"))
+    shutil.copytree(shots, tmp_path / "masks")
+    if "on_bad" in changes:
+        (shots / "early").rename(shots / os.fsdecode(b"early\xe9"))
+    asked = folder_params(shots, changes, masks=str(tmp_path / "masks"))
+    if changes != {"on_bad": "fail"}:
+        (shots / os.fsdecode(b"b\xff.png")).write_text("no photo")
+    assert run(tmp_path / "faces.h5", tmp_path / "s.png", params=asked)["rows"] == 6
+    faces = load(tmp_path / "faces.h5", FACES)
+    assert r"image_folder/a\udcff.png" in faces["source"].tolist()
+    if changes != {"on_bad": "fail"}:
+        assert faces["rejected/source"].tolist() == [r"image_folder/b\udcff.png"]
+        assert faces["rejected/reason"].tolist() == ["not an image, whatever its name says"]
+
+
+def test_bad_photos_are_listed_whatever_their_names(shots, tmp_path):
+    (shots / os.fsdecode(b"b\xff.png")).write_text("no photo")
+    with pytest.raises(FgError, match="found 1 bad") as error:
+        run(tmp_path / "faces.h5", tmp_path / "s.png", params=folder_params(shots, {"on_bad": "fail"}))
+    assert "\n" not in str(error.value)
+
+
 def test_crops_can_be_found_in_their_photos(shots, tmp_path):
     run(tmp_path / "faces.h5", tmp_path / "s.png", params=folder_params(shots))
     faces = load(tmp_path / "faces.h5")

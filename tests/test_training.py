@@ -5,6 +5,7 @@ Run as a program this file is a worker: `python test_training.py train|ranks ...
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,10 +18,11 @@ from conftest import train_params
 from torch import nn
 
 from fgcli import artifacts
-from fgcli.errors import FgError, UsageError
+from fgcli.errors import FgError, Stopped, UsageError
 from fgcli.generators import store
 from fgcli.pixels import tensor
 from fgcli.stages import train
+from fgcli.training import checkpoint
 from fgcli.training.augment import Augment
 from fgcli.training.batches import Batches, step_rng
 from fgcli.training.columns import COLUMNS, tables
@@ -151,8 +153,9 @@ def test_asked_to_stop_it_keeps_every_step(faces, unbroken, tmp_path, monkeypatc
     before = signal.getsignal(number)
     with monkeypatch.context() as patch:
         patch.setattr(Loop, "run", asked)
-        with pytest.raises(FgError, match=r"last.h5: stopped as asked at step 7; run it again"):
+        with pytest.raises(Stopped, match=r"last.h5: stopped as asked at step 7; run it again") as stopped:
             train.run(*files, params=train_params())
+    assert stopped.value.signal == number
     assert signal.getsignal(number) == before
     assert not (tmp_path / "generator.h5").exists()
     train.run(*files, params=train_params())
@@ -180,6 +183,39 @@ def test_killed_between_the_stats_and_the_checkpoint(faces, unbroken, tmp_path, 
         stats.write('{"step": 12, "cut in the mid')
     train.run(*files, params=train_params())
     equals(tmp_path, unbroken)
+
+
+@pytest.fixture
+def kept(unbroken, tmp_path):
+    """A copy of the whole run's folder."""
+    return Path(shutil.copytree(unbroken, tmp_path / "kept"))
+
+
+def test_a_damaged_checkpoint_says_how_to_start_anew(faces, kept, unbroken, capsys):
+    files, last = (faces, kept / "generator.h5", kept / "train"), kept / "train/last.h5"
+    last.write_bytes(last.read_bytes()[:-100])
+    told = r"last.h5: expected a whole HDF5 file, found a truncated or damaged one; start anew with --no-resume$"
+    with pytest.raises(FgError, match=told):
+        train.run(*files, params=train_params())
+    train.run(*files, params=train_params(), resume=False)
+    equals(kept, unbroken)
+
+
+@pytest.mark.parametrize("line", [b"{", b"\xff", b"[]", b"3", b"{}", b'{"step": "x"}'])
+def test_damaged_stats_are_told_by_their_line(faces, kept, line):
+    stats = kept / "train/stats.jsonl"
+    stats.write_bytes(line + b"\n" + stats.read_bytes())
+    told = r"stats.jsonl: expected numbers with a step in line 1, found damage; start anew with --no-resume$"
+    with pytest.raises(FgError, match=told):
+        train.run(faces, kept / "generator.h5", kept / "train", params=train_params())
+
+
+def test_a_damaged_layout_of_a_checkpoint_is_told(tmp_path):
+    for layout in ({}, {"array": "no"}, {"dict": 3}, [], {"a": 1, "b": 2}):
+        meta = {"step": 1, "fingerprint": "", "layout": layout}
+        artifacts.save(tmp_path / "last.h5", artifacts.CHECKPOINT, {}, params={}, inputs={}, meta=meta)
+        with pytest.raises(FgError, match=r"last.h5: expected the layout of a checkpoint, found a damaged one; start"):
+            checkpoint.load(tmp_path / "last.h5")
 
 
 def test_channels_last_goes_on_bit_for_bit(faces, tmp_path, monkeypatch):

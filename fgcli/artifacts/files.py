@@ -24,11 +24,15 @@ import numpy as np
 
 import fgcli
 from fgcli.artifacts.schemas import FACES, SCHEMAS, Field, Schema
+from fgcli.console import readable
 from fgcli.errors import FgError
 
 UMASK = os.umask(0)
 os.umask(UMASK)
 """Of this process; it can be read only by setting it."""
+RUN_AGAIN = "run the stage that writes it"
+HEAD = {"schema": str, "fg_version": str, "params": dict, "inputs": dict, "meta": dict}
+"""What every artifact says of itself."""
 
 
 @dataclass(frozen=True)
@@ -180,7 +184,7 @@ def write_json(path: Path, content: Any) -> None:
     """
     with write_aside(path) as part:
         text = json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
-        part.write_text(text, encoding="utf-8")
+        part.write_text(text, encoding="utf-8", errors="backslashreplace")  # which JSON reads as the same letters
 
 
 def _explain(path: Path, error: BaseException) -> str:
@@ -209,14 +213,16 @@ def verify_free_space(path: Path, need_bytes: int) -> None:
         )
 
 
-def load(path: Path, schema: Schema | None = None, names: tuple[str, ...] | None = None) -> Artifact:
-    """Reads an artifact, whole or only the arrays in `names` (none: only its head).
+def load(
+    path: Path, schema: Schema | None = None, names: tuple[str, ...] | None = None, mend: str = RUN_AGAIN
+) -> Artifact:
+    """Reads an artifact, whole or only the arrays in `names` (none: only its head); `mend` helps when it is damaged.
 
     Raises:
-        FgError: no such file, not HDF5, truncated, or an artifact of another kind or version.
+        FgError: no such file, not HDF5, truncated, damaged, or an artifact of another kind or version.
     """
-    with _open(path) as file:
-        head = _head(path, file)
+    with _open(path, mend) as file:
+        head = _head(path, file, mend)
         if schema is not None and head["schema"] != schema.tag:
             made_by = SCHEMAS.get(head["schema"].split("/")[0])
             kind = f"{head['schema']} file" if made_by else f"file of unknown kind {head['schema']}"
@@ -243,7 +249,7 @@ def rows(path: Path, name: str) -> np.ndarray:
         FgError: as `load`.
     """
     with _open(path) as file:
-        schema = _head(path, file)["schema"]
+        schema = _head(path, file, RUN_AGAIN)["schema"]
         if name not in file:
             raise FgError(
                 f"{path}: expected a file with {name}, found a {schema} file; give the file of the right stage"
@@ -281,7 +287,7 @@ def sha256(path: Path) -> str:
 
 
 @contextmanager
-def _open(path: Path) -> Iterator[h5py.File]:
+def _open(path: Path, mend: str = RUN_AGAIN) -> Iterator[h5py.File]:
     if not path.is_file():
         raise FgError(f"{path}: expected an fg artifact, found no such file; run the stage that writes it")
     try:
@@ -292,18 +298,32 @@ def _open(path: Path) -> Iterator[h5py.File]:
         with open(path, "rb") as raw:
             whole = raw.read(8) == b"\x89HDF\r\n\x1a\n"
         found = "a truncated or damaged one" if whole else "another kind of file"
-        raise FgError(f"{path}: expected a whole HDF5 file, found {found}; run the stage that writes it") from error
+        raise FgError(f"{path}: expected a whole HDF5 file, found {found}; {mend}") from error
     with file:
         try:
             yield file
-        except (OSError, RuntimeError, KeyError) as error:
-            raise FgError(f"{path}: expected readable datasets, found damage ({error}); write it again") from error
+        except (OSError, RuntimeError, KeyError, UnicodeError) as error:
+            reason = " ".join(str(error).split())
+            raise FgError(f"{path}: expected readable datasets, found damage ({reason}); {mend}") from error
 
 
-def _head(path: Path, file: h5py.File) -> dict[str, Any]:
+def _head(path: Path, file: h5py.File, mend: str) -> dict[str, Any]:
     if "head" not in file:
         raise FgError(f"{path}: expected an fg artifact, found an HDF5 file of something else; check the path")
-    return json.loads(file["head"][()].tobytes())
+    try:
+        head = json.loads(file["head"][()].tobytes())
+        sound = all(isinstance(head[key], kind) for key, kind in HEAD.items())
+        schema = SCHEMAS.get(head["schema"].split("/")[0])
+    except (ValueError, KeyError, TypeError, AttributeError):
+        sound, schema = False, None
+    if not sound:
+        raise FgError(f"{path}: expected the head of an fg artifact, found a damaged one; {mend}")
+    if schema and schema.tag == head["schema"]:
+        lacking = [f"meta {key}" for key in schema.meta if key not in head["meta"]]
+        lacking += [name for name, field in schema.fields.items() if not field.optional and name not in file]
+        if lacking:
+            raise FgError(f"{path}: expected a whole {schema.tag} file, found no {', '.join(lacking)} in it; {mend}")
+    return head
 
 
 def _datasets(file: h5py.File) -> tuple[str, ...]:
@@ -313,7 +333,7 @@ def _datasets(file: h5py.File) -> tuple[str, ...]:
 
 
 def _text(values: Any) -> np.ndarray:
-    encoded = [str(v).encode() for v in values]
+    encoded = [readable(str(v)).encode() for v in values]
     return np.array(encoded, f"S{max(map(len, encoded), default=1) or 1}")
 
 

@@ -6,6 +6,8 @@ import functools
 import hashlib
 import json
 import shutil
+import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -74,6 +76,15 @@ def save_part(file: Path, arrays: Mapping[str, Any]) -> None:
 
 
 def load_part(file: Path) -> dict[str, np.ndarray]:
-    """The arrays of a part."""
-    with np.load(file, allow_pickle=False) as stored:
-        return {name: stored[name] for name in stored.files}
+    """The arrays of a part.
+
+    Raises:
+        FgError: it is damaged.
+    """
+    try:
+        with np.load(file, allow_pickle=False) as stored:
+            return {name: stored[name] for name in stored.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise FgError(
+            f"{file}: expected a part of an earlier run, found damage; start anew with --no-resume"
+        ) from error

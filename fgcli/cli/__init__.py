@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import signal
+import sys
 from typing import Annotated, Any, ClassVar
 
 import typer
@@ -10,6 +12,9 @@ from typer.core import TyperCommand, TyperGroup
 
 import fgcli
 from fgcli.cli.discovery import stages
+from fgcli.cli.run import guarded
+from fgcli.console import guard_stdout
+from fgcli.errors import Interrupted
 
 OWN = {
     "flame": ("fgcli.cli.flame:app", "faces.h5 -> flame.h5: a head in 3-D for every face; render and export them."),
@@ -82,4 +87,21 @@ def root(
 
 def main() -> None:
     """Entry point of `fg`."""
-    app()
+    guard_stdout()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
+    try:
+        guarded(_program, debug="--debug" in sys.argv)
+    except typer.Exit as end:
+        sys.exit(end.exit_code)
+
+
+def _interrupt(number: int, frame: object) -> None:
+    raise Interrupted(number)
+
+
+def _program() -> None:
+    try:
+        app()
+    finally:  # not at the interpreter's end, where an error has words and a code of its own
+        print(end="", flush=True)

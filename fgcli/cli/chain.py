@@ -18,6 +18,7 @@ from fgcli.cli import discovery
 from fgcli.cli.pictures import command
 from fgcli.cli.run import guarded, quiet_libraries, show
 from fgcli.cli.stage import Debug, Json, ParamsFiles, Resume, Sets, is_path, outputs_held, own
+from fgcli.config.fields import SEEDS, whole
 from fgcli.errors import UsageError
 from fgcli.workers import each
 
@@ -34,7 +35,7 @@ def chain_command(
     ] = [],  # noqa: B006, Typer's way
     params: ParamsFiles = [],  # noqa: B006
     set: Sets = [],  # noqa: B006
-    processes: Annotated[int, typer.Option(min=1, help="Seeds that run side by side.")] = 1,
+    processes: Annotated[int, typer.Option(min=1, max=1024, help="Seeds that run side by side.")] = 1,
     resume: Resume = True,
     json: Json = False,
     debug: Debug = False,
@@ -118,10 +119,11 @@ def numbers(seeds: str) -> list[int]:
     >>> numbers("0,1,2")
     [0, 1, 2]
     """
-    parts = seeds.split(",")
-    if not all(part.strip().isdigit() for part in parts):
-        raise UsageError(f"--seeds: expected numbers with commas between, found {seeds!r}; write 0,1,2")
-    return [int(part) for part in parts]
+    found = [whole(part.strip()) for part in seeds.split(",")]
+    known = [seed for seed in found if seed is not None and seed < SEEDS]
+    if len(known) < len(found):
+        raise UsageError(f"--seeds: expected numbers below 2^63 with commas between, found {seeds!r}; write 0,1,2")
+    return known
 
 
 def files(use: list[str]) -> dict[str, Path]:

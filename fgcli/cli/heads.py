@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from fgcli.cli.pictures import Debug, Json, Output, command, report
+from fgcli.cli.pictures import Debug, Json, Output, command, finite, report
 
 Heads = Annotated[list[str], typer.Argument(metavar="ROW|NPZ...", help="Rows of flame.h5, or files of parameters.")]
 Flame = Annotated[Path, typer.Option(help="Fitted heads.")]
@@ -41,8 +41,8 @@ def render_command(
     what: Heads,
     output: Output = Path("head.png"),
     frames: Annotated[int, typer.Option(help="Pictures in the strip.")] = 7,
-    yaw: Annotated[float, typer.Option(help="Largest turn to either side, degrees.")] = 40.0,
-    size: Annotated[int, typer.Option(help="Side of a picture, px.")] = 192,
+    yaw: Annotated[float, typer.Option(callback=finite, help="Largest turn to either side, degrees.")] = 40.0,
+    size: Annotated[int, typer.Option(min=1, help="Side of a picture, px.")] = 192,
     skin: SkinOption = Skin.photo,
     flame: Flame = Path("out/flame.h5"),
     faces: Faces = Path("out/faces.h5"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from enum import StrEnum
 from functools import partial
@@ -11,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from fgcli.cli.run import guarded, quiet_libraries, show
+from fgcli.config.fields import SEEDS
 
 Generator = Annotated[Path, typer.Option(help="Generator to use.")]
 Latents = Annotated[Path, typer.Option(help="Codes of faces: for rows, and for how photos are inverted.")]
@@ -27,6 +29,15 @@ class Face(StrEnum):
 
 
 FaceOption = Annotated[Face, typer.Option(help="Which face of a photo.")]
+
+
+def finite(value: float) -> float:
+    """The number; typer tells that it is none, or has no bound."""
+    if not math.isfinite(value):
+        raise typer.BadParameter(f"expected a finite number, found {value}")
+    return value
+
+
 Json = Annotated[bool, typer.Option("--json", help="Results as one JSON line.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
@@ -99,8 +110,10 @@ def edit_command(
 def sample_command(
     count: Annotated[int, typer.Option("--count", "-n", min=1, help="How many faces.")] = 64,
     density: Annotated[str, typer.Option(help="Label of a density in density.h5, or 'prior'.")] = "",
-    seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
-    truncation: Annotated[float, typer.Option(min=0, help="Below 1 draws from the prior come nearer its mean.")] = 1.0,
+    seed: Annotated[int, typer.Option(min=0, max=SEEDS - 1, help="Seed of the draw.")] = 0,
+    truncation: Annotated[
+        float, typer.Option(min=0, callback=finite, help="Below 1 draws from the prior come nearer its mean.")
+    ] = 1.0,
     columns: Annotated[int, typer.Option(min=1, help="Faces per row of the sheet.")] = 8,
     output: Output = Path("samples.png"),
     generator: Generator = Path("out/generator.h5"),

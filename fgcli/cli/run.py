@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import sys
+import signal
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -12,26 +12,38 @@ from typing import Any
 import typer
 
 from fgcli.console import say
-from fgcli.errors import FgError, UsageError
+from fgcli.errors import FgError, Interrupted, Stopped, UsageError
 
 
 def guarded(work: Callable[[], Any], debug: bool) -> Any:
-    """Calls `work`; exit 1 for failures, 2 for wrong usage; a traceback only with `debug`."""
+    """Calls `work`; exit 1 for failures, 2 for wrong usage, 130 or 143 when stopped; a traceback only with `debug`."""
     try:
         return work()
-    except (FgError, OSError, MemoryError) as error:
-        if debug:
-            raise
-        say(f"fg: {error if isinstance(error, FgError) else plain(error)}")
-        raise typer.Exit(2 if isinstance(error, UsageError) else 1) from None
-    except KeyboardInterrupt:
-        say("fg: interrupted")
-        raise typer.Exit(130) from None
+    except (KeyboardInterrupt, Interrupted) as error:
+        number = error.signal if isinstance(error, Interrupted) else signal.SIGINT
+        say("fg: interrupted" if number == signal.SIGINT else "fg: terminated")
+        raise typer.Exit(128 + number) from None
     except Exception as error:
         if debug:
             raise
-        say(f"fg: a defect of fg: {type(error).__name__}: {error}; --debug shows where: please report it")
-        raise typer.Exit(1) from None
+        say(f"fg: {told(error)}")
+        raise typer.Exit(code(error)) from None
+
+
+def told(error: Exception) -> str:
+    """An error as one sentence."""
+    if isinstance(error, FgError):
+        return str(error)
+    if isinstance(error, OSError | MemoryError):
+        return plain(error)
+    return f"a defect of fg: {type(error).__name__}: {error}; --debug shows where: please report it"
+
+
+def code(error: Exception) -> int:
+    """The exit code of a failure."""
+    if isinstance(error, Stopped):
+        return 128 + error.signal
+    return 2 if isinstance(error, UsageError) else 1
 
 
 def plain(error: OSError | MemoryError) -> str:
@@ -44,12 +56,11 @@ def plain(error: OSError | MemoryError) -> str:
 def show(results: Mapping[str, Any], as_json: bool) -> None:
     """Results on stdout."""
     if as_json:
-        print(json.dumps(results, default=str))
+        text = [json.dumps(results, default=str)]
     else:
-        for key, value in flat(results):
-            for item in lines(value):
-                print(f"{key}: {item:.6g}" if isinstance(item, float) else f"{key}: {item}")
-    sys.stdout.flush()
+        pairs = [(key, item) for key, value in flat(results) for item in lines(value)]
+        text = [f"{key}: {item:.6g}" if isinstance(item, float) else f"{key}: {item}" for key, item in pairs]
+    print("".join(f"{line}\n" for line in text), end="", flush=True)
 
 
 def lines(value: Any) -> list[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TypeVar
 
@@ -20,6 +21,6 @@ def document(path: Path, kind: type[S], what: str) -> S:
         UsageError: no such file, not YAML, or a key that is unknown, missing or of another type, named by its path.
     """
     try:
-        return kind.model_validate(parse(path, what))
+        return kind.model_validate_json(json.dumps(parse(path, what)), strict=True)
     except pydantic.ValidationError as error:
         raise UsageError(f"{path}: {sentence(kind, error)}") from error

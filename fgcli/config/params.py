@@ -3,40 +3,29 @@
 from __future__ import annotations
 
 import difflib
-import re
+import json
 import typing
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pydantic
-import yaml
 
+from fgcli.config import yaml12
 from fgcli.errors import UsageError
 
 DEFAULTS = Path(__file__).with_name("defaults.yaml")
 """The params.yaml of the demo: every key of every stage, documented."""
 
 
+NAMES = {list: "a list", str: "a word", bool: "true or false", int: "a number", float: "a number"}
+"""What YAML holds besides mappings, in words."""
+
+
 class Section(pydantic.BaseModel):
     """A stage's params: immutable, every key declared with its range, nothing else accepted."""
 
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML whose floats may be written 1e-3, as people write them."""
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$|^[-+]?\.(inf|Inf|INF)$|^\.(nan|NaN|NAN)$"),
-    list("-+0123456789."),
-)
-_Loader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"^[-+]?\d+$"), list("-+0123456789"))
-# The first resolver that fits wins: integers must be asked before the wider float pattern.
-for _resolvers in _Loader.yaml_implicit_resolvers.values():
-    _resolvers.sort(key=lambda pair: pair[0] != "tag:yaml.org,2002:int")
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
 
 def defaults() -> dict[str, Any]:
@@ -52,14 +41,15 @@ def read(files: Iterable[str], sets: Iterable[str] = ()) -> dict[str, Any]:
         sets: section.key=value.
 
     Raises:
-        UsageError: no such file or label, not YAML, an unknown section, or a malformed `--set`.
+        UsageError: no such file or label, not YAML, an unknown section, no keys in one, or a malformed `--set`.
     """
     params = defaults()
     for file in list(files) or [p for p in ("params.yaml",) if Path(p).exists()]:
         given = _labelled(file)
-        for name in given:
+        for name, keys in given.items():
             if name not in params:
                 raise UsageError(f"{file}: expected sections {', '.join(params)}, found {name!r}{near(name, params)}")
+            _keys(keys, f"{file}: section {name}")
         params = overlay(params, given)
     for item in sets:
         params = apply(params, item)
@@ -72,32 +62,53 @@ def _labelled(file: str) -> dict[str, Any]:
     if not colon or Path(file).exists():
         return parse(Path(file))
     labels = parse(Path(path))
-    if not isinstance(labels.get(label), dict):
+    if label not in labels:
         raise UsageError(f"{path}: expected one of {', '.join(labels)}, found {label!r}{near(label, labels)}")
-    return labels[label]
+    return _keys(labels[label], file)
+
+
+def _keys(content: Any, where: str) -> dict[str, Any]:
+    """A mapping as it is, and nothing as an empty one.
+
+    Raises:
+        UsageError: anything else.
+    """
+    if not isinstance(content, dict | None):
+        raise UsageError(f"{where}: expected keys with values, found {NAMES[type(content)]}; see fg's params.yaml")
+    return content or {}
 
 
 def apply(params: dict[str, Any], item: str) -> dict[str, Any]:
-    """Params with one `section.key=value` applied; the value is YAML."""
+    """Params with one `section.key=value` applied; the value is YAML.
+
+    Raises:
+        UsageError: no such section, or a value that is not YAML.
+    """
     path, equals, text = item.partition("=")
     keys = path.split(".")
     if not equals or len(keys) < 2:
         raise UsageError(f"--set {item}: expected section.key=value, found no '=' or no section; write it so")
     if keys[0] not in params:
         raise UsageError(f"--set {item}: expected a section of {', '.join(params)}, found {keys[0]!r}")
-    value: Any = yaml.load(text, _Loader)
+    value = yaml12.load(text, f"--set {item}")
     for key in reversed(keys):
         value = {key: value}
     return overlay(params, value)
 
 
 def overlay(base: Any, over: Any) -> Any:
-    """`over` on top of `base`, key by key; a component of another `name`, and labelled components, replace whole."""
+    """`over` on top of `base`, key by key; a component of another `name`, and labelled components, replace whole.
+
+    Nothing (null) in the place of keys leaves them; an empty mapping is an empty component, or no labels.
+    """
+    if over is None and isinstance(base, Mapping):
+        return base
     if not isinstance(base, Mapping) or not isinstance(over, Mapping):
         return over
     if "name" in over and over["name"] != base.get("name"):
         return dict(over)
-    if all(mapping and all(map(_is_component, mapping.values())) for mapping in (base, over)):
+    labels = bool(base) and all(map(_is_component, (*base.values(), *over.values())))
+    if labels or (_is_component(base) and not over):
         return dict(over)
     return {**base, **{k: overlay(base[k], v) if k in base else v for k, v in over.items()}}
 
@@ -116,9 +127,9 @@ def section(params: Mapping[str, Any], name: str, kind: type[S]) -> S:
         UsageError: naming the key's path, what was expected and what was found, with the nearest known name.
     """
     try:
-        return kind.model_validate(params[name] or {})
+        return kind.model_validate_json(json.dumps(params[name]), strict=True)
     except pydantic.ValidationError as error:
-        raise UsageError(f"{name}.{sentence(kind, error)}") from error
+        raise UsageError(sentence(kind, error, name)) from error
 
 
 def near(word: str, words: Iterable[str]) -> str:
@@ -131,18 +142,24 @@ def near(word: str, words: Iterable[str]) -> str:
     return f" (did you mean {found[0]!r}?)" if found else ""
 
 
-def sentence(kind: type[Section], error: pydantic.ValidationError) -> str:
-    """The first mistake: its path of keys, what was expected and what was found."""
+def sentence(kind: type[Section], error: pydantic.ValidationError, *above: str) -> str:
+    """The first mistake: its path of keys, below those `above`, what was expected and what was found."""
     first: Any = error.errors()[0]
-    *outer, key = first["loc"]
-    where = ".".join(map(str, first["loc"]))
+    *outer, key = first["loc"] or ("",)
+    where = ".".join(map(str, (*above, *first["loc"])))
     if first["type"] == "extra_forbidden":
         known = list(_inside(kind, outer).model_fields)
         return f"{where}: unknown key{near(str(key), known)}; expected one of {', '.join(known)}"
     if first["type"] == "missing":
         return f"{where}: expected a value, found none; add it"
-    message = first["msg"][0].lower() + first["msg"][1:]
-    return f"{where}: {message}, found {first['input']!r}; correct it"
+    return f"{where}: {mistake(first)}"
+
+
+def mistake(error: Any) -> str:
+    """What pydantic expected and found, of one of its `errors()`."""
+    if error["type"] == "json_invalid":  # what was read as YAML is JSON but for half a letter
+        return "expected text in UTF-8, found other bytes; rename it"
+    return f"{error['msg'][0].lower()}{error['msg'][1:]}, found {error['input']!r}; correct it"
 
 
 def _inside(kind: Any, place: Iterable[Any]) -> Any:
@@ -164,12 +181,9 @@ def parse(path: Path, what: str = "a params file") -> dict[str, Any]:
         UsageError: no such file, not YAML, or no mapping.
     """
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
         raise UsageError(f"{path}: expected {what}, found none; check the path") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())
-        raise UsageError(f"{path}: expected YAML, found a mistake ({reason}); correct it") from error
-    if not isinstance(content, dict):
-        raise UsageError(f"{path}: expected sections of keys, found {type(content).__name__}; see fg's params.yaml")
-    return content
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path}: expected YAML in UTF-8, found other bytes; save it as UTF-8") from error
+    return _keys(yaml12.load(text, str(path)), str(path))

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import json
+import typing
 from collections.abc import Mapping
+from types import SimpleNamespace
 from typing import Annotated, Any
 
 import pydantic
 
-from fgcli.config.params import near
+from fgcli.config.params import mistake, near
 from fgcli.errors import UsageError
 
 
@@ -21,6 +24,9 @@ def _named(spec: dict[str, Any]) -> dict[str, Any]:
 
 Spec = Annotated[dict[str, Any], pydantic.AfterValidator(_named)]
 """A component in params: its registry `name`, then arguments of its constructor."""
+
+
+STRICT = pydantic.ConfigDict(strict=True, arbitrary_types_allowed=True, allow_inf_nan=False)
 
 
 def is_spec(field: pydantic.fields.FieldInfo) -> bool:
@@ -44,7 +50,8 @@ def build(registry: Mapping[str, str], spec: Mapping[str, Any], path: str, **con
     """The object that `spec` describes; `context` are arguments that come from the data, not from the user.
 
     Raises:
-        UsageError: an unknown name or argument, a missing argument, or a value that the constructor refuses.
+        UsageError: an unknown name or argument, a missing argument, one of another type than the constructor says, or
+            a value that it refuses.
     """
     kind = lookup(registry, spec["name"], f"{path}.name")
     arguments = {k: v for k, v in spec.items() if k != "name"}
@@ -52,6 +59,7 @@ def build(registry: Mapping[str, str], spec: Mapping[str, Any], path: str, **con
     for key in arguments:
         if key not in known:
             raise UsageError(f"{path}.{key}: unknown key{near(key, known)}; expected one of {', '.join(known)}")
+    arguments = {key: _typed(kind, key, value, f"{path}.{key}") for key, value in arguments.items()}
     try:
         inspect.signature(kind).bind(**arguments, **context)
     except TypeError as error:
@@ -60,6 +68,23 @@ def build(registry: Mapping[str, str], spec: Mapping[str, Any], path: str, **con
         return kind(**arguments, **context)
     except (ValueError, TypeError) as error:
         raise UsageError(f"{path}: {error}") from error
+
+
+def _typed(kind: Any, key: str, value: Any, path: str) -> Any:
+    """An argument as the constructor's annotation has it, as a list for a tuple; nothing is taken for another type."""
+    made = kind.__init__ if inspect.isclass(kind) else kind
+    annotation = {k: v for k, v in getattr(made, "__annotations__", {}).items() if k == key}
+    if not annotation:
+        return value
+    # Only this one is evaluated: the annotations of what comes from the data may be known to type checkers alone.
+    hint = typing.get_type_hints(SimpleNamespace(__annotations__=annotation), made.__globals__, include_extras=True)
+    adapter = pydantic.TypeAdapter(hint[key], config=STRICT)
+    try:
+        return adapter.validate_json(json.dumps(value))
+    except pydantic.ValidationError as error:
+        first: Any = error.errors()[0]
+        where = ".".join([path, *(str(part) for part in first["loc"] if isinstance(part, int))])
+        raise UsageError(f"{where}: {mistake(first)}") from error
 
 
 def supply(registry: Mapping[str, str], spec: Mapping[str, Any], path: str, **context: Any) -> Any:

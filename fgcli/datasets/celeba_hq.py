@@ -52,7 +52,7 @@ def celeba_hq(path: str) -> PhotoSet:
 def _origins(path: Path, files: list[str]) -> dict[str, str]:
     """CelebA's file of each file: lines `idx orig_idx orig_file` under a header."""
     rows = [line.split() for line in path.read_text(encoding="utf-8").splitlines()[1:] if line.strip()]
-    if any(len(row) != 3 or not Path(row[2]).stem.isdigit() for row in rows):
+    if any(len(row) != 3 or not Path(row[2]).stem.isdecimal() for row in rows):
         raise FgError(f"{path}: expected lines of idx, orig_idx and orig_file, found others; take the published file")
     found = {f"{row[0]}.jpg": row[2] for row in rows}
     missing = [f for f in files if f not in found]
@@ -71,7 +71,7 @@ def _masks(folder: Path) -> dict[int, tuple[Path, ...]]:
     found: dict[int, list[Path]] = {}
     for path in sorted(folder.glob("*/*.png")):
         number, _, part = path.stem.partition("_")
-        if part in PARTS and number.isdigit():
+        if part in PARTS and number.isdecimal():
             found.setdefault(int(number), []).append(path)
     if not found:
         raise FgError(f"{folder}: expected masks 0/00000_skin.png and so on, found none; unpack them")

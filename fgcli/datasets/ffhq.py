@@ -22,7 +22,7 @@ def ffhq(path: str) -> PhotoSet:
     files = [p for p in photos_below(folder) if p.suffix.lower() == ".png"]
     if not files:
         raise FgError(f"{folder}: expected photos 00000/00000.png and so on, found none; unpack them")
-    odd = [p for p in files if not p.stem.isdigit()]
+    odd = [p for p in files if not p.stem.isdecimal()]
     if odd:
         raise FgError(f"{odd[0]}: expected a photo named by its number, found another; remove it")
     files.sort(key=lambda p: int(p.stem))

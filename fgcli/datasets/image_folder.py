@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fgcli.console import say
+from fgcli.console import readable, say
 from fgcli.datasets.files import IMAGE_ENDINGS, files_below, photos_among, photos_below
 from fgcli.datasets.photoset import Photo, PhotoSet
 from fgcli.errors import FgError
@@ -46,7 +46,7 @@ def image_folder(
     return PhotoSet(
         name=name,
         licence="Photos of your own: their licence is yours to know.",
-        sources=sources,
+        sources=[readable(source) for source in sources],
         photos=[Photo(p, masks=mask_of.get(s, ())) for p, s in zip(files, sources, strict=True)],
         attribute_names=names,
         attributes=np.zeros((len(files), 0), np.int8) if table is None else table,

@@ -48,5 +48,5 @@ class BayesianGMM(GMM):
             n_init=self.starts,
             max_iter=100,
             weight_concentration_prior=self.concentration,
-            random_state=seed,
+            random_state=seed % 2**32,
         )

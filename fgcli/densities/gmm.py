@@ -42,7 +42,7 @@ class GMM(Gaussian):
         from sklearn.mixture import GaussianMixture
 
         return GaussianMixture(
-            self.components, reg_covar=self.regularize, n_init=self.starts, max_iter=500, random_state=seed
+            self.components, reg_covar=self.regularize, n_init=self.starts, max_iter=500, random_state=seed % 2**32
         )
 
     def fit(self, codes: np.ndarray, seed: int) -> Self:

@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from fgcli.artifacts import write_aside
 from fgcli.artifacts.outputs import picture_mark
+from fgcli.console import readable
 from fgcli.errors import UsageError
 
 INK, PAPER = (40, 40, 40), (255, 255, 255)
@@ -35,6 +36,7 @@ def sheet(
     scale: int = 1,
 ) -> Image.Image:
     """Rows of equal-sized uint8 images (h, w, 3), each enlarged `scale` times, with labels left and above."""
+    row_labels = [readable(text) for text in row_labels]
     h, w = (scale * s for s in rows[0][0].shape[:2])
     font = ImageFont.load_default(size=12)
     left = max((int(font.getlength(t)) + 8 for t in row_labels), default=0)

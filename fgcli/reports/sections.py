@@ -252,7 +252,7 @@ def training_sheets(folder: Path) -> list[Picture]:
     found = []
     for path in [paths[i] for i in chosen][-SHEETS:]:
         with Image.open(path) as page:
-            step = int(path.stem) if path.stem.isdigit() else path.stem
+            step = int(path.stem) if path.stem.isdecimal() else path.stem
             image = np.asarray(page.convert("RGB"))
         found.append(picture(image, f"the sample sheet of step {step}", f"step {step}", SHEET_PX))
     return found

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field
 
 from fgcli.config import Section, Spec, build
-from fgcli.config.fields import Device
+from fgcli.config.fields import Device, Seed
 from fgcli.console import progress
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class Params(Section):
     batch: Annotated[int, Field(ge=1)]
     """Pictures at a time."""
     device: Device
-    seed: Annotated[int, Field(ge=0)]
+    seed: Seed
     """Seed of random starts and noise."""
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field
 
 from fgcli.config import Section
-from fgcli.config.fields import Precision, Threads, TrainingDevice
+from fgcli.config.fields import Precision, Seed, Threads, TrainingDevice
 from fgcli.errors import FgError
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class Params(Section):
     device: TrainingDevice
     precision: Precision
     threads: Threads
-    seed: Annotated[int, Field(ge=0)]
+    seed: Seed
     """Seed of weights, order and strayed pictures."""
 
 

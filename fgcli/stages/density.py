@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field
 
 from fgcli.config import Section, Spec, build
+from fgcli.config.fields import Seed
 from fgcli.console import progress
 from fgcli.errors import FgError
 
@@ -18,9 +19,9 @@ if TYPE_CHECKING:
 class Params(Section):
     """Params of `fg density`."""
 
-    methods: dict[str, Spec]
+    methods: Annotated[dict[str, Spec], Field(min_length=1)]
     """A label for each density: name in DENSITIES, then its arguments."""
-    seed: Annotated[int, Field(ge=0)]
+    seed: Seed
     """Seed of the starts."""
 
 

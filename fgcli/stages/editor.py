@@ -9,6 +9,7 @@ from pydantic import Field
 
 from fgcli import config
 from fgcli.config import Section, Spec, build
+from fgcli.config.fields import Seed
 from fgcli.console import progress
 
 if TYPE_CHECKING:
@@ -20,9 +21,9 @@ class Params(Section):
 
     attributes: list[str]
     """Attributes to learn."""
-    methods: dict[str, Spec]
+    methods: Annotated[dict[str, Spec], Field(min_length=1)]
     """A label for each editor: name in EDITORS, then its arguments."""
-    seed: Annotated[int, Field(ge=0)]
+    seed: Seed
     """Seed of the draws."""
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field
 
 from fgcli.config import Section, Spec
-from fgcli.config.fields import Device
+from fgcli.config.fields import Device, Seed
 from fgcli.errors import FgError, UsageError
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Params(Section):
 
     device: Device
 
-    seed: Annotated[int, Field(ge=0)]
+    seed: Seed
     """Seed of draws and of the pairing for interpolations."""
 
     metrics: Annotated[list[Spec], Field(min_length=1)]

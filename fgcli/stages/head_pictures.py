@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from fgcli.config.fields import whole
 from fgcli.errors import FgError, UsageError
 
 if TYPE_CHECKING:
@@ -125,15 +126,11 @@ def _all_parameters(what: list[str], flame: Path) -> Parameters:
             found.append(load_npz(Path(item)))
             continue
         stored = artifacts.load(flame, artifacts.FLAME, (*SIZES, "status"))
-        row, n = _number(item), len(stored["status"])
-        if row is None or not 0 <= row < n:
+        row, n = whole(item), len(stored["status"])
+        if row is None or row >= n:
             raise UsageError(f"{item}: expected a row of {flame} (0 to {n - 1}) or an .npz file, found neither")
         found.append(Parameters.from_arrays(stored.arrays).rows([row]))
     return Parameters(**{k: torch.cat([getattr(p, k) for p in found]) for k in SIZES})
-
-
-def _number(item: str) -> int | None:
-    return int(item) if item.isdecimal() else None
 
 
 def _skins(head: Head, p: Parameters, what: list[str], flame: Path, faces: Path, skin: Skin) -> Tensor | None:
@@ -149,7 +146,7 @@ def _skins(head: Head, p: Parameters, what: list[str], flame: Path, faces: Path,
         raise FgError(f"head {head.name}: expected a texture space, found none; import one or use --skin clay")
     if skin == "model":
         return head.albedo(p.texture)
-    rows = [row for item in what if (row := _number(item)) is not None]
+    rows = [row for item in what if (row := whole(item)) is not None]
     if len(rows) < len(what):
         raise UsageError("--skin photo: expected rows, whose photos are in faces.h5, found an .npz; use --skin model")
     if artifacts.load(flame, artifacts.FLAME, ()).inputs["faces"] != artifacts.sha256(faces):

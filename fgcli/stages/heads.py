@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field
 
 from fgcli.config import Section, Spec
+from fgcli.config.fields import Processes, Seed
 from fgcli.console import progress, say
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ class Params(Section):
     """Pictures."""
     size: Annotated[int, Field(ge=16, le=1024)]
     """Side of the pictures, px."""
-    seed: Annotated[int, Field(ge=0)]
+    seed: Seed
     """Seed of people, moments, light and backgrounds."""
     head: Spec
     """Name in HEADS, then its arguments."""
@@ -43,7 +44,7 @@ class Params(Section):
     """Share of the people that validate."""
     test: Annotated[float, Field(ge=0, lt=1)]
     """Share of the people held out to test."""
-    processes: Annotated[int, Field(ge=0)]
+    processes: Processes
     """Processes side by side; 0: one per core."""
 
 

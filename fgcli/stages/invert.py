@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field
 
 from fgcli.config import Section, Spec
-from fgcli.config.fields import Device
+from fgcli.config.fields import Device, Seed
 from fgcli.console import progress
 from fgcli.errors import FgError
 
@@ -28,7 +28,7 @@ class Params(Section):
     batch: Annotated[int, Field(ge=1)]
     """Images at a time, and what a kill may cost."""
     device: Device
-    seed: Annotated[int, Field(ge=0)]
+    seed: Seed
     """Seed of the draws that an inverter starts from, and of the self-test."""
 
 

@@ -9,6 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fgcli.config.fields import whole
 from fgcli.errors import FgError, UsageError
 
 if TYPE_CHECKING:
@@ -170,20 +171,19 @@ def strengths(text: str) -> list[float]:
     import numpy as np
 
     parts = text.split(":")
+    start, stop, count = parts if len(parts) == 3 else (text, text, "1")
     try:
-        if len(parts) == 1:
-            return [float(text)]
-        start, stop, count = float(parts[0]), float(parts[1]), int(parts[2])
-        if len(parts) == 3 and count >= 1:
-            return [round(float(s), 6) for s in np.linspace(start, stop, count)]
-    except (ValueError, IndexError):
+        ends = float(start), float(stop)
+        if np.isfinite(ends).all() and whole(count):
+            return [round(float(s), 9) for s in np.linspace(*ends, int(count))]
+    except ValueError:
         pass
-    raise UsageError(f"--strength {text}: expected a number or FROM:TO:COUNT, as -3:3:7")
+    raise UsageError(f"--strength {text}: expected a finite number or FROM:TO:COUNT; write -3:3:7")
 
 
 def photos_of(what: Sequence[str]) -> list[str]:
     """The names of photos among those and row numbers."""
-    return [name for name in what if Path(name).exists() or not name.isdigit()]
+    return [name for name in what if Path(name).exists() or whole(name) is None]
 
 
 def subjects(what: Sequence[str], face: str, generator: Path, latents: Path, model: Generator) -> list[Subject]:

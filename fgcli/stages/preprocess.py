@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field
 
 from fgcli.config import Section, Spec
+from fgcli.config.fields import Processes
 from fgcli.console import progress, say
 from fgcli.errors import FgError, UsageError
 
@@ -63,7 +64,7 @@ class Params(Section):
     """Share of the people that are held out to test."""
     max_rejected: Annotated[float, Field(ge=0, le=1)]
     """Share of rejected photos above which the run fails."""
-    processes: Annotated[int, Field(ge=0)]
+    processes: Processes
     """Processes that work side by side; 0: one per core."""
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field
 
 from fgcli.config import Section
+from fgcli.config.fields import Seed
 from fgcli.errors import FgError
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class Params(Section):
     samples: Annotated[int, Field(ge=4, le=64)]
     """New faces per density."""
 
-    seed: Annotated[int, Field(ge=0)]
+    seed: Seed
     """Seed of the draws."""
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field
 
 from fgcli.config import Section, Spec, build, supply
-from fgcli.config.fields import Precision, Threads, TrainingDevice
+from fgcli.config.fields import Precision, Seed, Threads, TrainingDevice
 from fgcli.errors import FgError
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class Params(Section):
     threads: Threads
     tensorboard: bool
     """Also write TensorBoard events."""
-    seed: Annotated[int, Field(ge=0)]
+    seed: Seed
     """Seed of weights, order, augmentation and noise."""
 
 

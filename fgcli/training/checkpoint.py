@@ -10,6 +10,9 @@ import torch
 from torch import Tensor
 
 from fgcli import artifacts
+from fgcli.errors import FgError
+
+MEND = "start anew with --no-resume"
 
 
 def save(path: Path, state: dict[str, Any], *, step: int, fingerprint: str, extra: dict[str, Any]) -> None:
@@ -26,8 +29,11 @@ def load(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     Raises:
         FgError: no such file, or a damaged one.
     """
-    stored = artifacts.load(path, artifacts.CHECKPOINT)
-    return _restore(stored.meta["layout"], stored.arrays), stored.meta
+    stored = artifacts.load(path, artifacts.CHECKPOINT, mend=MEND)
+    try:
+        return _restore(stored.meta["layout"], stored.arrays), stored.meta
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise FgError(f"{path}: expected the layout of a checkpoint, found a damaged one; {MEND}") from error
 
 
 def _flatten(value: Any, path: str, arrays: dict[str, np.ndarray]) -> Any:

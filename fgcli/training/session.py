@@ -19,7 +19,7 @@ from torch import Tensor
 from fgcli import artifacts
 from fgcli.artifacts.parts import code, name_of
 from fgcli.console import progress, say
-from fgcli.errors import FgError, UsageError
+from fgcli.errors import FgError, Interrupted, Stopped, UsageError
 from fgcli.training import checkpoint
 from fgcli.training.augment import Augment
 from fgcli.training.batches import Batches
@@ -114,7 +114,7 @@ class Session:
 
         Raises:
             NonFinite: a loss was not finite; the last good checkpoint is named.
-            FgError: the process was asked to stop; the same command goes on.
+            Stopped: the process was asked to; the same command goes on.
         """
         if self.writes:
             folder.take(resume)
@@ -131,17 +131,15 @@ class Session:
         kept = {"steps": self.loop.step, "score": self.loop.score_name}
         if self.loop.settings.keep == "best" and self.best["best_step"]:
             ema, kept = checkpoint.load(folder.best)[0]["ema"], kept | self.best
-        history = read_history(folder.stats)
-        lines = [json.loads(line) for line in folder.stats.read_text().splitlines()]
-        artifacts.write_json(folder.path / "history.json", lines)  # what DVC can plot
-        return ema, history, kept
+        artifacts.write_json(folder.path / "history.json", read_lines(folder.stats))  # what DVC can plot
+        return ema, read_history(folder.stats), kept
 
     @property
     def writes(self) -> bool:
         """Whether this rank writes files."""
         return self.loop.compute.rank == 0
 
-    def steps(self, folder: RunFolder, write: Callable[[dict[str, Any]], None], stop: threading.Event) -> None:
+    def steps(self, folder: RunFolder, write: Callable[[dict[str, Any]], None], stop: Stop) -> None:
         """The steps that are left."""
         saved, settings = time.monotonic(), self.loop.settings
         with progress(self.loop.section, self.loop.steps, self.loop.step, "steps") as advance:
@@ -155,11 +153,12 @@ class Session:
                     if not self.writes:
                         continue
                     late = time.monotonic() - saved > settings.checkpoint_seconds
-                    if end or late or stop.is_set() or tick.step % settings.checkpoint_steps == 0:
+                    if end or late or stop.signal or tick.step % settings.checkpoint_steps == 0:
                         self.save(folder.last, folder.name)
                         saved = time.monotonic()
-                    if stop.is_set() and not end:
-                        raise FgError(f"{folder.last}: stopped as asked at step {tick.step}; run it again to go on")
+                    if stop.signal and not end:
+                        told = f"{folder.last}: stopped as asked at step {tick.step}; run it again to go on"
+                        raise Stopped(told, stop.signal)
             except NonFinite as error:
                 good = f"the last good checkpoint is {folder.last}" if folder.last.exists() else "no checkpoint yet"
                 raise NonFinite(f"{error}; {good}") from error
@@ -213,9 +212,8 @@ class Session:
         if self.writes:
             other = "" if meta["code"] == code() else ", begun by other code of fg"
             say(f"{self.loop.section}: going on from step {self.loop.step} of {self.loop.steps} ({folder.last}{other})")
-            lines = folder.stats.read_text().splitlines(True) if folder.stats.exists() else []
-            whole = [x for x in lines if x.endswith("\n") and json.loads(x)["step"] <= self.loop.step]
-            folder.stats.write_text("".join(whole))
+            lines = read_lines(folder.stats) if folder.stats.exists() else []
+            folder.stats.write_text("".join(json.dumps(x) + "\n" for x in lines if x["step"] <= self.loop.step))
         return True
 
     @contextmanager
@@ -241,25 +239,55 @@ class Session:
                 events.close()
 
 
+def read_lines(stats: Path) -> list[dict[str, Any]]:
+    """The whole lines of stats.jsonl; a kill may have cut the last.
+
+    Raises:
+        FgError: a line is damaged.
+    """
+    found = []
+    for number, text in enumerate(stats.read_bytes().split(b"\n")[:-1], 1):
+        try:
+            line = json.loads(text)
+            sound = "step" in line and all(isinstance(value, int | float) for value in line.values())
+        except (ValueError, TypeError, AttributeError):
+            sound = False
+        if not sound:
+            raise FgError(f"{stats}: expected numbers with a step in line {number}, found damage; {checkpoint.MEND}")
+        found.append(line)
+    return found
+
+
 def read_history(stats: Path) -> dict[str, np.ndarray]:
-    """stats.jsonl as one array per column, NaN where a line lacks it."""
-    lines = [json.loads(x) for x in stats.read_text().splitlines()]
+    """stats.jsonl as one array per column, NaN where a line lacks it.
+
+    Raises:
+        FgError: a line is damaged.
+    """
+    lines = read_lines(stats)
     names = sorted({name for line in lines for name in line})
     return {name: np.array([line.get(name, np.nan) for line in lines], np.float64) for name in names}
 
 
+@dataclass
+class Stop:
+    """The signal by which a person asked to stop; 0: nobody did."""
+
+    signal: int = 0
+
+
 @contextmanager
-def stop_asked() -> Iterator[threading.Event]:
-    """Yields an event that SIGTERM and the first Ctrl-C set, so that a step is never cut in two."""
-    asked = threading.Event()
+def stop_asked() -> Iterator[Stop]:
+    """Yields what SIGTERM and the first Ctrl-C fill, so that a step is never cut in two."""
+    asked = Stop()
     if threading.current_thread() is not threading.main_thread():
         yield asked
         return
 
     def ask(signum: int, frame: FrameType | None) -> None:
-        if asked.is_set():
-            raise KeyboardInterrupt
-        asked.set()
+        if asked.signal and signum == signal.SIGINT:
+            raise Interrupted(signum)
+        asked.signal = signum
 
     old = {s: signal.signal(s, ask) for s in (signal.SIGTERM, signal.SIGINT)}
     try:
