@@ -213,6 +213,7 @@ def test_readmes_python_runs(reproduced, monkeypatch):
         (["edit", "3", "-a", "smilin"], "--attribute smilin: expected one of smiling"),
         (["edit", "3", "-a", "smiling", "--method", "x"], "expected one of matched_difference, latent_wasserstein"),
         (["edit", "999", "-a", "smiling"], "expected a row below"),
+        (["edit", "²", "-a", "smiling"], "²: expected a photo or a row number, found no such file"),
         (["sample", "--density", "x"], "expected one of gmm, found 'x'"),
         (["invert", "--faces", "out/latents.h5"], "expected a file with images, found a latents/2 file"),
     ],
