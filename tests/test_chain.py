@@ -49,6 +49,10 @@ def test_a_chain_says_what_it_cannot_do(tmp_path):
     for arguments, message in (
         (["trian"], "expected stages of regressor, flame, classifier, train, invert, density, editor, "),
         (["train", "--seeds", "0,x"], "--seeds: expected numbers"),
+        (["train", "--seeds", "²"], "--seeds: expected numbers below 2^63"),
+        (["train", "--seeds", "-1"], "--seeds: expected numbers below 2^63"),
+        (["train", "--seeds", f"0,{2**63}"], "--seeds: expected numbers below 2^63"),
+        (["train", "--seeds", "1" * 5000], "--seeds: expected numbers below 2^63"),
         (["train", "--use", "faces"], "--use: expected NAME=FILE"),
         (["invert"], "seed0/faces.h5: expected an fg artifact"),
         (["train", "--use", f"faces={tmp_path}/none.h5"], "none.h5: expected an fg artifact, found no such file"),

@@ -136,7 +136,10 @@ def test_data_list_shows_each_layout():
 
 def ends(program: str, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
     """`fg` with `arguments`, after lines of Python that change what it does."""
-    lines = f"import os, signal, sys\nfrom fgcli import cli\n{program}\nsys.argv = {['fg', *arguments]}\ncli.main()"
+    lines = (
+        "import os, signal, sys\nfrom fgcli import cli\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        f"{program}\nsys.argv = {['fg', *arguments]}\ncli.main()"
+    )
     options = {"stdout": subprocess.PIPE} | options
     return subprocess.run([sys.executable, "-c", lines], stderr=subprocess.PIPE, text=True, check=False, **options)
 
@@ -184,6 +187,12 @@ def test_sigterm_ends_the_workers_too():
     done = ends(WITH_WORKERS, "doctor")
     assert (done.returncode, done.stderr) == (143, "fg: terminated\n")
     assert time.monotonic() - start < 60
+
+
+def test_ctrl_c_that_a_shell_keeps_from_the_background_stays_there():
+    program = "signal.signal(signal.SIGINT, signal.SIG_IGN); from fgcli.cli import doctor\n"
+    done = ends(program + "doctor.examine = lambda: {'killed': os.kill(os.getpid(), signal.SIGINT)}", "doctor")
+    assert (done.returncode, done.stdout) == (0, "killed: None\n")
 
 
 MANY = "from fgcli.cli import doctor; doctor.examine = lambda: {str(i): 'x' * 99 for i in range(9999)}"

@@ -404,7 +404,9 @@ def test_stage_scores_and_keeps_each_method(tmp_path):
 def test_stage_refuses_a_lone_code(tmp_path):
     write_latents(tmp_path / "latents.h5", train=1)
     with pytest.raises(FgError, match="expected at least 2 codes of the train split, found 1"):
-        stage.run(tmp_path / "latents.h5", tmp_path / "d.h5", params=stage.Params(methods={}, seed=0))
+        stage.run(
+            tmp_path / "latents.h5", tmp_path / "d.h5", params=stage.Params(methods={"g": {"name": "gaussian"}}, seed=0)
+        )
     assert not (tmp_path / "d.h5").exists()
 
 

@@ -570,6 +570,7 @@ def test_a_mesh_goes_to_ply_with_colours(head, fitted, flags, tmp_path):
 ERRORS = [
     (["render", "99"], 2, r"99: expected a row of .*flame.h5 \(0 to 23\) or an .npz file, found neither"),
     (["render", "anna"], 2, r"anna: expected a row of .*flame.h5 \(0 to 23\) or an .npz file, found neither"),
+    (["render", "๓"], 2, r"๓: expected a row of .*flame.h5 \(0 to 23\) or an .npz file, found neither"),
     (["render", "1", "2", "3"], 2, r"expected one head to turn or two to interpolate, found 3"),
     (["render", "1", "--frames", "1"], 2, r"--frames: expected at least 2, found 1"),
     (

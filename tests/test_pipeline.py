@@ -238,6 +238,7 @@ def test_readmes_python_runs(reproduced, monkeypatch):
         (["edit", "a.png", "-a", "smiling", "-o", "a.png"], "found an input or an output; change -o"),
         (["edit", "a.png", "-a", "smiling", "--strength", "1:1:2"], "found an input or an output; change -o"),
         (["preprocess", "--sheet", "faces.gif"], "faces.gif: expected a picture's ending, .png, .jpg"),
+        (["edit", "²", "-a", "smiling"], "²: expected a photo or a row number, found no such file"),
         (["sample", "--density", "x"], "expected one of gmm, found 'x'"),
         (["invert", "--faces", "out/latents.h5"], "expected a file with images, found a latents/2 file"),
     ],

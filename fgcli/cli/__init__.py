@@ -89,7 +89,8 @@ def main() -> None:
     """Entry point of `fg`."""
     guard_stdout()
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _interrupt)
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as a shell has it for work in the background
+            signal.signal(number, _interrupt)
     try:
         guarded(_program, debug="--debug" in sys.argv)
     except typer.Exit as end:
