@@ -229,6 +229,9 @@ def test_photos_of_a_folder_stand_behind(tmp_path):
     assert 1 <= corners.count([255, 0, 0]) < 8  # clouds stand behind the others
     with pytest.raises(FgError, match=r"expected a folder of photos for heads.backgrounds, found none; check the path"):
         make(tmp_path / "no", backgrounds=str(tmp_path / "nothing"))
+    (tmp_path / "link.jpg").symlink_to("gone.jpg")
+    with pytest.raises(FgError, match=r"link.jpg: expected a photo for heads.backgrounds, found none that can be read"):
+        make(tmp_path / "no", backgrounds=str(tmp_path))
 
 
 # ---- masks from a fitted head

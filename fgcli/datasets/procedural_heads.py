@@ -186,7 +186,12 @@ def _backgrounds(path: str) -> list[np.ndarray]:
         raise FgError(f"{path}: expected a folder of photos for heads.backgrounds, found none; check the path")
     found = []
     for file in files:
-        with Image.open(file) as photo:
-            photo.thumbnail((640, 640))
-            found.append(np.asarray(photo.convert("RGB")))
+        try:
+            with Image.open(file) as photo:
+                photo.thumbnail((640, 640))
+                found.append(np.asarray(photo.convert("RGB")))
+        except OSError as error:
+            raise FgError(
+                f"{file}: expected a photo for heads.backgrounds, found none that can be read; remove it"
+            ) from error
     return found

@@ -31,7 +31,7 @@ SURE, FRONTAL = 0.75, 0.18
 UPRIGHT = 0.5
 """Least score that tells an upright face from one upside down or lying, whose landmarks look as if it were upright.
 
-Of 244 demo photos, 12 scored less upright; none scored 0.4 upside down.
+Of 244 demo photos 15 scored less as they are; upside down, and 92 of them on their sides, none scored above 0.45.
 """
 
 
