@@ -1,6 +1,7 @@
 """Every published layout, written in a few files and read; splits; tables that do not fit."""
 
 import copy
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -102,6 +103,26 @@ def test_table_matches_by_path_and_by_bare_name(shots, tmp_path, capsys):
     assert data.attributes.tolist() == [[1, -1], [0, -1], [-1, -1]]
     assert data.identities == ["ann", "bob", ""]
     assert "1 photos have no row: b/1.png" in capsys.readouterr().err
+
+
+def test_names_and_values_as_other_programs_write_them(shots, tmp_path):
+    picture(shots / unicodedata.normalize("NFD", "c/zoë.jpg"))  # as a Mac stores it
+    labels = table(tmp_path, "file,S,T\n./a/1.jpg,True,1.0\na\\2.JPG,FALSE,0.0\nc/zoë.jpg,true,-1\n")
+    data = read("image_folder", path=str(shots), attributes=labels)
+    assert data.attributes.tolist() == [[1, 1], [0, 0], [-1, -1], [1, -1]]
+
+
+def test_tables_of_another_encoding(shots, tmp_path):
+    (tmp_path / "labels.csv").write_bytes("file,S\nzoë.jpg,1\n".encode("latin-1"))
+    with pytest.raises(FgError, match=r"labels.csv: expected a CSV in UTF-8, found another encoding"):
+        read("image_folder", path=str(shots), attributes=str(tmp_path / "labels.csv"))
+
+
+def test_paths_at_home(shots, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(shots.parent))
+    labels = table(shots.parent, "file,S\na/1.jpg,1\n")
+    data = read("image_folder", path=f"~/{shots.name}", attributes=f"~/{Path(labels).name}")
+    assert data.attributes.tolist() == [[1], [-1], [-1]]
 
 
 def test_unknown_names_in_the_table(shots, tmp_path, capsys):

@@ -85,6 +85,28 @@ def test_rows_say_where_they_come_from(shots, tmp_path):
     assert sorted(p.name for p in out.parent.iterdir()) == ["faces.h5", "faces.png"]
 
 
+def test_what_the_user_says_of_colour_stands(shots, tmp_path):
+    (tmp_path / "labels.csv").write_text("file,colour\nearly/000.png,1\nlate/001.png,-1\n")
+    run(
+        tmp_path / "faces.h5",
+        tmp_path / "faces.png",
+        params=folder_params(shots, attributes=str(tmp_path / "labels.csv")),
+    )
+    assert load(tmp_path / "faces.h5", FACES)["attributes"].tolist() == [[1], [0], [0], [0], [0], [0]]
+
+
+def test_two_folders_are_told_apart_by_labels(shots, tmp_path):
+    sets = [
+        {"name": "image_folder", "path": str(shots / "early")},
+        {"name": "image_folder", "path": str(shots / "late"), "label": "late"},
+    ]
+    run(tmp_path / "faces.h5", tmp_path / "faces.png", params=params(datasets=sets))
+    assert load(tmp_path / "faces.h5", FACES)["source"].tolist() == [
+        *(f"image_folder/{i}.png" for i in ("000", "100", "200")),
+        *(f"late/{i}.png" for i in ("001", "101", "201")),
+    ]
+
+
 @pytest.mark.parametrize("changes", [{}, {"on_bad": "fix", "processes": 2}, {"on_bad": "fail"}])
 def test_names_that_are_not_utf_8_end_no_run(shots, tmp_path, capsys, changes):
     (shots / "early/000.png").rename(shots / os.fsdecode(b"a\xff.png"))

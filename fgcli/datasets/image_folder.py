@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import glob
+import unicodedata
 from collections import Counter
 from pathlib import Path
 
@@ -14,7 +15,8 @@ from fgcli.datasets.files import IMAGE_ENDINGS, files_below, photos_among, photo
 from fgcli.datasets.photoset import Photo, PhotoSet
 from fgcli.errors import FgError
 
-VALUES = {"1": 1, "0": 0, "-1": -1, "": -1}
+VALUES = {"1": 1, "0": 0, "-1": -1, "": -1, "true": 1, "false": 0, "1.0": 1, "0.0": 0, "-1.0": -1}
+"""As people, spreadsheets and pandas write them, in small letters."""
 
 
 def image_folder(
@@ -22,29 +24,30 @@ def image_folder(
     attributes: str | None = None,
     masks: str | None = None,
     allow_unmatched: bool = False,
-    name: str = "image_folder",
+    label: str = "image_folder",
 ) -> PhotoSet:
     """Photos of a folder and the folders in it, or of a glob such as "shots/2024-*/*.jpg".
 
     Args:
         path: folder or glob.
         attributes: CSV with a column `file` (path below the folder, or the bare name where only one photo has it),
-            one column per attribute (1, 0, -1 or blank for unknown), and maybe `identity`.
+            one column per attribute (1, 0, -1 or blank for unknown; true and false), and maybe `identity`. A column
+            `colour` stands where it says something; it is measured elsewhere.
         masks: folder with a mask of the same path for each photo, any image ending; bright on the face.
         allow_unmatched: accept rows of the CSV whose photo is not there.
-        name: what the photos are called in faces.h5.
+        label: what the photos are called in faces.h5, so that two folders can be told apart.
 
     Raises:
         FgError: no photos, or a table that does not fit them.
     """
-    root, files, ignored = _find(path)
+    root, files, ignored = _find(str(Path(path).expanduser()))
     sources = [p.relative_to(root).as_posix() for p in files]
     names, table, identities = (
-        _attributes(Path(attributes), sources, allow_unmatched) if attributes else ([], None, None)
+        _attributes(Path(attributes).expanduser(), sources, allow_unmatched) if attributes else ([], None, None)
     )
-    mask_of = _masks(Path(masks), sources) if masks else {}
+    mask_of = _masks(Path(masks).expanduser(), sources) if masks else {}
     return PhotoSet(
-        name=name,
+        name=label,
         licence="Photos of your own: their licence is yours to know.",
         sources=[readable(source) for source in sources],
         photos=[Photo(p, masks=mask_of.get(s, ())) for p, s in zip(files, sources, strict=True)],
@@ -87,7 +90,7 @@ def _attributes(
         say(f"{path}: {len(unmatched)} rows name no photo: {_some(unmatched)}")
     table, identities = np.full((len(sources), len(names)), -1, np.int8), [""] * len(sources)
     for row, i in at:
-        table[i] = [VALUES[row[name].strip()] for name in names]
+        table[i] = [VALUES[row[name].strip().lower()] for name in names]
         identities[i] = row.get("identity", "").strip()
     without = sorted(set(range(len(sources))) - {i for _, i in at})
     if without:
@@ -101,15 +104,18 @@ def _read(path: Path) -> tuple[list[str], list[dict[str, str]]]:
         with open(path, newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file, restval="")
             header, rows = list(reader.fieldnames or []), list(reader)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except UnicodeDecodeError as error:
+        raise FgError(f"{path}: expected a CSV in UTF-8, found another encoding; save it as UTF-8") from error
+    except (OSError, csv.Error) as error:
         raise FgError(f"{path}: expected a CSV of attributes, found {type(error).__name__}; check the path") from error
     if "file" not in header or len(set(header)) != len(header):
         raise FgError(f"{path}: expected unique columns with `file` among them, found {', '.join(header) or 'none'}")
     for number, row in enumerate(rows, 2):
         for column in header:
-            if column not in ("file", "identity") and row[column].strip() not in VALUES:
+            if column not in ("file", "identity") and row[column].strip().lower() not in VALUES:
                 raise FgError(
-                    f"{path}: expected 1, 0, -1 or blank for {column} in line {number}, found {row[column]!r}"
+                    f"{path}: expected 1, 0, -1, true, false or blank for {column} in line {number}, "
+                    f"found {row[column]!r}"
                 )
         if None in row:
             raise FgError(f"{path}: expected {len(header)} values in line {number}, found more; quote commas")
@@ -120,12 +126,13 @@ def _match(
     path: Path, rows: list[dict[str, str]], sources: list[str]
 ) -> tuple[list[tuple[dict[str, str], int]], list[str]]:
     """(row, number of its photo) of the rows that name one, and the names of the others."""
-    bare = Counter(source.rsplit("/", 1)[-1] for source in sources)
-    number = {s.rsplit("/", 1)[-1]: i for i, s in enumerate(sources) if bare[s.rsplit("/", 1)[-1]] == 1}
-    number |= {source: i for i, source in enumerate(sources)}
+    known = [_spelt(source) for source in sources]
+    bare = Counter(source.rsplit("/", 1)[-1] for source in known)
+    number = {s.rsplit("/", 1)[-1]: i for i, s in enumerate(known) if bare[s.rsplit("/", 1)[-1]] == 1}
+    number |= {source: i for i, source in enumerate(known)}
     found, unmatched, taken = [], [], set()
     for row in rows:
-        i = number.get(row["file"].strip())
+        i = number.get(_spelt(row["file"]))
         if i is None:
             unmatched.append(row["file"])
         elif i in taken:
@@ -136,17 +143,22 @@ def _match(
     return found, unmatched
 
 
+def _spelt(name: str) -> str:
+    """A name as all systems can agree on it: accents composed (a Mac stores them apart), "/", no "./" before it."""
+    return unicodedata.normalize("NFC", name.strip()).replace("\\", "/").removeprefix("./")
+
+
 def _masks(folder: Path, sources: list[str]) -> dict[str, tuple[Path, ...]]:
     if not folder.is_dir():
         raise FgError(f"{folder}: expected a folder of masks, found none; check preprocess.datasets")
     by_stem: dict[str, Path] = {}
     for path in photos_below(folder):
-        stem = path.relative_to(folder).with_suffix("").as_posix()
+        stem = _spelt(path.relative_to(folder).with_suffix("").as_posix())
         if stem in by_stem:
             raise FgError(f"{path}: expected one mask of a photo, found {by_stem[stem].name} beside it; remove one")
         by_stem[stem] = path
     found: dict[str, tuple[Path, ...]] = {
-        s: (by_stem[stem],) for s in sources if (stem := s.rsplit(".", 1)[0]) in by_stem
+        s: (by_stem[stem],) for s in sources if (stem := _spelt(s.rsplit(".", 1)[0])) in by_stem
     }
     if len(found) < len(sources):
         without = [s for s in sources if s not in found]

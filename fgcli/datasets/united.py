@@ -19,7 +19,8 @@ class Table:
 
     content: what all of them are.
     sources: n names, each of the data set and of the photo.
-    attribute_names: k names of all sets in order of appearance; the last is "colour", which is measured later.
+    attribute_names: k names of all sets in order of appearance; the last is "colour", which is measured later where
+        no data set says it.
     attributes: (n, k) int8: 1 has it, 0 has it not, -1 unknown.
     identity: (n,) int32: person, or class of a picture; -1 unknown.
     identity_names: what the values 0, 1, … of identity are called.
@@ -33,6 +34,11 @@ class Table:
     identity: np.ndarray
     identity_names: list[str]
     split: np.ndarray
+
+    def fill_colour(self, rows: slice | np.ndarray, measured: np.ndarray) -> None:
+        """Takes what was measured of some rows; what a data set says of them stands."""
+        said = self.attributes[rows, -1]
+        self.attributes[rows, -1] = np.where(said >= 0, said, measured)
 
 
 def unite(sets: Sequence[PhotoSet] | Sequence[PictureSet], val: float, test: float) -> Table:

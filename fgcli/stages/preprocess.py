@@ -132,7 +132,10 @@ def _read_sets(params: Params) -> tuple[list[PhotoSet], list[PictureSet]]:
     names = Counter(data.name for data in sets)
     if max(names.values()) > 1:
         twice = names.most_common(1)[0][0]
-        raise UsageError(f"preprocess.datasets: expected each data set once, found {twice!r} twice; remove one")
+        raise UsageError(
+            f"preprocess.datasets: expected each data set once, found {twice!r} twice; "
+            "remove one, or give an image_folder a label"
+        )
     pictures = [data for data in sets if isinstance(data, PictureSet)]
     photos = [data for data in sets if not isinstance(data, PictureSet)]
     if photos and pictures:
@@ -162,7 +165,7 @@ def _take_whole(output: Path, sets: list[PictureSet], params: Params) -> dict[st
                 rows = slice(first, first + len(at))
                 images = data.crops(at, params.size)
                 field[rows] = images
-                table.attributes[rows, -1] = _coloured(images)
+                table.fill_colour(rows, _coloured(images))
                 first += len(at)
                 advance(len(at))
         return _write_table(writer, table, np.ones(n, bool), {}, "classes")
@@ -295,7 +298,7 @@ def _assemble(
     meta["ignored"] = dict(sorted(sum((Counter(data.ignored) for data in sets), Counter()).items()))
     head = params.model_dump(exclude={"processes"})  # how many processes worked does not change what is in the file
     with create(output, FACES, params=head, inputs={}, meta=meta) as writer:
-        table.attributes[kept, -1] = _fill(writer, todo, int(kept.sum()), params.size)
+        table.fill_colour(kept, _fill(writer, todo, int(kept.sum()), params.size))
         return _write_table(writer, table, kept, rejected, "people")
 
 
