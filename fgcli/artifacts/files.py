@@ -234,7 +234,7 @@ def load(
 
 def verify_finite(where: str, values: np.ndarray, fix: str) -> None:
     """Raises FgError if a row of values (n, ...) is not finite; `where` they stand, and what mends it."""
-    bad = np.flatnonzero(~np.isfinite(values).reshape(len(values), -1).all(1))
+    bad = np.flatnonzero(~np.isfinite(values).all(tuple(range(1, values.ndim))))
     if len(bad):
         raise FgError(
             f"{where}: expected finite numbers, found NaN or infinity in {len(bad)} of {len(values)} rows, the first "
