@@ -379,9 +379,17 @@ def test_spectral_normalisation_bounds_singular_values(spectral):
             assert (largest == pytest.approx(1, abs=0.02)) == bound
 
 
-@pytest.mark.parametrize("bad", [{"width": 0}, {"codes": 0}, {"kernel": 3}, {"spectral": "encoder"}])
-def test_network_refuses(bad):
-    with pytest.raises(UsageError, match="conv_autoencoder expects"):
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        ({"width": 0}, "conv_autoencoder expects"),
+        ({"codes": 0}, "conv_autoencoder expects"),
+        ({"kernel": 3}, "train.generator.kernel: input should be 4 or 5"),
+        ({"spectral": "encoder"}, "train.generator.spectral: input should be 'none'"),
+    ],
+)
+def test_network_refuses(bad, message):
+    with pytest.raises(UsageError, match=message):
         config.build(GENERATORS, {"name": "conv_autoencoder", **bad}, "train.generator", image_shape=SHAPE)
     with pytest.raises(UsageError, match="power of two"):
         config.build(GENERATORS, {"name": "conv_vae"}, "train.generator", image_shape=(3, 48, 48))

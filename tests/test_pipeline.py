@@ -247,12 +247,18 @@ def test_readmes_python_runs(reproduced, monkeypatch):
         (["edit", "999", "-a", "smiling"], "expected a row below"),
         (["edit", "3", "-a", "smiling", "-o", "strip.bmp"], "strip.bmp: expected a picture's ending, .png, .jpg"),
         (["sample", "-o", "faces"], "faces: expected a picture's ending, .png, .jpg"),
-        (["edit", "a.png", "-a", "smiling", "-o", "a.png"], "found an input or an output; change -o"),
+        (
+            ["edit", "a.png", "-a", "smiling", "-o", "a.png"],
+            "-o a.png: expected a file of its own, found that a.png",
+        ),
         (["edit", "a.png", "-a", "smiling", "--strength", "1:1:2"], "found an input or an output; change -o"),
         (["preprocess", "--sheet", "faces.gif"], "faces.gif: expected a picture's ending, .png, .jpg"),
         (["edit", "²", "-a", "smiling"], "²: expected a photo or a row number, found no such file"),
         (["sample", "--density", "x"], "expected one of gmm, found 'x'"),
-        (["invert", "--faces", "out/latents.h5"], "expected a file with images, found a latents/2 file"),
+        (
+            ["invert", "--faces", "out/latents.h5", "-o", "new.h5"],
+            "a file with images, found a latents/2 file",
+        ),
     ],
 )
 def test_wrong_requests_are_refused(reproduced, monkeypatch, arguments, message):

@@ -291,6 +291,14 @@ def test_a_folder_of_other_files_loses_none(faces, tmp_path):
     assert (mine / "voice.wav").read_text() == "dear"
 
 
+@pytest.mark.parametrize("content", ['{"mine": 1}', "[]", "dear"])
+def test_a_mark_that_is_not_fgs_stays(faces, tmp_path, content):
+    (tmp_path / "run.json").write_text(content)
+    with pytest.raises(FgError, match=r"run.json: expected the name of a run, found another file; name another"):
+        train.run(faces, tmp_path / "generator.h5", tmp_path, params=train_params(steps=2))
+    assert (tmp_path / "run.json").read_text() == content
+
+
 def test_no_resume_begins_anew(faces, unbroken, tmp_path):
     files = (faces, tmp_path / "generator.h5", tmp_path / "train")
     train.run(*files, params=train_params())

@@ -50,10 +50,6 @@ class ConvAutoencoder(Halves):
             raise ValueError(f"conv_autoencoder expects a square of a power of two from 16 px, found {size}x{across}")
         if codes < 1 or not 0 < width <= 4:
             raise ValueError(f"conv_autoencoder expects codes >= 1 and 0 < width <= 4, found {codes} and {width}")
-        if kernel not in (4, 5) or spectral not in ("none", "decoder", "both"):
-            raise ValueError(
-                f"conv_autoencoder expects kernel 4 or 5 and spectral none, decoder or both, found {kernel}, {spectral}"
-            )
         self.image_shape, self.code_shape = image_shape, (1, codes)
         widths = [max(4, round(w * width)) for w in WIDTHS]
         self.encoder = encoder(channels, widths, size // 2 ** len(widths), codes * self.heads, kernel)

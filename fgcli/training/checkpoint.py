@@ -36,6 +36,15 @@ def load(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         raise FgError(f"{path}: expected the layout of a checkpoint, found a damaged one; {MEND}") from error
 
 
+def about(path: Path) -> dict[str, Any]:
+    """Meta of a checkpoint, its arrays unread.
+
+    Raises:
+        FgError: no such file, or a damaged one.
+    """
+    return artifacts.load(path, artifacts.CHECKPOINT, (), mend=MEND).meta
+
+
 def _flatten(value: Any, path: str, arrays: dict[str, np.ndarray]) -> Any:
     if isinstance(value, Tensor):
         arrays[path] = value.detach().cpu().numpy()

@@ -11,6 +11,7 @@ from fgcli import artifacts
 from fgcli.artifacts.parts import code
 from fgcli.console import say
 from fgcli.errors import FgError
+from fgcli.training import checkpoint
 
 PARTS = ("last.h5", "best.h5", "stats.jsonl", "history.json", "samples", "events")
 """What a run writes beside its mark: nothing else in the folder is ever touched."""
@@ -89,10 +90,17 @@ class RunFolder:
         return self.path.with_name(self.path.name + ".runs")
 
     def owner(self) -> str | None:
-        """The run that lies here; none where neither a mark nor a checkpoint says so."""
+        """The run that lies here; none where neither a mark nor a checkpoint says so.
+
+        Raises:
+            FgError: a mark that fg did not write, or a damaged checkpoint.
+        """
         if self.mark.exists():
-            return str(json.loads(self.mark.read_text())["fg run"])
-        return artifacts.load(self.last, artifacts.CHECKPOINT, ()).meta["fingerprint"] if self.last.exists() else None
+            try:
+                return str(json.loads(self.mark.read_bytes())["fg run"])
+            except (ValueError, KeyError, TypeError) as error:
+                raise FgError(f"{self.mark}: expected the name of a run, found another file; name another") from error
+        return checkpoint.about(self.last)["fingerprint"] if self.last.exists() else None
 
     def fits(self, last: Path) -> bool:
         """Whether a checkpoint of this name can go on to these steps: finished, only by the same code.
@@ -101,7 +109,7 @@ class RunFolder:
         """
         if not last.exists():
             return True
-        meta = artifacts.load(last, artifacts.CHECKPOINT, ()).meta
+        meta = checkpoint.about(last)
         return meta["step"] < self.steps or (meta["step"] == self.steps and meta["code"] == code())
 
     def set_aside(self, owner: str) -> None:
