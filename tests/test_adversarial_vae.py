@@ -163,6 +163,7 @@ def test_phases_are_encoder_decoder_discriminator_and_share_no_weight():
     modules = (found.network.encoder, found.network.decoder, found.discriminator)
     assert owners == [{id(p) for p in module.parameters()} for module in modules]
     assert sum(map(len, owners)) == len(list(found.parameters()))
+    assert {phase.draws for phase in found.phases} == {"step"}  # codes are drawn once (Algorithm 1)
 
 
 @pytest.mark.parametrize("phase", [0, 1, 2])

@@ -138,7 +138,7 @@ def test_lazy_gradients_are_scaled_once_whoever_shares_them(faces, monkeypatch):
     assert [g.tolist() for g in seen[0]] == [[-8.0] * 3, [-8.0] * 3, pytest.approx([4.0] * 3)]
 
 
-def test_each_phase_of_a_step_draws_for_itself(faces):
+def test_each_phase_of_a_step_draws_for_itself_or_as_others_do(faces):
     drawn = {}
     objective = Two(1)
 
@@ -149,9 +149,11 @@ def test_each_phase_of_a_step_draws_for_itself(faces):
 
         return loss
 
-    objective.phases = [Phase(name, "w", noted(name), {"pull": 1.0}) for name in ("one", "two")]
+    streams = {"one": "", "two": "", "three": "codes", "four": "codes"}
+    objective.phases = [Phase(name, "w", noted(name), {"pull": 1.0}, draws=stream) for name, stream in streams.items()]
     list(loop(objective, steps=2).run(batches(faces, objective)))
-    assert len({tuple(d) for draws in drawn.values() for d in draws}) == 4
+    assert drawn["three"] == drawn["four"]
+    assert len({tuple(d) for name in ("one", "two", "three") for d in drawn[name]}) == 6
 
 
 def test_a_phase_of_no_weight_is_refused(faces):

@@ -19,8 +19,8 @@ from fgcli.training.objective import Batch, Group, Objective, Phase, Terms
 class AdversarialVAE(Objective):
     """A VAE against an autoencoder D that shall reconstruct photos well and the VAE's pictures badly.
 
-    Each step updates encoder, decoder, then D (Algorithm 1), whose balance k a controller keeps. With x a photo,
-    x_v its reconstruction, x_g a draw and x' = D(x), the phases minimise
+    Each step draws noise once and updates encoder, decoder, then D with it (Algorithm 1), whose balance k a controller
+    keeps. With x a photo, x_v its reconstruction, x_g a draw and x' = D(x), the phases minimise
 
         encoder        L_n + beta L_s + gamma L_e                  (Eq. 15)
         decoder        L_g + alpha L_v + beta L_s + gamma L_e      (Eq. 14)
@@ -78,9 +78,9 @@ class AdversarialVAE(Objective):
         moved = {"encoder": generator.encoder, "decoder": generator.decoder, "discriminator": self.discriminator}
         self.groups = {name: Group(list(part.parameters())) for name, part in moved.items()}
         self.phases = [
-            Phase("encoder", "encoder", self.encoder_loss, {"kl": kl} | guide),
-            Phase("decoder", "decoder", self.decoder_loss, judged | guide),
-            Phase("discriminator", "discriminator", self.discriminator_loss, against, after=self.settle),
+            Phase("encoder", "encoder", self.encoder_loss, {"kl": kl} | guide, draws="step"),
+            Phase("decoder", "decoder", self.decoder_loss, judged | guide, draws="step"),
+            Phase("discriminator", "discriminator", self.discriminator_loss, against, draws="step", after=self.settle),
         ]
 
     def encoder_loss(self, batch: Batch, rng: torch.Generator) -> Terms:

@@ -14,10 +14,10 @@ from fgcli.training.devices import Compute
 
 
 def step_rng(
-    seed: int, step: int, rank: int = 0, device: torch.device | str = "cpu", phase: int = 0
+    seed: int, step: int, rank: int = 0, device: torch.device | str = "cpu", stream: int = 0
 ) -> torch.Generator:
-    """The generator of all randomness of one phase of one step: a resumed run needs no other state."""
-    mixed = np.random.SeedSequence([seed, step, rank, phase]).generate_state(2, np.uint32)
+    """The generator of all randomness of the phases of one stream in one step: a resumed run needs no other state."""
+    mixed = np.random.SeedSequence([seed, step, rank, stream]).generate_state(2, np.uint32)
     return torch.Generator(device).manual_seed(int(mixed[0]) << 31 | int(mixed[1]) >> 1)
 
 

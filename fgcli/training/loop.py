@@ -121,16 +121,17 @@ class Loop:
         while self.step < self.steps:
             batch = batches.at(self.step, self.compute)
             terms: dict[str, float] = {}
-            for place, phase in enumerate(self.objective.phases):
+            for phase in self.objective.phases:
                 if self.step % phase.interval == 0:
-                    terms |= self._update(phase, batch, place)
+                    terms |= self._update(phase, batch)
             self.step += 1
             self.ema.update(self.step)
             yield Tick(self.step, terms)
 
-    def _update(self, phase: Phase, batch: Batch, place: int) -> dict[str, float]:
+    def _update(self, phase: Phase, batch: Batch) -> dict[str, float]:
         parameters, optimizer = self.objective.groups[phase.group].parameters, self.optimizers[phase.group]
-        rng = step_rng(self.settings.seed + 1, self.step, self.compute.rank, self.compute.device, place)
+        stream = [other.draws or other.name for other in self.objective.phases].index(phase.draws or phase.name)
+        rng = step_rng(self.settings.seed + 1, self.step, self.compute.rank, self.compute.device, stream)
         with self.compute.autocast():
             terms = phase.loss(batch, rng)
         gradients = gradients_of(phase, phase.total(terms), parameters)

@@ -43,10 +43,12 @@ class Phase:
     Attributes:
         name: names the phase in logs.
         group: name of the group that moves; phases of one group share its Adam.
-        loss: (batch, rng) -> {term: scalar}, unweighted; each phase of a step has an rng of its own.
+        loss: (batch, rng) -> {term: scalar}, unweighted.
         weights: a weight for each term; a term of weight 0 is only watched.
         interval: the phase runs at steps divisible by it. A lazy one, above 1, has its gradient scaled by as much, and
             its group's Adam is slowed (see `correction`), so that laziness changes the cost and not the course.
+        draws: phases that name the same one get equal rngs in a step, and so draw equal codes; by default each has its
+            own.
         after: called with the terms' values once the step is taken: where a controller acts.
     """
 
@@ -55,6 +57,7 @@ class Phase:
     loss: Callable[[Batch, torch.Generator], Terms]
     weights: dict[str, float]
     interval: int = 1
+    draws: str = ""
     after: Callable[[dict[str, float]], None] | None = None
 
     def total(self, terms: Terms) -> Tensor:
