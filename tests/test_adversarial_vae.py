@@ -172,7 +172,7 @@ def test_a_step_of_a_phase_moves_its_weights_alone(phase):
     loop = make_loop(found, learning_rate=0.01)
     groups = [found.groups[ph.group].parameters for ph in found.phases]
     before = [[p.clone() for p in group] for group in groups]
-    loop._update(found.phases[phase], batch(), phase)
+    loop._update(found.phases[phase], batch())
     for i, (group, old) in enumerate(zip(groups, before, strict=True)):
         assert all(torch.equal(a, b) for a, b in zip(group, old, strict=True)) == (i != phase)
 
@@ -245,7 +245,7 @@ def test_the_loss_changes_nothing_and_the_step_settles_it():
     assert all(torch.equal(one[name], two[name]) for name in one)
     assert found.k.item() == pytest.approx(0.2)
     loop = make_loop(found)
-    values = loop._update(phase, batch(), 2)
+    values = loop._update(phase, batch())
     assert found.k.item() == pytest.approx(values["discriminator/k"]) != 0.2
     assert found.errors.tolist() == pytest.approx([values["discriminator/error"], 0])
 
