@@ -166,3 +166,22 @@ def test_two_writers_of_one_file_never_share_a_part(home):
     assert Path("x").read_text() == "1"  # the last rename
     assert Path("x").stat().st_mode & 0o777 == Path("mine.txt").stat().st_mode & 0o777
     assert not list(Path().glob(".x*"))
+
+
+def test_names_that_edit_derives_lose_no_file(home):
+    """strip-anna-+1.png beside the strip: a user's file of that name stays."""
+    from fgcli.stages.pictures import outputs
+
+    Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save("strip-mine-+1.png")
+    with pytest.raises(FgError, match=r"strip-mine-\+1.png: expected nothing or a .png file of fg's to replace, found"):
+        outputs(Path("strip.png"), ["mine.png"], [1.0], [])
+    save_picture(Path("strip-mine-+2.png"), Image.new("RGB", (4, 4)))
+    assert outputs(Path("strip.png"), ["mine.png"], [2.0], []) == [Path("strip.png"), Path("strip-mine-+2.png")]
+
+
+def test_only_what_a_writer_of_this_very_name_left_is_removed(home):
+    Path(".l[1].h5.abc.part").touch()
+    Path(".l1.h5.abc.part").touch()
+    with held([Path("l[1].h5")]):
+        assert not Path(".l[1].h5.abc.part").exists()
+    assert Path(".l1.h5.abc.part").exists()

@@ -251,7 +251,7 @@ def test_readmes_python_runs(reproduced, monkeypatch):
             ["edit", "a.png", "-a", "smiling", "-o", "a.png"],
             "-o a.png: expected a file of its own, found that a.png",
         ),
-        (["edit", "a.png", "-a", "smiling", "--strength", "1:1:2"], "found an input or an output; change -o"),
+        (["edit", "a.png", "-a", "smiling", "--strength", "1:1:2"], "+1.png: expected a file of its own, found that"),
         (["preprocess", "--sheet", "faces.gif"], "faces.gif: expected a picture's ending, .png, .jpg"),
         (["edit", "²", "-a", "smiling"], "²: expected a photo or a row number, found no such file"),
         (["sample", "--density", "x"], "expected one of gmm, found 'x'"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import glob
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -23,7 +24,7 @@ def held(outputs: Iterable[Path]) -> Iterator[None]:
     with ExitStack() as stack:
         for path in outputs if os.environ.get("RANK", "0") == "0" else ():
             stack.enter_context(_held(path))
-            for left in path.parent.glob(f".{path.name}.*.part"):
+            for left in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
                 left.unlink(missing_ok=True)
         yield
 

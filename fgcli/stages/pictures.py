@@ -221,7 +221,9 @@ def outputs(output: Path, photos: Sequence[str], strengths: Sequence[float], inp
 
     Raises:
         UsageError: an ending that is no picture's, or a file named twice, or among `photos` and other `inputs`.
+        FgError: a file is there that fg did not write.
     """
+    from fgcli.artifacts.outputs import verify_outputs
     from fgcli.reports.grid import picture_format
 
     picture_format(output)
@@ -229,11 +231,8 @@ def outputs(output: Path, photos: Sequence[str], strengths: Sequence[float], inp
     if len({name.casefold() for name in names}) < len(names):
         names = [f"{i}-{name}" for i, name in enumerate(names, 1)]
     written = [output, *(output.with_stem(f"{output.stem}-{name}-{s:+g}") for name in names for s in strengths)]
-    taken = {path.resolve() for path in (*map(Path, photos), *inputs)}
-    for path in written:
-        if path.resolve() in taken:
-            raise UsageError(f"{path}: expected a new name for a picture, found an input or an output; change -o")
-        taken.add(path.resolve())
+    flags = {f"picture {i} of -o" if i else "-o": path for i, path in enumerate(written)}
+    verify_outputs([*map(Path, photos), *inputs], flags, dict.fromkeys(flags, ""))
     return written
 
 
