@@ -4,6 +4,8 @@ import os
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch: equal bytes need an equal number of threads
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +90,40 @@ def train_params(**changes: Any) -> Any:
 
     values = config.overlay(config.defaults()["train"], SMALL_RUN)
     return config.section({"train": config.overlay(values, changes)}, "train", Params)
+
+
+@contextmanager
+def stopped(monkeypatch: pytest.MonkeyPatch, step: int) -> Iterator[None]:
+    """Inside, training is interrupted when this step is taken and nothing of it is told or kept yet."""
+    from fgcli.training.loop import Loop
+
+    run = Loop.run
+
+    def breaks(self: Any, stream: Any) -> Iterator[Any]:
+        for tick in run(self, stream):
+            if tick.step == step:
+                raise KeyboardInterrupt
+            yield tick
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Loop, "run", breaks)
+        with pytest.raises(KeyboardInterrupt):
+            yield
+
+
+def write_latents(path: Path, codes: np.ndarray, attributes: np.ndarray, names: list[str], split: np.ndarray) -> None:
+    """latents.h5 of codes (n, l, d) that no generator knows."""
+    arrays = {"codes": codes, "error": np.zeros(len(codes), np.float32), "attributes": attributes, "split": split}
+    meta = {
+        "space": "z",
+        "generator": "none",
+        "inverter": {"name": "encoder"},
+        "seed": 0,
+        "self_test": {},
+        "build": {"name": "pca"},
+        "attribute_names": names,
+    }
+    artifacts.save(path, artifacts.LATENTS, arrays, params={}, inputs={}, meta=meta)
 
 
 HEAD = {"name": "procedural", "detail": 0.5, "texture_size": 64}

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from conftest import write_latents
 from scipy.stats import multivariate_normal
 from sklearn.mixture import BayesianGaussianMixture, GaussianMixture
 
@@ -361,30 +362,17 @@ def test_arguments_are_checked(spec):
 # ---- density.h5
 
 
-def write_latents(path, train=60, val=20):
+def clustered(path, train=60, val=20):
+    """Writes latents.h5; returns its codes."""
     codes = three_clusters(train + val)
-    arrays = {
-        "codes": codes,
-        "error": np.zeros(len(codes), np.float32),
-        "attributes": np.zeros((len(codes), 0), np.int8),
-        "split": np.array([0] * train + [1] * val, np.uint8),
-    }
-    meta = {
-        "space": "z",
-        "generator": "none",
-        "inverter": {"name": "encoder"},
-        "seed": 0,
-        "self_test": {},
-        "build": {"name": "pca"},
-        "attribute_names": [],
-    }
-    artifacts.save(path, artifacts.LATENTS, arrays, params={}, inputs={}, meta=meta)
+    split = np.array([0] * train + [1] * val, np.uint8)
+    write_latents(path, codes, np.zeros((len(codes), 0), np.int8), [], split)
     return codes
 
 
 def test_stage_scores_and_keeps_each_method(tmp_path):
     latents, output = tmp_path / "latents.h5", tmp_path / "density.h5"
-    codes = write_latents(latents)
+    codes = clustered(latents)
     methods = {"one": {"name": "gaussian"}, "many": {"name": "gmm", "components": 3}}
     results = stage.run(latents, output, params=stage.Params(methods=methods, seed=1))
     loaded = densities.load(output)
@@ -402,7 +390,7 @@ def test_stage_scores_and_keeps_each_method(tmp_path):
 
 
 def test_stage_refuses_a_lone_code(tmp_path):
-    write_latents(tmp_path / "latents.h5", train=1)
+    clustered(tmp_path / "latents.h5", train=1)
     with pytest.raises(FgError, match="expected at least 2 codes of the train split, found 1"):
         stage.run(
             tmp_path / "latents.h5", tmp_path / "d.h5", params=stage.Params(methods={"g": {"name": "gaussian"}}, seed=0)
@@ -423,7 +411,7 @@ def test_codes_that_are_no_numbers_are_refused(tmp_path, name):
     import importlib
 
     stage, latents = importlib.import_module(f"fgcli.stages.{name}"), tmp_path / "latents.h5"
-    write_latents(latents, 5, 1)
+    clustered(latents, 5, 1)
     with open(latents, "r+b") as file:
         stored = artifacts.rows(latents, "codes")
         file.seek(stored.offset + 4 * stored.strides[0])

@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from conftest import write_latents
 from geomloss import SamplesLoss
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
@@ -285,24 +286,10 @@ def test_arguments_are_checked(change):
 # ---- editor.h5
 
 
-def write_latents(path, codes, attributes):
-    n = len(codes)
-    arrays = {
-        "codes": codes,
-        "error": np.zeros(n, np.float32),
-        "attributes": attributes,
-        "split": np.array([0, 0, 0, 1, 2], np.uint8)[np.arange(n) % 5],
-    }
-    meta = {
-        "space": "z",
-        "generator": "none",
-        "inverter": {"name": "encoder"},
-        "seed": 0,
-        "self_test": {},
-        "build": {"name": "pca"},
-        "attribute_names": NAMES,
-    }
-    artifacts.save(path, artifacts.LATENTS, arrays, params={}, inputs={}, meta=meta)
+def coded(path, codes, attributes):
+    """Writes latents.h5, of whose rows three in five train."""
+    split = np.array([0, 0, 0, 1, 2], np.uint8)[np.arange(len(codes)) % 5]
+    write_latents(path, codes, attributes, NAMES, split)
 
 
 METHODS = {
@@ -315,7 +302,7 @@ METHODS = {
 def test_stage_fits_on_training_rows_and_keeps_each_method(tmp_path):
     codes, attributes = confounded(500)
     latents, output = tmp_path / "latents.h5", tmp_path / "editor.h5"
-    write_latents(latents, codes, attributes)
+    coded(latents, codes, attributes)
     params = stage.Params(attributes=["smiling", "male"], methods=METHODS, seed=0)
     stage.run(latents, output, params=params)
     loaded = editors.load(output)

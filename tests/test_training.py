@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import train_params
+from conftest import stopped, train_params
 from torch import nn
 
 from fgcli import artifacts
@@ -327,18 +327,9 @@ def test_more_steps_extend_a_finished_run(faces, tmp_path, capsys):
 def test_an_upgrade_goes_on_with_what_was_begun_and_trains_anew_what_was_done(faces, tmp_path, monkeypatch, capsys):
     from fgcli.training import run_folder, session
 
-    files, run = (faces, tmp_path / "generator.h5", tmp_path / "train"), Loop.run
-
-    def breaks(self, batches):
-        for tick in run(self, batches):
-            if tick.step == 7:
-                raise KeyboardInterrupt
-            yield tick
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Loop, "run", breaks)
-        with pytest.raises(KeyboardInterrupt):
-            train.run(*files, params=train_params())
+    files = (faces, tmp_path / "generator.h5", tmp_path / "train")
+    with stopped(monkeypatch, 7):
+        train.run(*files, params=train_params())
     for module in (run_folder, session):
         monkeypatch.setattr(module, "code", lambda: "newer")
     train.run(*files, params=train_params())
