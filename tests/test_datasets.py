@@ -1,6 +1,7 @@
 """Every published layout, written in a few files and read; splits; tables that do not fit."""
 
 import copy
+import dataclasses
 import unicodedata
 from pathlib import Path
 
@@ -10,8 +11,10 @@ from PIL import Image
 
 from fgcli.config import build
 from fgcli.datasets import DATASETS
+from fgcli.datasets.groups import SAME, SIDE, group
 from fgcli.datasets.photoset import Photo, PhotoSet, without_attributes
-from fgcli.datasets.splits import assign
+from fgcli.datasets.splits import assign, official
+from fgcli.datasets.united import unite
 from fgcli.errors import FgError, UsageError
 
 
@@ -220,7 +223,7 @@ def test_celeba(celeba):
     assert data.sources == ["000001.jpg", "000002.jpg", "000003.jpg"]
     assert data.attributes.tolist() == [[0, 1], [1, 0], [0, 0]]
     assert data.identities == ["2880", "7", "2880"]
-    assert assign(data, 0.4, 0.4).tolist() == [0, 2, 1]
+    assert official([data]).tolist() == [0, 2, 1]
 
 
 def test_celeba_in_its_three_folders(celeba):
@@ -333,9 +336,18 @@ def made(n: int, identities: list[str] | None) -> PhotoSet:
     return PhotoSet("made", "", names, photos, [], without_attributes(n), identities)
 
 
+def splits(*sets: PhotoSet, groups: list[int] | None = None) -> np.ndarray:
+    """As fg preprocess splits them where faces tell nothing."""
+    identity = unite(sets).identity
+    rows = np.arange(len(identity))
+    of = group(identity, rows[:0], np.zeros((0, 1), np.uint8), np.zeros((0, 0))).people
+    of = of if groups is None else np.array(groups)
+    return assign(sets, 0.1, 0.15, of, (identity >= 0) | (np.bincount(of)[of] > 1))
+
+
 def test_people_are_split_whole_and_in_exact_shares():
     people = [f"p{i % 40}" for i in range(400)]
-    split = assign(made(400, people), 0.1, 0.15)
+    split = splits(made(400, people))
     of = {p: {int(s) for q, s in zip(people, split, strict=True) if q == p} for p in set(people)}
     assert all(len(s) == 1 for s in of.values())
     assert np.bincount(split).tolist() == [300, 40, 60]
@@ -343,14 +355,61 @@ def test_people_are_split_whole_and_in_exact_shares():
 
 @pytest.mark.parametrize(("people", "expected"), [(3, [1, 1, 1]), (10, [7, 1, 2]), (2, [2, 0, 0])])
 def test_few_people(people, expected):
-    split = assign(made(people, [str(i) for i in range(people)]), 0.1, 0.15)
+    split = splits(made(people, [str(i) for i in range(people)]))
     assert np.bincount(split, minlength=3).tolist() == expected
 
 
 def test_unknown_people_are_split_by_name_and_added_photos_move_none():
-    few, many = assign(made(1000, None), 0.1, 0.15), assign(made(2000, [""] * 2000), 0.1, 0.15)
+    few, many = splits(made(1000, None)), splits(made(2000, [""] * 2000))
     assert (few == many[:1000]).all()
     assert np.bincount(many) / 2000 == pytest.approx([0.75, 0.1, 0.15], abs=0.03)
+
+
+def test_a_group_goes_where_an_official_split_wants_it_and_else_where_its_first_photo_goes():
+    own = made(40, [f"p{i}" for i in range(40)])
+    split = splits(own)
+    test = int(np.flatnonzero(split == 2)[0])
+    official = dataclasses.replace(made(3, None), name="published", splits=["test", "val", "train"])
+    groups = [*range(40), 40, 41, 42]
+    groups[0] = groups[1] = 40  # two of one's own people are the published test photo's
+    united = splits(own, official, groups=groups)
+    assert united[[0, 1, 40, 41, 42]].tolist() == [2, 2, 2, 1, 0]
+    later = dataclasses.replace(made(2, ["q", "r"]), name="later")
+    groups = [*range(40), test, 41]
+    assert splits(own, later, groups=groups)[[test, 40]].tolist() == [2, 2]
+
+
+def clouds(centres: np.ndarray, per_centre: int, spread: float) -> np.ndarray:
+    """Embeddings (n, 128) around centres (k, 128), root mean squared distance within a cloud `spread`."""
+    noise = np.random.default_rng(0).normal(size=(len(centres) * per_centre, centres.shape[1]))
+    return np.repeat(centres, per_centre, 0) + noise * spread / np.sqrt(2 * centres.shape[1])
+
+
+def test_people_are_told_by_their_faces_and_look_alikes_make_no_chain():
+    line = np.zeros((6, 128))
+    line[:, 0] = 0.3 * np.arange(6)  # neighbours look alike, the ends do not
+    faces = clouds(line, 10, 0.35)
+    rows, unknown = np.arange(60), np.full(60, -1)
+    thumbnails = np.random.default_rng(1).integers(0, 256, (60, SIDE**2)).astype(np.uint8)
+    found = group(unknown, rows, thumbnails, faces)
+    assert (found.near == rows).all()
+    assert 2 <= len(np.unique(found.people)) <= 4
+    for leader in np.unique(found.people):
+        own = faces[found.people == leader]
+        assert ((own[:, None] - own[None]) ** 2).sum(-1).mean() < SAME**2
+    apart = group(unknown, rows, thumbnails, clouds(2 * line, 10, 0.35)).people
+    assert (apart == rows // 10 * 10).all()
+    named = np.where(rows % 10 < 5, rows // 10, 10 + rows // 10)  # every person under two names
+    assert (group(named, rows, thumbnails, clouds(2 * line, 10, 0.35)).people == rows // 10 * 10).all()
+    assert len(np.unique(group(named, rows, thumbnails, np.zeros((60, 0))).people)) == 12
+
+
+def test_nearly_equal_photos_stay_together_whoever_they_are_said_to_show():
+    thumbnails = np.random.default_rng(1).integers(0, 250, (4, SIDE**2)).astype(np.uint8)
+    thumbnails[3] = thumbnails[1] + 1
+    found = group(np.array([0, 1, 2, -1, 3]), np.array([0, 1, 2, 4]), thumbnails, np.zeros((4, 0)))
+    assert found.near.tolist() == [0, 1, 2, 3, 1]
+    assert found.people.tolist() == [0, 1, 2, 3, 1]
 
 
 def test_registry_refuses_unknown_names():

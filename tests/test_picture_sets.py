@@ -214,8 +214,8 @@ def test_one_part_is_in_memory_at_a_time():
 def test_sets_say_what_their_pictures_are(tmp_path, name, write, content):
     data = read(name, path=str(write(tmp_path))) if write else read(name)
     assert data.content == content
-    assert unite([data], 0.1, 0.1).content == content
-    assert unite([data, read("digits")] if write else [data], 0.1, 0.1).content == content
+    assert unite([data]).content == content
+    assert unite([data, read("digits")] if write else [data]).content == content
 
 
 # ---- bad files: one sentence with the file, what was expected, what was found, and what to do
@@ -444,9 +444,8 @@ def test_no_photo_is_cut_for_a_generator_of_whole_pictures(tmp_path):
 
 def test_shares_apply_where_there_is_no_official_split():
     data = made(np.zeros((1000, 8, 8), np.uint8))
-    split = assign(data, 0.1, 0.2)
+    split = assign([data], 0.1, 0.2, np.arange(1000), np.zeros(1000, bool))
     assert np.bincount(split) / 1000 == pytest.approx([0.7, 0.1, 0.2], abs=0.03)
-    np.testing.assert_array_equal(unite([data], 0.1, 0.2).split, split)
 
 
 def test_columns_are_checked():

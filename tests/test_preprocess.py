@@ -162,6 +162,50 @@ def test_two_data_sets_are_united(tmp_path, monkeypatch):
     assert [d["name"] for d in faces.meta["datasets"]] == ["openpeople", "orl"]
 
 
+def test_photos_of_one_person_are_never_parted(tmp_path, capsys):
+    """Seven people of ORL without names, half of their photos in a second folder, one photo twice."""
+    photos = orl().photos
+    for person in range(7):
+        for i in range(4):
+            folder = tmp_path / ("a" if i < 2 else "b")
+            folder.mkdir(exist_ok=True)
+            Image.open(photos[10 * (person + 5) + i].path).save(folder / f"{person}{i}.png")
+    Image.open(tmp_path / "a/00.png").convert("RGB").save(tmp_path / "b/again.jpg", quality=95)
+    sets = [{"name": "image_folder", "path": str(tmp_path / f), "label": f} for f in ("a", "b")]
+    run(tmp_path / "faces.h5", tmp_path / "s.png", params=params(datasets=sets, val=0.3, test=0.3))
+    faces = load(tmp_path / "faces.h5", FACES)
+    person = np.array([name[2] for name in faces["source"].tolist()]).astype("U1")
+    person[person == "a"] = "0"
+    parts = [set(faces["split"][person == p].tolist()) for p in "0123456"]
+    assert all(len(part) == 1 for part in parts)
+    assert sorted(part.pop() for part in parts) == [0, 0, 0, 1, 1, 2, 2]
+    assert len(np.unique(faces["group"])) == 7
+    told = capsys.readouterr().err
+    assert "21 photos of unknown people are split with others, as their faces are alike" in told
+    assert "nearly equal photos stay together: b/again.jpg and a/00.png" in told
+
+
+def test_one_person_under_two_names_is_one_person(tmp_path, monkeypatch, capsys):
+    import fgcli.datasets.openpeople as people
+
+    rows, shown = people.annotation_rows, ("P001", "P003", "P004", "P006", "P010")
+    monkeypatch.setattr(people, "annotation_rows", lambda name: [r for r in rows(name) if r["person"] in shown][::3])
+    run(tmp_path / "faces.h5", tmp_path / "s.png", params=params(datasets=[{"name": "openpeople"}]))
+    assert "P004, openpeople/P006 and openpeople/P010 are split as one person" in capsys.readouterr().err
+    faces = load(tmp_path / "faces.h5", FACES)
+    names = np.array(faces.meta["identity_names"])[faces["identity"]]
+    assert len({*faces["split"][np.isin(names, ["openpeople/P004", "openpeople/P006", "openpeople/P010"])]}) == 1
+
+
+def test_photos_of_too_few_people_are_split_by_photo_and_that_is_told(tmp_path, capsys):
+    for i in range(10):
+        (tmp_path / "me").mkdir(exist_ok=True)
+        Image.open(orl().photos[i].path).save(tmp_path / "me" / f"{i}.png")
+    run(tmp_path / "faces.h5", tmp_path / "s.png", params=folder_params(tmp_path / "me", {"val": 0.3, "test": 0.3}))
+    assert set(load(tmp_path / "faces.h5", FACES)["split"].tolist()) == {0, 1, 2}
+    assert "fewer than 3 people were found" in capsys.readouterr().err
+
+
 def spoil(folder: Path) -> None:
     """One bad file of each kind, and photos with no face and with five."""
     (folder / "text.jpg").write_text("no picture")

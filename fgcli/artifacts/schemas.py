@@ -55,6 +55,7 @@ FACES = Schema(
         "attributes": Field("int8", "n k", "1 has it, 0 has it not, -1 unknown; names in meta"),
         "identity": Field("int32", "n", "person, or class of a picture, -1 unknown; names in meta identity_names"),
         "split": Field("uint8", "n", "0 train, 1 val, 2 test"),
+        "group": Field("int32", "n", "equal for photos of one person, or nearly equal ones", optional=True),
         "source": Field("str", "n", "data set and name of the photo"),
         "rejected/source": Field("str", "r", "photos that gave no row"),
         "rejected/reason": Field("str", "r", "why, one sentence each"),

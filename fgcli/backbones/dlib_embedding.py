@@ -143,6 +143,21 @@ class DlibEmbedding:
         self.close()
 
 
+class OneFace:
+    """Embeds one face after the other, each by its own landmarks.
+
+    Raises:
+        FgError: dlib's model is not installed or damaged.
+    """
+
+    def __init__(self) -> None:
+        self._net: Any = dlib.face_recognition_model_v1(str(assets.need("dlib_embedding", "face embeddings")))
+
+    def __call__(self, image: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+        """(128,) float32 of an aligned uint8 image (h, w, 3) with these landmarks (68, 2), px."""
+        return _describe(self._net, geometry(landmarks), image[None])[0]
+
+
 def shared(embedder: DlibEmbedding) -> DlibEmbedding:
     """The run's embedder as an extractor of features: it sees whose face it is and little else.
 

@@ -12,27 +12,46 @@ from fgcli.datasets.pictureset import PictureSet
 
 TRAIN, VAL, TEST = 0, 1, 2
 OFFICIAL = {"train": TRAIN, "val": VAL, "test": TEST}
+UNSPLIT = 255
+"""The split of what its data set does not split."""
 
 
-def assign(photos: PhotoSet | PictureSet, val: float, test: float) -> np.ndarray:
-    """Split (n,) uint8 of every photo: official if there is one, else by person, else by the photo's name.
+def assign(
+    sets: Sequence[PhotoSet] | Sequence[PictureSet], val: float, test: float, groups: np.ndarray, people: np.ndarray
+) -> np.ndarray:
+    """Split (n,) uint8 of the n photos of all sets: official if there is one, else by person, else by name.
 
-    A class is no person: pictures are split by their names.
+    A group goes whole where its leader goes: its first photo with an official split, else its first photo.
 
     Args:
-        photos: a data set.
+        sets: data sets.
         val: share of the people (or photos) that validate, 0 to 1.
         test: share that tests; val + test < 1.
+        groups: (n,) group of each photo, see `fgcli.datasets.groups`.
+        people: (n,) bool, photos whose group is a person: these are split in exact shares; the others by the sha256
+            of their leader's name alone, so that added photos move no other.
     """
-    if photos.splits is not None:
-        return np.array([OFFICIAL[s] for s in photos.splits], np.uint8)
-    by_name = np.array([_by_hash(source, val, test) for source in photos.sources], np.uint8)
-    if isinstance(photos, PictureSet) or photos.identities is None:
-        return by_name
-    of_person = _by_person([p for p in photos.identities if p], val, test)
-    return np.array(
-        [of_person.get(person, alone) for person, alone in zip(photos.identities, by_name, strict=True)], np.uint8
-    )
+    split = official(sets)
+    order = np.lexsort([np.arange(len(split)), split == UNSPLIT, groups])
+    _, first, of = np.unique(groups[order], return_index=True, return_inverse=True)
+    leader = np.empty(len(split), np.int64)
+    leader[order] = order[first[of]]
+    free, start = split == UNSPLIT, 0
+    for data in sets:
+        led = np.unique(leader[start : start + len(data)])
+        led = led[(led >= start) & (led < start + len(data)) & free[led]]
+        who = _names(data)
+        names = {int(i): who[i - start] for i in led if people[i]}
+        of_person = _by_person(list(names.values()), val, test)
+        for i in led:
+            split[i] = of_person[names[i]] if people[i] else _by_hash(data.sources[i - start], val, test)
+        start += len(data)
+    return np.where(free, split[leader], split)
+
+
+def official(sets: Sequence[PhotoSet] | Sequence[PictureSet]) -> np.ndarray:
+    """(n,) uint8 split of each photo as its data set has it, UNSPLIT where it has none."""
+    return np.array([OFFICIAL[s] if s else UNSPLIT for data in sets for s in data.splits or [""] * len(data)], np.uint8)
 
 
 def by_class(sources: Sequence[str], labels: np.ndarray, val: float, test: float) -> list[str]:
@@ -52,6 +71,12 @@ def last_validate(n: int, one_of: int) -> list[str]:
     """Splits of n training pictures in their published order, the last n / one_of of which validate."""
     vals = n // one_of
     return ["train"] * (n - vals) + ["val"] * vals
+
+
+def _names(data: PhotoSet | PictureSet) -> list[str]:
+    """What each photo's group is called if it leads it: the person, if known, else the photo."""
+    people = data.identities if isinstance(data, PhotoSet) and data.identities else [""] * len(data)
+    return [person or source for person, source in zip(people, data.sources, strict=True)]
 
 
 def _by_person(people: Sequence[str], val: float, test: float) -> dict[str, int]:

@@ -10,7 +10,6 @@ import numpy as np
 from fgcli.artifacts import Content
 from fgcli.datasets.photoset import PhotoSet
 from fgcli.datasets.pictureset import PictureSet
-from fgcli.datasets.splits import assign
 
 
 @dataclass(frozen=True)
@@ -24,7 +23,6 @@ class Table:
     attributes: (n, k) int8: 1 has it, 0 has it not, -1 unknown.
     identity: (n,) int32: person, or class of a picture; -1 unknown.
     identity_names: what the values 0, 1, … of identity are called.
-    split: (n,) uint8: 0 train, 1 val, 2 test.
     """
 
     content: Content
@@ -33,7 +31,6 @@ class Table:
     attributes: np.ndarray
     identity: np.ndarray
     identity_names: list[str]
-    split: np.ndarray
 
     def fill_colour(self, rows: slice | np.ndarray, measured: np.ndarray) -> None:
         """Takes what was measured of some rows; what a data set says of them stands."""
@@ -41,8 +38,8 @@ class Table:
         self.attributes[rows, -1] = np.where(said >= 0, said, measured)
 
 
-def unite(sets: Sequence[PhotoSet] | Sequence[PictureSet], val: float, test: float) -> Table:
-    """All rows of data sets; `val` and `test` are the shares where a set has no official split."""
+def unite(sets: Sequence[PhotoSet] | Sequence[PictureSet]) -> Table:
+    """All rows of data sets."""
     attribute_names, attributes = _attributes(sets)
     identity, identity_names = _identity(sets)
     return Table(
@@ -52,7 +49,6 @@ def unite(sets: Sequence[PhotoSet] | Sequence[PictureSet], val: float, test: flo
         attributes,
         identity,
         identity_names,
-        np.concatenate([assign(data, val, test) for data in sets]),
     )
 
 

@@ -62,6 +62,7 @@ def cut(cutter: Cutter, chunk: Chunk) -> int:
         "masks": np.array([r.mask for r in rows], np.uint8).reshape(-1, size, size),
         "landmarks": np.array([r.landmarks for r in rows], np.float32).reshape(-1, 68, 2),
         "crop": np.array([r.matrix for r in rows], np.float32).reshape(-1, 2, 3),
+        "embeddings": np.array([r.embedding for r in rows], np.float32).reshape(len(rows), -1 if rows else 0),
         "rejected": np.array(rejected, np.int64),
         "reasons": np.array(reasons, np.str_),
         "notes": np.array([note for r in rows for note in r.notes], np.str_),

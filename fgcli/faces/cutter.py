@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from fgcli import artifacts
+from fgcli.backbones.dlib_embedding import OneFace
 from fgcli.config import build
 from fgcli.console import say
 from fgcli.errors import FgError
@@ -18,6 +19,9 @@ from fgcli.faces.align import choose, crop_transform
 from fgcli.faces.photos import BadPhotoError, Decoded, decode, decode_mask
 from fgcli.faces.turns import analyse_turned
 from fgcli.faces.view import View
+
+EMBEDDED_PX = 128
+"""Side of the crop whose face is embedded, whatever the size of the others: splits do not depend on it."""
 
 
 class Source(Protocol):
@@ -43,6 +47,7 @@ class Settings:
     fix: bool
     min_px: int
     max_megapixels: float
+    embed: bool = False
 
 
 @dataclass(frozen=True)
@@ -50,13 +55,15 @@ class Cut:
     """image: uint8 (s, s, 3). mask: uint8 (s, s), 255 on the face. landmarks: (68, 2), crop px.
 
     matrix: (2, 3), px of the photo (of its box, if it has one) to crop px. notes: what reading the photo converted.
+    embedding: (128,) dlib's, or (0,) if the settings want none.
     """
 
     image: np.ndarray
     mask: np.ndarray
     landmarks: np.ndarray
     matrix: np.ndarray
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...]
+    embedding: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -75,6 +82,7 @@ class Cutter:
         self.settings = settings
         self.analyser: Any = build(ANALYSERS, settings.analyser, "preprocess.analyser")
         self.segmenter: Any = build(SEGMENTERS, settings.segmenter, "preprocess.segmenter")
+        self._embed: Any = OneFace() if settings.embed else None
         self._path: Path | None = None
         self._last: Decoded
 
@@ -147,7 +155,8 @@ class Cutter:
         if not mask.any():
             raise BadPhotoError("the mask of the face is empty")
         landmarks = view.crop_landmarks().astype(np.float32)
-        return Cut(view.crop(), mask, landmarks, matrix.astype(np.float32), self._last.notes)
+        embedding = self._embed(*view.resized(EMBEDDED_PX)) if self._embed else np.zeros(0)
+        return Cut(view.crop(), mask, landmarks, matrix.astype(np.float32), self._last.notes, embedding)
 
     def _given(self, source: Source) -> np.ndarray | None:
         if not source.masks:

@@ -27,6 +27,10 @@ class View:
         size = size or self.size
         return warp(self.photo, rescaled(self.matrix, self.size, size), size)
 
+    def resized(self, size: int) -> tuple[np.ndarray, np.ndarray]:
+        """The crop at another size, and its landmarks (68, 2) there."""
+        return self.crop(size), apply(rescaled(self.matrix, self.size, size), self.landmarks)
+
     def crop_landmarks(self) -> np.ndarray:
         """The landmarks (68, 2) in crop px."""
         return apply(self.matrix, self.landmarks)

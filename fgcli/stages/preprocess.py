@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field
 
@@ -107,7 +107,7 @@ def plan(
 
     photos, pictures = _read_sets(params)
     if photos:
-        Cutter(_settings(params))  # says what is missing
+        Cutter(_settings(params, split=False))  # says what is missing
     processes, memory_mb = (_processes(params), 350) if photos else (1, 700)
     row_bytes = 2 * _row_bytes(params.size, masks=True) if photos else _row_bytes(params.size, masks=False)
     sizes = {data.name: len(data) for data in photos or pictures}
@@ -151,9 +151,10 @@ def _take_whole(output: Path, sets: list[PictureSet], params: Params) -> dict[st
     import numpy as np
 
     from fgcli.artifacts import FACES, create, verify_free_space
+    from fgcli.datasets.splits import assign
     from fgcli.datasets.united import unite
 
-    table = unite(sets, params.val, params.test)
+    table = unite(sets)
     n = len(table.sources)
     verify_free_space(output, n * _row_bytes(params.size, masks=False))
     head = params.model_dump(include={"datasets", "size", "val", "test"})  # the others change no picture
@@ -168,7 +169,8 @@ def _take_whole(output: Path, sets: list[PictureSet], params: Params) -> dict[st
                 table.fill_colour(rows, _coloured(images))
                 first += len(at)
                 advance(len(at))
-        return _write_table(writer, table, np.ones(n, bool), {}, "classes")
+        split = assign(sets, params.val, params.test, np.arange(n), np.zeros(n, bool))
+        return _write_table(writer, table, split, np.ones(n, bool), {}, "classes")
 
 
 def _take_faces(output: Path, sets: list[PhotoSet], params: Params, resume: bool) -> dict[str, Any]:
@@ -178,7 +180,7 @@ def _take_faces(output: Path, sets: list[PhotoSet], params: Params, resume: bool
     from fgcli.faces.chunks import chunks, describe
     from fgcli.faces.cutter import Cutter
 
-    settings = _settings(params)
+    settings = _settings(params, all(photos.splits for photos in sets))
     sources = [photo for photos in sets for photo in photos.photos]
     verify_free_space(output, 2 * _row_bytes(params.size, masks=True) * len(sources))
     cutter = Cutter(settings)
@@ -196,7 +198,9 @@ def _take_faces(output: Path, sets: list[PhotoSet], params: Params, resume: bool
     return _assemble(output, todo, sets, rejected, params, cutter)
 
 
-def _settings(params: Params) -> Settings:
+def _settings(params: Params, split: bool) -> Settings:
+    """How to cut; faces are embedded, to tell people apart, unless every data set is `split` officially."""
+    from fgcli import assets
     from fgcli.faces.cutter import Settings
 
     return Settings(
@@ -208,6 +212,7 @@ def _settings(params: Params) -> Settings:
         fix=params.on_bad == "fix",
         min_px=params.min_px,
         max_megapixels=params.max_megapixels,
+        embed=not split and assets.find("dlib_embedding") is not None,
     )
 
 
@@ -292,14 +297,37 @@ def _assemble(
     from fgcli.artifacts import FACES, create
     from fgcli.datasets.united import unite
 
-    table = unite(sets, params.val, params.test)
+    table = unite(sets)
     kept = np.array([i not in rejected for i in range(len(table.sources))])
     meta = _meta(sets, table, {**params.analyser, "notice": cutter.analyser.notice}, params.segmenter)
     meta["ignored"] = dict(sorted(sum((Counter(data.ignored) for data in sets), Counter()).items()))
     head = params.model_dump(exclude={"processes"})  # how many processes worked does not change what is in the file
     with create(output, FACES, params=head, inputs={}, meta=meta) as writer:
-        table.fill_colour(kept, _fill(writer, todo, int(kept.sum()), params.size))
-        return _write_table(writer, table, kept, rejected, "people")
+        seen = _fill(writer, todo, int(kept.sum()), params.size)
+        table.fill_colour(kept, seen.coloured)
+        groups, split = _split(sets, table, np.flatnonzero(kept), seen, params)
+        writer.put("group", groups[kept].astype(np.int32))
+        return _write_table(writer, table, split, kept, rejected, "people")
+
+
+def _split(
+    sets: list[PhotoSet], table: Table, rows: np.ndarray, seen: Seen, params: Params
+) -> tuple[np.ndarray, np.ndarray]:
+    """Group and split, both (n,), of all photos, of which `rows` gave a face; says what was grouped."""
+    import numpy as np
+
+    from fgcli.datasets.groups import group, sentences
+    from fgcli.datasets.splits import assign
+
+    found = group(table.identity, rows, seen.thumbnails, seen.embeddings)
+    groups, people = found.people, (table.identity >= 0) | (np.bincount(found.people)[found.people] > 1)
+    if len(np.unique(groups[rows])) < 3:
+        say("preprocess: fewer than 3 people were found, so that the splits share them: they are by photo")
+        groups, people = found.near, np.zeros(len(people), bool)
+    split = assign(sets, params.val, params.test, groups, people)
+    for line in sentences(table, found, rows, split):
+        say(f"preprocess: {line}")
+    return groups, split
 
 
 def _meta(
@@ -330,23 +358,35 @@ def _allocate(writer: Writer, rows: int, size: int) -> dict[str, Any]:
     return {name: writer.allocate(name, *shape) for name, shape in shapes.items()}
 
 
-def _fill(writer: Writer, todo: list[Chunk], rows: int, size: int) -> np.ndarray:
-    """Copies the chunks' crops into the file; returns (rows,) int8, 1 where a crop is coloured."""
+class Seen(NamedTuple):
+    """What the crops of m rows look like.
+
+    coloured: (m,) bool. thumbnails: (m, t) uint8. embeddings: (m, 128) float32 of dlib, or (m, 0).
+    """
+
+    coloured: np.ndarray
+    thumbnails: np.ndarray
+    embeddings: np.ndarray
+
+
+def _fill(writer: Writer, todo: list[Chunk], rows: int, size: int) -> Seen:
+    """Copies the chunks' crops into the file."""
     import numpy as np
 
     from fgcli.artifacts.parts import load_part
+    from fgcli.datasets.groups import thumbnail
 
     fields = _allocate(writer, rows, size)
-    coloured, at = np.zeros(rows, np.int8), 0
+    seen, at = [], 0
     for chunk in todo:
         arrays = load_part(chunk.file)
         end = at + len(arrays["taken"])
         if end > at:
             for name, field in fields.items():
                 field[at:end] = arrays[name]
-            coloured[at:end] = _coloured(arrays["images"])
+            seen.append((_coloured(arrays["images"]), thumbnail(arrays["images"]), arrays["embeddings"]))
         at = end
-    return coloured
+    return Seen(*(np.concatenate(column) for column in zip(*seen, strict=True)))
 
 
 def _coloured(images: np.ndarray) -> np.ndarray:
@@ -355,14 +395,16 @@ def _coloured(images: np.ndarray) -> np.ndarray:
     return (planes.max(0) - planes.min(0)).mean((1, 2)) > CHROMA
 
 
-def _write_table(writer: Writer, table: Table, kept: np.ndarray, rejected: dict[int, str], who: str) -> dict[str, Any]:
+def _write_table(
+    writer: Writer, table: Table, split: np.ndarray, kept: np.ndarray, rejected: dict[int, str], who: str
+) -> dict[str, Any]:
     """Writes all that is known of the rows `kept` (n,) bool; returns counts, that of the identities as `who`."""
     import numpy as np
 
     from fgcli.artifacts import SPLITS
 
     names = np.array(table.sources)
-    attributes, identity, split = table.attributes[kept], table.identity[kept], table.split[kept]
+    attributes, identity, split = table.attributes[kept], table.identity[kept], split[kept]
     writer.put("attributes", attributes)
     writer.put("identity", identity)
     writer.put("split", split)
