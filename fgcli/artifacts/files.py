@@ -272,6 +272,21 @@ def masks(faces: Path) -> np.ndarray:
     return np.broadcast_to(np.uint8(255), rows(faces, "images").shape[:3])
 
 
+def people(faces: Path) -> np.ndarray:
+    """(n,) int64: equal for rows of faces.h5 that show one person, as far as is known; rows of no person stand alone.
+
+    Raises:
+        FgError: as `load`.
+    """
+    grouped = "group" in layout(faces)
+    stored = load(faces, FACES, ("group",) if grouped else ("identity",))
+    if grouped:
+        return stored["group"].astype(np.int64)
+    identity = stored["identity"].astype(np.int64)
+    known = (identity >= 0) & (stored.meta["content"] == "faces")  # a class is no person
+    return np.where(known, identity, -1 - np.arange(len(identity)))
+
+
 def layout(path: Path) -> dict[str, tuple[tuple[int, ...], str]]:
     """Shape and type of every dataset, by name."""
     with _open(path) as file:

@@ -183,8 +183,9 @@ SENTENCES = Schema(
     meta=("grammar",),
 )
 
-EVALUATION = Schema("evaluation", 2, groups=("values",), meta=("protocols", "numbers"))
-"""values/: the number of each image, or the features, behind every number in metrics.json; numbers: their hash."""
+EVALUATION = Schema("evaluation", 3, groups=("values", "replicates"), meta=("protocols", "numbers"))
+"""values/: the number of each image, or the features, behind every number in metrics.json, and their rows and people;
+replicates/: what each number is in trials with other people. numbers: the hash of metrics.json."""
 
 SCHEMAS = {
     s.name: s

@@ -42,6 +42,8 @@ class Distribution(ABC):
     """Whether it needs no reference."""
     classes: ClassVar[bool] = False
     """Whether its rows are the probabilities of classes, not features."""
+    jackknifed: ClassVar[bool] = False
+    """Whether it is quick enough to be computed once more for each block of people left out, for an interval."""
 
     def __init__(self, features: str) -> None:
         self.features = features
@@ -113,6 +115,29 @@ class Collection:
             if score.values is not None:
                 found.values[name] = score.values
         return found
+
+    def replicates(
+        self, metric: Distribution, reference: str, names: Iterable[str], blocks: Mapping[str, np.ndarray]
+    ) -> dict[str, np.ndarray]:
+        """The metric's number of the sets `names`, once without each block, where the sets are large enough.
+
+        Args:
+            metric: one that is `jackknifed`.
+            reference: the set that the others are compared with.
+            names: sets.
+            blocks: of the rows of each set.
+        """
+        whole = {name: self.rows(metric.features, name) for name in (reference, *names)}
+        found: dict[str, list[float]] = {name: [] for name in names}
+        for block in range(int(blocks[reference].max()) + 1):
+            left = {name: rows[blocks[name] != block] for name, rows in whole.items()}
+            beside = metric.prepare(left[reference])
+            for name in names:
+                try:
+                    found[name].append(metric.compute(left[name], beside).numbers[""])
+                except FgError:  # too few are left: no interval
+                    found[name].append(float("nan"))
+        return {name: np.array(numbers) for name, numbers in found.items()}
 
 
 def require(who: str, least: int, *sets: np.ndarray) -> None:

@@ -21,7 +21,7 @@ class Frechet(Distribution):
         features: the extractor, an entry of fgcli.backbones.FEATURES.
     """
 
-    prefix, better = "frechet", "lower"
+    prefix, better, jackknifed = "frechet", "lower", True
 
     @property
     def protocol(self) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from fgcli.backbones.dlib_embedding import THRESHOLD, DlibEmbedding
+from fgcli.metrics.neighbours import squared_distances
 from fgcli.metrics.paired import COMPOSITE, Paired
 
 
@@ -67,3 +68,19 @@ class IdentitySame(IdentityDistance):
     def compare(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         """1 where rows (n, 128) are nearer than the threshold, else 0."""
         return (super().compare(a, b) < THRESHOLD).astype(np.float64)
+
+
+def verification(embeddings: np.ndarray, people: np.ndarray) -> dict[str, float | int]:
+    """How often THRESHOLD errs on pairs of real faces (n, 128) of people (n,).
+
+    refused: share of the pairs of one person that are not nearer. accepted: share of the pairs of two that are.
+    """
+    upper = np.triu_indices(len(people), 1)
+    near = (squared_distances(embeddings.astype(np.float64), embeddings.astype(np.float64)) < THRESHOLD**2)[upper]
+    same = (people[:, None] == people)[upper]
+    found: dict[str, float | int] = {"pairs_of_one_person": int(same.sum()), "pairs_of_two_people": int((~same).sum())}
+    if same.any():
+        found["refused"] = float((~near[same]).mean())
+    if not same.all():
+        found["accepted"] = float(near[~same].mean())
+    return found

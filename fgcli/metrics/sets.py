@@ -13,6 +13,7 @@ from fgcli import codes as paths
 from fgcli.artifacts import Content
 from fgcli.capabilities import Generator, Masks
 from fgcli.codes import Codes
+from fgcli.metrics.intervals import blocks
 from fgcli.pixels import u8
 
 Images = Iterator[np.ndarray]
@@ -54,11 +55,15 @@ class Material:
     """Rows of the held-out faces."""
     coded: np.ndarray
     """Rows whose codes become reconstructions and mid-points."""
+    people: np.ndarray
+    """(n,) equal where one person is shown, see `fgcli.artifacts.people`."""
     models: list[Model]
     """The trained generator first, then the baseline where there is one."""
 
 
 HELD_OUT = "real/held_out"
+FLOOR_PX, FLOOR_ROWS = 32, 10_000
+"""The nearest training picture is searched for at this side, px, among so many at most, evenly spaced."""
 BACKGROUND = 128
 """Grey that hides from distances what nothing taught the generator."""
 SETS = {
@@ -80,9 +85,7 @@ def sets(data: Material, *, samples: int, batch: int, seed: int) -> Iterator[tup
         batch: images at a time.
         seed: of all draws.
     """
-    rng = np.random.default_rng(seed)
-    order = rng.permutation(data.coded)
-    train = np.sort(rng.choice(data.train, min(samples, len(data.train)), replace=False))
+    order, train = _drawn_rows(data, samples, seed)
     yield HELD_OUT, (data.images[rows] for rows in batches(data.held, batch))
     yield "real/train", (data.images[rows] for rows in batches(train, batch))
     for model in data.models:
@@ -90,6 +93,32 @@ def sets(data: Material, *, samples: int, batch: int, seed: int) -> Iterator[tup
         yield f"{model.name}/interpolations", _interpolations(model, order, batch)
         for label, codes in draws(model, samples, seed):
             yield f"{model.name}/samples_{label}", decoded(model, codes, batch, seed)
+
+
+def _drawn_rows(data: Material, samples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows that mid-points begin and end at, in order, and training rows."""
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(data.coded)
+    return order, np.sort(rng.choice(data.train, min(samples, len(data.train)), replace=False))
+
+
+def left_out_together(data: Material, counts: Mapping[str, int], samples: int, seed: int) -> dict[str, np.ndarray]:
+    """Blocks of the rows of each set, which intervals leave out: by people, of draws by place.
+
+    A mid-point goes with the face that it begins at.
+    """
+    order, train = _drawn_rows(data, samples, seed)
+    held = blocks(data.people[data.held], seed)
+    number = int(held.max()) + 1
+    of_rows = {HELD_OUT: data.held, "real/train": train, "reconstructions": data.coded, "interpolations": order}
+    found = {}
+    for name, count in counts.items():
+        rows = of_rows.get(name, of_rows.get(name.partition("/")[2]))
+        if rows is None:
+            found[name] = np.arange(count) % number
+        else:
+            found[name] = held if rows is data.held else blocks(data.people[rows], seed) % number
+    return found
 
 
 def draws(model: Model, samples: int, seed: int) -> Iterator[tuple[str, Codes]]:
@@ -141,6 +170,33 @@ def region(masks: np.ndarray, train: np.ndarray, most: int = 10_000, chunk: int 
     for part in batches(rows, chunk):
         total += (masks[part] > 127).sum(0)
     return 2 * total >= len(rows)
+
+
+class NearestTraining:
+    """The floor: instead of a reconstruction the training picture most like the picture, where its mask is."""
+
+    def __init__(self, images: np.ndarray, train: np.ndarray) -> None:
+        self.images = images
+        self.rows = train[:: -(-len(train) // FLOOR_ROWS)]
+        self.small = np.concatenate([_reduced(images[rows]) for rows in batches(self.rows, 256)])
+
+    def __call__(self, reference: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        """Training pictures for pictures uint8 (n, h, w, c) with masks bool (n, h, w).
+
+        The least sum over pixels of w (x - t)^2, without w x^2, which is the same for all: w t^2 - 2 w x t.
+        """
+        x = _reduced(reference)
+        w = _reduced(np.broadcast_to(np.where(mask[..., None], 255, 0), reference.shape).astype(np.uint8))
+        distance = w @ (self.small * self.small).T - 2 * (w * x) @ self.small.T
+        chosen = self.rows[distance.argmin(1)]
+        return np.stack([self.images[row] for row in chosen])
+
+
+def _reduced(images: np.ndarray) -> np.ndarray:
+    """Pictures uint8 (n, h, w, c) of FLOOR_PX at most, in [0, 1]: (n, pixels) float32."""
+    planes = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 255
+    side = min(FLOOR_PX, *planes.shape[2:])
+    return torch.nn.functional.adaptive_avg_pool2d(planes, side).flatten(1).numpy()
 
 
 @torch.no_grad()

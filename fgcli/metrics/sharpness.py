@@ -13,7 +13,7 @@ from fgcli.metrics.distribution import Distribution, Score
 class Sharpness(Distribution):
     """Mean sharpness of a set over that of the reference: below 1 it is blurred, above 1 it has noise."""
 
-    prefix, better = "sharpness", "one"
+    prefix, better, jackknifed = "sharpness", "one", True
 
     def __init__(self) -> None:
         super().__init__("laplacian")

@@ -15,7 +15,9 @@ from fgcli.errors import FgError, UsageError
 if TYPE_CHECKING:
     import numpy as np
 
+    from fgcli.backbones.dlib_embedding import DlibEmbedding
     from fgcli.metrics.distribution import Collection
+    from fgcli.metrics.results import Results
     from fgcli.metrics.sets import Material
 
 GIVEN, PREDICTED = "given_mask", "predicted_mask"
@@ -24,6 +26,10 @@ MASKS = {
     PREDICTED: "the generator's mask decoder above 0.5, for pca too, so that the same pixels are compared",
 }
 """Pixels on which faces are compared."""
+FLOOR = "nearest"
+"""What needs no model at all: each face's nearest training face, beside the reconstructions."""
+VERIFIED = 2000
+"""Real faces whose pairs are compared at most."""
 TILE = 96
 """Side of the faces on the sheet of neighbours, px, about."""
 
@@ -88,9 +94,10 @@ def run(
     from fgcli.backbones.dlib_embedding import DlibEmbedding
     from fgcli.console import progress
     from fgcli.metrics import neighbours, sets
+    from fgcli.metrics.results import Results
     from fgcli.training.devices import cpu_or_cuda
 
-    result = _Result()
+    result = Results()
     data = _load(faces, generator, latents, density, params, result)
     if not density:
         result.left_out["density"] = "no density.h5 was given: draws are from the prior alone"
@@ -104,12 +111,14 @@ def run(
         collection = _collection(distances, context, result)
         distances = [metric for metric in distances if metric.features in collection.extractors]
         likeness = _extractor(params.neighbours, collection, context)
-        total = len(data.models) * len(data.held) + len(data.train)
+        total = (len(data.models) + 1) * len(data.held) + len(data.train)
         total += sets.count(data, params.samples) if distances else 0
         with progress("evaluate", total, unit="images") as advance:
             _reconstruction(data, create, params, result, advance)
+            _verification(data, embedder, params, result)
             _distribution(data, distances, collection, context["region"], params, result, advance)
             page = neighbours.page(data, likeness, context["region"], params.batch, params.seed, advance)
+    _intervals(data, result)
     result.protocols |= {"split": params.split, "seed": params.seed, "left_out": result.left_out}
     inputs = {"faces": faces, "generator": generator, "latents": latents} | ({"density": density} if density else {})
     if classifier and "classifier" in [*collection.extractors, params.neighbours]:
@@ -141,21 +150,11 @@ def plan(faces: Path = Path("out/faces.h5"), *, params: Params, **_: Any) -> dic
     }
 
 
-class _Result:
-    """What goes to metrics.json, protocols.json and evaluation.h5."""
-
-    def __init__(self) -> None:
-        self.numbers: dict[str, Any] = {}
-        self.protocols: dict[str, Any] = {}
-        self.values: dict[str, np.ndarray] = {}
-        self.left_out: dict[str, str] = {}
-
-
 Create = Callable[[str], list[Any]]
 
 
 def _load(
-    faces: Path, generator: Path, latents: Path, density: Path | None, params: Params, result: _Result
+    faces: Path, generator: Path, latents: Path, density: Path | None, params: Params, result: Results
 ) -> Material:
     from functools import partial
 
@@ -206,8 +205,8 @@ def _load(
             "mirrored": True,
             "background": "as photographed",
         }
-    result.protocols["models"] = about
-    return Material(content, images, masks, train, held, coded, models)
+    result.protocols["models"] = about | {FLOOR: "the training picture most like each, by squared error on its mask"}
+    return Material(content, images, masks, train, held, coded, artifacts.people(faces), models)
 
 
 def _region(data: Material) -> np.ndarray:
@@ -229,7 +228,7 @@ def _mean_landmarks(faces: Path, data: Material) -> np.ndarray | None:
     return artifacts.rows(faces, "landmarks")[data.train].mean(0) if data.content == "faces" else None
 
 
-def _creator(params: Params, context: dict[str, Any], result: _Result) -> Create:
+def _creator(params: Params, context: dict[str, Any], result: Results) -> Create:
     """A function that makes all metrics of a kind; those that cannot be made are noted once."""
     from fgcli.config import lookup
     from fgcli.metrics import METRICS, create, label
@@ -251,7 +250,7 @@ def _creator(params: Params, context: dict[str, Any], result: _Result) -> Create
     return make
 
 
-def _collection(metrics: list[Any], context: dict[str, Any], result: _Result) -> Collection:
+def _collection(metrics: list[Any], context: dict[str, Any], result: Results) -> Collection:
     """The extractors that the metrics want; a metric whose extractor cannot be made is noted."""
     from fgcli.backbones import create
     from fgcli.metrics.distribution import Collection
@@ -273,40 +272,68 @@ def _extractor(name: str, collection: Collection, context: dict[str, Any]) -> An
 
 
 def _reconstruction(
-    data: Material, create: Create, params: Params, result: _Result, advance: Callable[..., None]
+    data: Material, create: Create, params: Params, result: Results, advance: Callable[..., None]
 ) -> None:
     """Each held-out face against its reconstruction, on the given and on the predicted mask; whole pictures whole."""
     from fgcli.capabilities import Masks
-    from fgcli.metrics.sets import batches, decode, predicted_mask
+    from fgcli.metrics.sets import NearestTraining, batches, decode, predicted_mask
 
-    trained = data.models[0]
+    trained = data.models[0].generator
     kinds = [GIVEN]
     if data.content == "faces":
-        if isinstance(trained.generator, Masks):
+        if isinstance(trained, Masks):
             kinds.append(PREDICTED)
         else:
             result.left_out[PREDICTED] = "the generator has no mask decoder"
-    tables = {(model.name, kind): create("paired") for model in data.models for kind in kinds}
+    floor, names = NearestTraining(data.images, data.train), [*(model.name for model in data.models), FLOOR]
+    tables = {(name, kind): create("paired") for name in names for kind in kinds}
     for rows in batches(data.held, params.batch):
         reference = data.images[rows]
         masks = {GIVEN: data.masks[rows] > 127}
-        if isinstance(trained.generator, Masks) and PREDICTED in kinds:
-            masks[PREDICTED] = predicted_mask(trained.generator, trained.codes(rows))
-        for model in data.models:
-            prediction = decode(model, model.codes(rows))
-            for kind, mask in masks.items():
-                for metric in tables[model.name, kind]:
-                    metric.update(reference, prediction, mask)
-            advance(len(rows))
-    result.numbers["reconstruction"] = {model.name: {} for model in data.models}
+        if isinstance(trained, Masks) and PREDICTED in kinds:
+            masks[PREDICTED] = predicted_mask(trained, data.models[0].codes(rows))
+        predictions = {model.name: decode(model, model.codes(rows)) for model in data.models}
+        predictions[FLOOR] = floor(reference, masks[GIVEN])
+        for (name, kind), metrics in tables.items():
+            for metric in metrics:
+                metric.update(reference, predictions[name], masks[kind])
+        advance(len(names) * len(rows))
+    result.numbers["reconstruction"] = {name: {} for name in names}
     for (name, kind), made in tables.items():
-        result.numbers["reconstruction"][name][kind] = _paired_numbers(f"reconstruction/{name}/{kind}", made, result)
+        place = f"reconstruction/{name}/{kind}"
+        result.numbers["reconstruction"][name][kind] = _paired_numbers(place, made, data, params, result)
     result.protocols["reconstruction"] = {metric.name: metric.protocol for metric in tables["generator", GIVEN]}
     result.protocols["masks"] = MASKS if data.content == "faces" else {GIVEN: "all"}
 
 
-def _paired_numbers(where: str, made: list[Any], result: _Result) -> dict[str, float | int]:
+def _verification(data: Material, embedder: DlibEmbedding, params: Params, result: Results) -> None:
+    """What the threshold of identity_same is worth: its errors on pairs of held-out faces of known people."""
+    from fgcli.metrics.identity import verification
+
+    wanted = any(spec["name"] == "identity_same" for spec in params.metrics)
+    rows = data.held[data.people[data.held] >= 0][:VERIFIED]
+    if wanted and data.content == "faces" and len(rows) > 1:
+        result.numbers["verification"] = verification(embedder(data.images[rows]), data.people[rows])
+
+
+def _intervals(data: Material, result: Results) -> None:
+    """Intervals over the held-out people, where there are enough."""
+    from fgcli.metrics.intervals import PROTOCOL
+
+    people = len(set(data.people[data.held].tolist()))
+    result.protocols["intervals"] = PROTOCOL | {"held_out_people": people}
+    if people < 2:
+        result.left_out["intervals"] = "the held-out faces show one person"
+        return
+    result.add_intervals()
+
+
+def _paired_numbers(
+    where: str, made: list[Any], data: Material, params: Params, result: Results
+) -> dict[str, float | int]:
     import math
+
+    from fgcli.metrics.intervals import bootstrap
 
     numbers: dict[str, float | int] = {"images": max((len(metric.values) for metric in made), default=0)}
     for metric in made:
@@ -316,6 +343,7 @@ def _paired_numbers(where: str, made: list[Any], result: _Result) -> dict[str, f
             result.left_out[f"{where}/{metric.name}"] = "no image has a face pixel in its mask"
             continue
         numbers[metric.name] = value
+        result.replicates[f"{where}/{metric.name}"] = bootstrap(metric.values, data.people[data.held], params.seed)
         missing = int((metric.values != metric.values).sum())
         if missing:
             numbers[f"{metric.name}_images"] = len(metric.values) - missing
@@ -328,11 +356,11 @@ def _distribution(
     collection: Collection,
     region: np.ndarray,
     params: Params,
-    result: _Result,
+    result: Results,
     advance: Callable[..., None],
 ) -> None:
     """Each set of images against the held-out faces."""
-    from fgcli.metrics.sets import BACKGROUND, HELD_OUT, SETS, sets, shown
+    from fgcli.metrics.sets import BACKGROUND, HELD_OUT, SETS, left_out_together, sets, shown
 
     if not made:
         return
@@ -350,6 +378,7 @@ def _distribution(
     result.numbers["distribution"] = {"images": _nest(counts)}
     result.protocols["sets"] = {name: text.replace("SPLIT", params.codes_split) for name, text in SETS.items()}
     result.protocols["distribution"] = {}
+    blocks = left_out_together(data, counts, params.samples, params.seed)
     for metric in made:
         extractor = collection.extractors[metric.features]
         caveats = {name: metric.caveat(count, extractor.size) for name, count in counts.items()}
@@ -360,6 +389,10 @@ def _distribution(
             result.protocols["distribution"][name] = about
         result.values |= {f"distribution/{metric.name}/{name}": rows for name, rows in found.values.items()}
         result.left_out |= {f"distribution/{metric.name}/{name}": why for name, why in found.left_out.items()}
+        if metric.jackknifed:
+            measured = list(found.numbers.get(metric.name, {}))
+            trials = collection.replicates(metric, HELD_OUT, measured, blocks)
+            result.replicates |= {f"distribution/{metric.name}/{name}": made for name, made in trials.items()}
     for label in collection.extractors:
         result.values |= {f"features/{label}/{name}": collection.rows(label, name) for name in counts}
 
@@ -381,7 +414,7 @@ def _nest(flat: dict[str, Any]) -> dict[str, Any]:
 
 
 def _write(
-    result: _Result,
+    result: Results,
     data: Material,
     output: Path,
     metrics: Path,
@@ -392,7 +425,9 @@ def _write(
     from fgcli import artifacts
     from fgcli.artifacts.parts import name_of
 
-    arrays = {f"values/{name}": values for name, values in result.values.items()} | {"values/rows": data.held}
+    arrays = {f"values/{name}": values for name, values in result.values.items()}
+    arrays |= {"values/rows": data.held, "values/people": data.people[data.held]}
+    arrays |= {f"replicates/{name}": values for name, values in result.replicates.items()}
     meta = {"protocols": result.protocols, "numbers": name_of(result.numbers)}
     artifacts.save(output, artifacts.EVALUATION, arrays, params=params.model_dump(), inputs=inputs, meta=meta)
     artifacts.write_json(protocols, result.protocols)
