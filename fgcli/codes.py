@@ -18,6 +18,8 @@ from fgcli.pixels import tensor
 
 ACCEPTED: dict[Space, tuple[Space, ...]] = {"z": ("z",), "w": ("w",), "w+": ("w+", "w")}
 """Spaces whose codes a generator of each space decodes: one w serves all its layers."""
+BLOCK = 64
+"""Draws that are made at once."""
 
 
 @dataclass(frozen=True)
@@ -106,33 +108,70 @@ def accepted(generator: Generator, codes: Codes) -> Tensor:
     return codes.values.expand(n, layers, size)
 
 
+def numbered(n: int, seed: int, block: Callable[[int], Tensor]) -> Tensor:
+    """Draws (n, ...) of the numbers seed, seed + 1, ...: each is the same, to the bit, whatever is drawn beside it.
+
+    So draw i of a seed is the first of seed + i. Draws are made in whole blocks, whichever of them are wanted: sums of
+    another number of rows would round otherwise.
+
+    Args:
+        n: how many.
+        seed: the number of the first.
+        block: k -> draws (BLOCK, ...) of the numbers k BLOCK, k BLOCK + 1, ...
+
+    >>> numbered(3, 63, lambda k: k * BLOCK + torch.arange(BLOCK)).tolist()
+    [63, 64, 65]
+    """
+    blocks = range(seed // BLOCK, (seed + n - 1) // BLOCK + 1)
+    return torch.cat([block(k) for k in blocks])[seed % BLOCK :][:n]
+
+
+def apart(seed: int) -> int:
+    """A seed whose draws no other seed shares; plain seeds 0 and 1 share all draws but one."""
+    return int(np.random.SeedSequence(seed).generate_state(1, np.uint64)[0]) // 2
+
+
 def prior(generator: Generator, n: int, seed: int, truncation: float = 1.0) -> Codes:
-    """n draws from the generator's own prior; below 1 `truncation` draws them to the prior's mean."""
-    return Codes(generator.prior(n, torch.Generator().manual_seed(seed), truncation), generator.space)
+    """The n draws from `seed` on of the generator's own prior; below 1 `truncation` draws them to the prior's mean."""
+
+    def block(k: int) -> Tensor:
+        return generator.prior(BLOCK, torch.Generator().manual_seed(k), truncation)
+
+    return Codes(numbered(n, seed, block), generator.space)
 
 
-def conditioned(codes: Codes, conditions: np.ndarray | None, seed: int, first: int = 0) -> Codes:
+def conditioned(codes: Codes, conditions: np.ndarray | None, seed: int) -> Codes:
     """The codes, each with one of the conditions (m, h, w, c) uint8, if there are conditions.
 
     Args:
-        codes: draws first, first + 1, ... of a set, so that a large set can be conditioned part by part.
+        codes: draws of the numbers seed, seed + 1, ...
         conditions: those of latents.h5.
-        seed: of the choice.
-        first: the place of the first code.
+        seed: number of the first code.
     """
     if conditions is None:
         return codes
-    chosen = np.random.default_rng(seed).integers(len(conditions), size=first + len(codes))[first:]
+
+    def block(k: int) -> Tensor:
+        rng = np.random.default_rng((k, 1))  # not the one that draws the code
+        return torch.from_numpy(rng.integers(len(conditions), size=BLOCK))
+
+    chosen = numbered(len(codes), seed, block).numpy()
     return replace(codes, condition=tensor(conditions[chosen]).to(codes.values.device))
 
 
 def reader(latents: Path) -> Callable[[Any], Codes]:
     """A function from rows (a slice, or places) to their codes in latents.h5, with conditions if they have some.
 
+    Args:
+        latents: or a file of drawn faces.
+
     Raises:
-        FgError: not a latents file.
+        FgError: another file.
     """
-    space = artifacts.load(latents, artifacts.LATENTS, ()).meta["space"]
+    stored = artifacts.load(latents, names=())
+    if stored.schema != artifacts.SAMPLES.tag:
+        stored = artifacts.load(latents, artifacts.LATENTS, ())
+    space = stored.meta["space"]
     values, known = artifacts.rows(latents, "codes"), conditions(latents)
 
     def read(rows: Any) -> Codes:

@@ -496,11 +496,23 @@ def test_conditions_go_with_their_codes():
     with pytest.raises(FgError, match=r"expected conditions of \(6, 16, 16\) for Steered, found none; take codes"):
         codes.decode(model, Codes(z, "z"))
     pool = np.random.default_rng(0).integers(0, 256, (7, 16, 16, 6), np.uint8)
-    drawn = codes.prior(model, 5, seed=3)
+    drawn = codes.prior(model, 100, seed=3)
     whole = codes.conditioned(drawn, pool, seed=3).condition
-    parts = [codes.conditioned(drawn[i : i + 2], pool, 3, i).condition for i in (0, 2, 4)]
+    parts = [codes.conditioned(drawn[i : i + 8], pool, 3 + i).condition for i in range(0, 100, 8)]
     assert torch.equal(torch.cat(parts), whole)  # part by part the same
+    assert len(whole.flatten(1).unique(dim=0)) == len(pool)
     assert codes.conditioned(drawn, None, 3) is drawn
+
+
+def test_seeds_that_are_apart_share_no_draw():
+    """A measurement is repeated with seeds 0, 1, ..., whose plain draws are the same but for one."""
+    model = inhabitant_named("pca")
+    one, other = (codes.prior(model, 200, codes.apart(seed)).numpy()[:, 0, 0] for seed in (0, 1))
+    assert not np.isin(one, other).any()
+    plain = [codes.prior(model, 200, seed).numpy() for seed in (0, 1)]
+    np.testing.assert_array_equal(plain[0][1:], plain[1][:-1])
+    assert len({codes.apart(seed) for seed in range(1000)}) == 1000
+    assert 0 <= codes.apart(2**63 - 1) < 2**63
 
 
 # ---- inversion

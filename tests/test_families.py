@@ -23,7 +23,7 @@ from fgcli.backbones import FEATURES
 from fgcli.backbones.dlib_embedding import DlibEmbedding
 from fgcli.capabilities import Encodes, Masks, Solved
 from fgcli.classifiers.network import Classifier
-from fgcli.codes import PATHS, Codes, decode
+from fgcli.codes import PATHS, Codes, decode, prior
 from fgcli.datasets import DATASETS
 from fgcli.datasets.photoset import PhotoSet
 from fgcli.datasets.pictureset import PictureSet
@@ -283,6 +283,28 @@ def test_inverters(name, generator):
     alone = again.invert(model, images[1:2], Context(3)).values
     torch.testing.assert_close(codes.values[1:2], alone, rtol=1e-3, atol=1e-3)  # rows are apart
     assert decode(model, codes).shape == images.shape
+
+
+@pytest.mark.parametrize("name", GENERATORS)
+def test_a_draw_from_a_prior_depends_on_its_seed_alone(name):
+    generator = fitted(name).eval()
+    for truncation in (1.0, 0.7):
+        same_by_number(lambda n, seed, t=truncation: prior(generator, n, seed, t).numpy())
+
+
+@pytest.mark.parametrize("name", DENSITIES)
+def test_a_draw_from_a_density_depends_on_its_seed_alone(name):
+    same_by_number(built(DENSITIES, name).fit(code_rows(), seed=3).sample)
+
+
+def same_by_number(draws):
+    """To the bit: the first 8 of 16 are the 8, and draw i of a seed is the only one of seed + i."""
+    many = draws(16, 57)  # some of two blocks
+    assert len(np.unique(many.reshape(16, -1), axis=0)) == 16
+    np.testing.assert_array_equal(draws(8, 57), many[:8])
+    for i in range(16):
+        np.testing.assert_array_equal(draws(1, 57 + i), many[i : i + 1])
+    np.testing.assert_array_equal(draws(200, 0)[57:73], many)
 
 
 def code_rows(n=80, shape=(2, 3), seed=0):

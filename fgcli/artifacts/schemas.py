@@ -121,6 +121,18 @@ LATENTS = Schema(
 """generator: its sha256, build: what it is. inverter, seed: how the codes were found, and are to be for any photo.
 self_test: how near that comes to pictures whose codes are known."""
 
+SAMPLES = Schema(
+    "samples",
+    1,
+    {
+        "codes": Field("float32", "n l d", "one code per drawn face"),
+        "seed": Field("uint64", "n", "the seed that draws this face alone"),
+        "condition": Field("uint8", "n h w c", "condition of each face, where its generator wants one", optional=True),
+    },
+    meta=("space", "generator", "density", "truncation"),
+)
+"""Drawn faces, whose rows are taken as those of latents.h5. density: its label, or prior."""
+
 DENSITY = Schema("density", 1, groups=("methods",), meta=("space", "generator", "methods"))
 """methods/NAME/: the arrays of each fitted density; meta methods: its build and its scores."""
 
@@ -198,6 +210,7 @@ SCHEMAS = {
         GENERATOR,
         CHECKPOINT,
         LATENTS,
+        SAMPLES,
         DENSITY,
         EDITOR,
         CLASSES,

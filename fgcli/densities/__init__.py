@@ -1,8 +1,8 @@
 """Ex-post densities over codes (Ghosh's thesis, 3.4): fitted after training, they make any autoencoder a sampler.
 
-A density has `fit(codes (n, l, d), seed)`, `sample(n, seed) -> codes`, `log_prob(codes) -> (n,)` in nats,
-`arrays()` and `from_arrays(arrays)`. Fits are in float64 on standardised codes: deterministic codes have
-near-singular covariances.
+A density has `fit(codes (n, l, d), seed)`, `draw(n, rng) -> codes`, from which comes `sample(n, seed)`,
+`log_prob(codes) -> (n,)` in nats, `arrays()` and `from_arrays(arrays)`. Fits are in float64 on standardised codes:
+deterministic codes have near-singular covariances.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import torch
 
 from fgcli import artifacts, config
 from fgcli.capabilities import Space
-from fgcli.codes import Codes
+from fgcli.codes import BLOCK, Codes, numbered
 
 DENSITIES = {
     "gaussian": "fgcli.densities.gaussian:Gaussian",
@@ -38,8 +38,12 @@ class Density(ABC):
         """Fits to codes; returns itself."""
 
     @abstractmethod
-    def sample(self, n: int, seed: int) -> np.ndarray:
+    def draw(self, n: int, rng: np.random.Generator) -> np.ndarray:
         """n new codes, float32."""
+
+    def sample(self, n: int, seed: int) -> np.ndarray:
+        """n new codes, float32: code i depends on seed + i alone, see `numbered`."""
+        return numbered(n, seed, lambda k: torch.from_numpy(self.draw(BLOCK, np.random.default_rng(k)))).numpy()
 
     @abstractmethod
     def log_prob(self, codes: np.ndarray) -> np.ndarray:
@@ -63,7 +67,7 @@ class Densities:
     space: Space
 
     def sample(self, label: str, n: int, seed: int) -> Codes:
-        """n new codes of a density."""
+        """The n new codes of a density from `seed` on."""
         return Codes(torch.from_numpy(self.methods[label].sample(n, seed)), self.space)
 
 

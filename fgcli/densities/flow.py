@@ -78,12 +78,12 @@ class Flow(Density):
         self.net.double()
         return self
 
-    def sample(self, n: int, seed: int) -> np.ndarray:
+    def draw(self, n: int, rng: np.random.Generator) -> np.ndarray:
         """n codes (n, l, d), float32."""
         import torch
 
         m = self.gaussian.mixture
-        noise = torch.from_numpy(np.random.default_rng(seed).standard_normal((n, m.means.shape[1])))
+        noise = torch.from_numpy(rng.standard_normal((n, m.means.shape[1])))
         with torch.no_grad():
             white = self.net().transform.inv(noise).numpy()
         return ((white @ m.factors[0].T).reshape(n, *m.center.shape) * m.scale + m.center).astype(np.float32)

@@ -41,9 +41,9 @@ class Gaussian(Density):
         self.mixture = Mixture(np.ones(1), np.zeros((1, x.shape[1])), factor[None], center, scale)
         return self
 
-    def sample(self, n: int, seed: int) -> np.ndarray:
+    def draw(self, n: int, rng: np.random.Generator) -> np.ndarray:
         """n codes (n, l, d), float32."""
-        return self.mixture.sample(n, seed)
+        return self.mixture.draw(n, rng)
 
     def log_prob(self, codes: np.ndarray) -> np.ndarray:
         """log p (n,) in nats."""

@@ -17,9 +17,9 @@ class Isotropic(Density):
         self.shape = codes.shape[1:]
         return self
 
-    def sample(self, n: int, seed: int) -> np.ndarray:
+    def draw(self, n: int, rng: np.random.Generator) -> np.ndarray:
         """n codes (n, l, d), float32."""
-        return np.random.default_rng(seed).standard_normal((n, *self.shape)).astype(np.float32)
+        return rng.standard_normal((n, *self.shape)).astype(np.float32)
 
     def log_prob(self, codes: np.ndarray) -> np.ndarray:
         """log p (n,) in nats: -(|z|^2 + D log 2 pi) / 2, D = l d."""

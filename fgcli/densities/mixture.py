@@ -32,9 +32,8 @@ class Mixture:
         """The mixture that `arrays` gave."""
         return cls(**arrays)
 
-    def sample(self, n: int, seed: int) -> np.ndarray:
+    def draw(self, n: int, rng: np.random.Generator) -> np.ndarray:
         """n codes (n, l, d), float32."""
-        rng = np.random.default_rng(seed)
         which = rng.choice(len(self.weights), n, p=self.weights)
         noise = rng.standard_normal((n, self.means.shape[1]))
         x = np.empty_like(noise)

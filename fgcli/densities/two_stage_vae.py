@@ -112,11 +112,10 @@ class TwoStageVAE(Density):
         mean, log_sd = self.net["encoder"](rows).chunk(2, 1)
         return mean, (5 * (log_sd / 5).tanh()).exp()
 
-    def sample(self, n: int, seed: int) -> np.ndarray:
+    def draw(self, n: int, rng: np.random.Generator) -> np.ndarray:
         """n codes (n, l, d), float32: f(u) + gamma e; what does not vary gets the noise of `regularize` alone."""
         import torch
 
-        rng = np.random.default_rng(seed)
         u = torch.from_numpy(rng.standard_normal((n, int(self.varies.sum()))).astype(np.float32))
         x = rng.standard_normal((n, len(self.varies))) * np.sqrt(np.where(self.varies, self.gamma2, self.regularize))
         with torch.no_grad():

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from fgcli import artifacts, config
 from fgcli.capabilities import Generator, Kinds, require
-from fgcli.codes import Codes, conditioned, decode, prior
+from fgcli.codes import Codes, apart, conditioned, decode, prior
 
 INVERTERS = {
     "encoder": "fgcli.inverters.encoder:Encoder",
@@ -99,8 +99,8 @@ def self_test(
         picture_error: root mean squared error of the pictures, in [0, 2]; picture_floor: that of the mean code.
         code_error: root mean squared distance of the codes over their spread, for which the mean code has 1.
     """
-    true = prior(generator, SELF_TEST, seed + 1)  # or the inverter's own draws would be these
-    true = conditioned(true, conditions, seed)
+    first = apart(seed + 1)  # or the inverter's own draws would be these
+    true = conditioned(prior(generator, SELF_TEST, first), conditions, first)
     images = decode(generator, true)
     found = inverter.invert(generator, images, Context(seed, true.condition))
     mean = true.moved(true.values.mean(0, keepdim=True).expand_as(true.values))

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fgcli.backbones import lpips_network
 from fgcli.capabilities import Generator
-from fgcli.codes import Codes, decode, prior
+from fgcli.codes import Codes, apart, decode, prior
 from fgcli.errors import FgError
 from fgcli.inverters import Context, Inverter
 
@@ -99,7 +99,7 @@ class Optimize(Inverter):
         self, generator: Generator, images: Tensor, context: Context, away: Callable[[Tensor], Tensor], end: float
     ) -> Codes:
         """For each image the draw whose picture is nearest, the mean draw among them, under the image's condition."""
-        drawn, n = prior(generator, self.starts, context.seed).values, len(images)
+        drawn, n = prior(generator, self.starts, apart(context.seed)).values, len(images)
         candidates = torch.cat([drawn.mean(0, keepdim=True), drawn])
         rows = 1 if context.condition is None else n  # one picture serves all images, if they have no conditions
         best, lowest = candidates[:1].expand(n, -1, -1), images.new_full((n,), torch.inf)

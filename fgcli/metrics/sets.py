@@ -123,10 +123,11 @@ def left_out_together(data: Material, counts: Mapping[str, int], samples: int, s
 
 def draws(model: Model, samples: int, seed: int) -> Iterator[tuple[str, Codes]]:
     """Codes, without conditions, from the generator's own prior and from each density of its codes, by name."""
-    prior = paths.prior(model.generator, samples, seed)
+    first = paths.apart(seed)
+    prior = paths.prior(model.generator, samples, first)
     yield "prior", prior
     for label, draw in model.densities.items():
-        yield label, draw(samples, seed).to(prior.values.device)
+        yield label, draw(samples, first).to(prior.values.device)
 
 
 def count(data: Material, samples: int) -> int:
@@ -154,7 +155,7 @@ def _interpolations(model: Model, order: np.ndarray, batch: int) -> Images:
 def decoded(model: Model, codes: Codes, batch: int, seed: int) -> Images:
     """Pictures of draws, batch by batch, each under a condition drawn by `seed` where the generator wants one."""
     for i in range(0, len(codes), batch):
-        yield decode(model, paths.conditioned(codes[i : i + batch], model.conditions, seed, i))
+        yield decode(model, paths.conditioned(codes[i : i + batch], model.conditions, paths.apart(seed) + i))
 
 
 @torch.no_grad()
