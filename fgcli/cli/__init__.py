@@ -20,7 +20,7 @@ OWN = {
     "flame": ("fgcli.cli.flame:app", "faces.h5 -> flame.h5: a head in 3-D for every face; render and export them."),
     "paper": ("fgcli.cli.paper:app", "Runs and a paper's table -> paper.html: ours beside theirs, claims judged."),
     "chain": ("fgcli.cli.chain:chain", "Several stages in one process and one folder, once per seed."),
-    "edit": ("fgcli.cli.pictures:edit", "Change an attribute of a photo, or of rows of latents.h5."),
+    "edit": ("fgcli.cli.pictures:edit", "Change an attribute of photos, or of rows of latents.h5."),
     "sample": ("fgcli.cli.pictures:sample", "Draw new faces from the prior or a fitted density."),
     "reconstruct": ("fgcli.cli.pictures:reconstruct", "Photos and what the generator makes of them."),
     "interpolate": ("fgcli.cli.pictures:interpolate", "Walk from one face to another."),

@@ -13,11 +13,19 @@ import typer
 
 from fgcli.cli.run import guarded, quiet_libraries, show
 from fgcli.config.fields import SEEDS
+from fgcli.errors import FgError
 
 Generator = Annotated[Path, typer.Option(help="Generator to use.")]
-Latents = Annotated[Path, typer.Option(help="Codes of faces: for rows, and for how photos are inverted.")]
 Output = Annotated[Path, typer.Option("--output", "-o", help="Picture to write: its ending says the format.")]
-Inputs = Annotated[list[str], typer.Argument(metavar="PHOTO|ROW...", help="Photo files, or row numbers of latents.h5.")]
+Latents = Annotated[
+    Path, typer.Option(help="Codes of faces: for rows, and for how photos are inverted; or samples.h5.")
+]
+Inputs = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="PHOTO|FOLDER|ROW...", help="Photo files, folders of photos, or row numbers of the file of --latents."
+    ),
+]
 
 
 class Face(StrEnum):
@@ -60,7 +68,13 @@ def report(
 
         flags = {f"-o ({path.suffix})" if i else "-o": path for i, path in enumerate(outputs)}
         verify_outputs([Path(path) for path in reads], flags, dict.fromkeys(flags, ""))
-        show(work(), as_json)
+        results = work()
+        show(results, as_json)
+        if left := results.get("left_out"):
+            raise FgError(
+                f"PHOTO|FOLDER: expected a usable face in every photo, found none in {len(left)} ({', '.join(left)}); "
+                "the others are done"
+            )
 
     guarded(checked, debug)
 
@@ -110,7 +124,7 @@ def edit_command(
 def sample_command(
     count: Annotated[int, typer.Option("--count", "-n", min=1, help="How many faces.")] = 64,
     density: Annotated[str, typer.Option(help="Label of a density in density.h5, or 'prior'.")] = "",
-    seed: Annotated[int, typer.Option(min=0, max=SEEDS - 1, help="Seed of the draw.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=SEEDS - 1, help="Seed of the first face; the next has the next.")] = 0,
     truncation: Annotated[
         float, typer.Option(min=0, callback=finite, help="Below 1 draws from the prior come nearer its mean.")
     ] = 1.0,
@@ -124,14 +138,17 @@ def sample_command(
     json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Draw new faces from the prior or from a fitted density (the last one by default): one sheet.
+    """Draw new faces from the prior or from a fitted density (the last one by default).
+
+    Writes a sheet, a picture of each face, named by the seed that draws it alone, and their codes, whose rows edit,
+    reconstruct and interpolate take.
 
     Example: fg sample -n 64 --density gmm --seed 3 -o samples.png
     """
-    from fgcli.stages import pictures
+    from fgcli.stages import sample as stage
 
     files = {"output": output, "generator": generator, "densities": densities, "latents": latents}
-    work = partial(pictures.sample, count, density, seed, truncation, columns, **files)
+    work = partial(stage.sample, count, density, seed, truncation, columns, **files)
     report(debug, json, work, [generator, densities, latents], output)
 
 

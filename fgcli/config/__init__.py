@@ -2,7 +2,7 @@
 
 from fgcli.config.documents import document
 from fgcli.config.params import Section, apply, defaults, near, overlay, read, section
-from fgcli.config.registry import Spec, build, is_spec, lookup, supply
+from fgcli.config.registry import Spec, build, is_spec, lookup, pick, supply
 
 __all__ = [
     "Section",
@@ -15,6 +15,7 @@ __all__ = [
     "lookup",
     "near",
     "overlay",
+    "pick",
     "read",
     "section",
     "supply",

@@ -7,6 +7,7 @@ import inspect
 import json
 import typing
 from collections.abc import Mapping
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Annotated, Any
 
@@ -95,3 +96,10 @@ def supply(registry: Mapping[str, str], spec: Mapping[str, Any], path: str, **co
     """
     wanted = inspect.signature(lookup(registry, spec["name"], f"{path}.name")).parameters
     return build(registry, spec, path, **{name: value for name, value in context.items() if name in wanted})
+
+
+def pick(known: Mapping[str, Any], label: str, path: Path) -> str:
+    """The label asked for, or the last one fitted."""
+    if label and label not in known:
+        raise UsageError(f"{path}: expected one of {', '.join(known)}, found {label!r}; fit it or choose another")
+    return label or list(known)[-1]

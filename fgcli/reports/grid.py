@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,8 @@ FORMATS: dict[str, tuple[str, dict[str, Any]]] = {
     ".tiff": ("TIFF", {"compression": "tiff_lzw"}),
 }
 """Endings of pictures that are written, what Pillow calls their formats, and how it writes them."""
+LONGEST = {"JPEG": 65_500, "WEBP": 16_383}
+"""The longest side that a format can hold, px."""
 
 
 def sheet(
@@ -36,23 +39,42 @@ def sheet(
     scale: int = 1,
 ) -> Image.Image:
     """Rows of equal-sized uint8 images (h, w, 3), each enlarged `scale` times, with labels left and above."""
-    row_labels = [readable(text) for text in row_labels]
     h, w = (scale * s for s in rows[0][0].shape[:2])
-    font = ImageFont.load_default(size=12)
-    left = max((int(font.getlength(t)) + 8 for t in row_labels), default=0)
-    top = 18 if column_labels else 0
-    columns = max(map(len, rows))
-    page = Image.new("RGB", (left + columns * (w + GAP) - GAP, top + len(rows) * (h + GAP) - GAP), PAPER)
+    font, (left, top) = label_font(), margins(row_labels, column_labels)
+    page = Image.new("RGB", extent(len(rows), max(map(len, rows)), (h, w), row_labels, column_labels), PAPER)
     draw = ImageDraw.Draw(page)
     for j, text in enumerate(column_labels):
         draw.text((left + j * (w + GAP) + 2, 2), text, INK, font)
     for i, row in enumerate(rows):
         if i < len(row_labels):
-            draw.text((2, top + i * (h + GAP) + h // 2 - 7), row_labels[i], INK, font)
+            draw.text((2, top + i * (h + GAP) + h // 2 - 7), readable(row_labels[i]), INK, font)
         for j, image in enumerate(row):
             tile = Image.fromarray(np.ascontiguousarray(image)).resize((w, h), Image.Resampling.NEAREST)
             page.paste(tile, (left + j * (w + GAP), top + i * (h + GAP)))
     return page
+
+
+def extent(
+    rows: int,
+    columns: int,
+    picture: tuple[int, int],
+    row_labels: Sequence[str] = (),
+    column_labels: Sequence[str] = (),
+) -> tuple[int, int]:
+    """Width and height of a sheet of pictures of (h, w), px."""
+    (h, w), (left, top) = picture, margins(row_labels, column_labels)
+    return left + columns * (w + GAP) - GAP, top + rows * (h + GAP) - GAP
+
+
+def margins(row_labels: Sequence[str], column_labels: Sequence[str]) -> tuple[int, int]:
+    """What labels take left of the pictures and above them, px."""
+    font = label_font()
+    return max((int(font.getlength(readable(t))) + 8 for t in row_labels), default=0), 18 if column_labels else 0
+
+
+def label_font() -> Any:
+    """Of all labels."""
+    return ImageFont.load_default(size=12)
 
 
 def wrap(images: Sequence[np.ndarray], columns: int) -> list[list[np.ndarray]]:
@@ -71,12 +93,24 @@ def picture_format(path: Path) -> tuple[str, dict[str, Any]]:
     return FORMATS[path.suffix.lower()]
 
 
+def verify_room(path: Path, size: tuple[int, int]) -> None:
+    """Raises UsageError where the format of a picture cannot hold this width and height, px."""
+    width, height = size
+    longest = LONGEST.get(picture_format(path)[0], sys.maxsize)
+    if max(width, height) > longest:
+        raise UsageError(
+            f"{path}: expected a picture of at most {longest} px a side, found {width} x {height}; name a .png or "
+            "ask for fewer at a time"
+        )
+
+
 def save_picture(path: Path, page: Image.Image, profile: bytes | None = None) -> None:
     """Writes a picture in the format that its name says, whole or not at all.
 
     No metadata but fg's mark and the ICC profile of its colours, so equal pictures give equal bytes.
     """
     kind, options = picture_format(path)
+    verify_room(path, page.size)
     with write_aside(path) as part:
         page.save(part, kind, icc_profile=profile, **options, **picture_mark(kind))
 

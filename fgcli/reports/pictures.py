@@ -47,3 +47,14 @@ def decoded(generator: Generator, codes: Codes) -> list[np.ndarray]:
 def decoded_masks(generator: Masks, codes: Codes) -> list[np.ndarray]:
     """Predicted masks of codes as grey pictures (h, w, 3), part by part."""
     return [picture for part in codes.split(PART) for picture in mask_pictures(decode_mask(generator, part))]
+
+
+def enlarge(model: Generator) -> int:
+    """How much small pictures are enlarged in sheets."""
+    return max(1, 128 // model.image_shape[-1])
+
+
+def shown_size(model: Generator) -> tuple[int, int]:
+    """Height and width of its pictures in sheets."""
+    _, h, w = model.image_shape
+    return enlarge(model) * h, enlarge(model) * w

@@ -1,15 +1,20 @@
-"""Generator and its companions -> pictures: edit, sample, reconstruct, interpolate, of photos or rows of latents.h5."""
+"""Generator and its companions -> pictures: edit, reconstruct, interpolate, of photos or rows of latents.h5."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fgcli.config import pick
 from fgcli.config.fields import whole
+from fgcli.console import progress, say
 from fgcli.errors import FgError, UsageError
 
 if TYPE_CHECKING:
@@ -17,13 +22,15 @@ if TYPE_CHECKING:
 
     from fgcli.capabilities import Generator
     from fgcli.codes import Codes
+    from fgcli.editors import Editors
     from fgcli.faces.cutter import Cut
 
 
 @dataclass(frozen=True)
 class Subject:
-    """One face: its code, and for photos how it was cut from the file."""
+    """One face: the place and text of its argument, its code, and for photos how it was cut from the file."""
 
+    place: int
     name: str
     code: Codes
     cut: Cut | None = None
@@ -45,72 +52,45 @@ def edit(
     """A strip per subject: the face, its reconstruction, then one picture per strength; and the photos, changed."""
     import numpy as np
 
-    from fgcli.editors import load
     from fgcli.generators import store
-    from fgcli.reports import grid
     from fgcli.reports.pictures import decoded
 
-    photos = photos_of(what) if paste_back else []
-    written = outputs(output, photos, strengths, [generator, editor, latents])
-    store.verify(editor, generator)
-    known = load(editor)
-    chosen = pick(known.methods, method, editor)
-    learned = known.methods[chosen].arrays()
-    if attribute not in learned:
-        raise UsageError(f"--attribute {attribute}: expected one of {', '.join(learned)}; fit it with fg editor")
+    what = expanded(what)
+    files = outputs(output, what, strengths if paste_back else [], [generator, editor, latents])
+    known, chosen = learned(editor, generator, method, attribute)
     model = store.load(generator)
-    people = subjects(what, face, generator, latents, model)
-    rows, whole = [], iter(written[1:])
+    strip = Strip(output, model, what, ["face", "code", *(f"{s:+g}" for s in strengths)])
+    people, written = Subjects(what, face, generator, latents, model), [output]
     for person in people:
         plain = decoded(model, person.code)[0]
         changed = [decoded(model, known.edit(chosen, person.code, attribute, s))[0] for s in strengths]
-        rows.append([plain if person.cut is None else person.cut.image, plain, *changed])
-        if paste_back and person.cut:
+        if person.cut and paste_back:
             changes = [picture.astype(np.float32) - plain for picture in changed]
-            save_changed(person, person.cut, changes, [next(whole) for _ in strengths])
-    labels = ["face", "code", *(f"{s:+g}" for s in strengths)]
-    names = [Path(person.name).stem for person in people]
-    grid.save_picture(output, grid.sheet(rows, names, labels, scale=enlarge(model)))
-    return {"output": list(map(str, written)), "attribute": attribute, "method": chosen, "strengths": list(strengths)}
+            save_changed(person, person.cut, changes, files[person.place])
+            written += files[person.place]
+        strip.add(person, [plain, *changed])
+    strip.save()
+    told = {"attribute": attribute, "method": chosen, "strengths": list(strengths)}
+    return {"output": list(map(str, written)), **told, **people.told()}
 
 
-def sample(
-    count: int,
-    density: str,
-    seed: int,
-    truncation: float,
-    columns: int,
-    output: Path,
-    generator: Path,
-    densities: Path,
-    latents: Path,
-) -> dict[str, Any]:
-    """One sheet of new faces."""
-    from fgcli import codes
-    from fgcli.capabilities import Conditional
-    from fgcli.densities import load
+def learned(editor: Path, generator: Path, method: str, attribute: str) -> tuple[Editors, str]:
+    """The editors, and the label of the one that changes the attribute.
+
+    Raises:
+        UsageError: no such method, or it has not learned the attribute.
+        FgError: the editors are another generator's.
+    """
+    from fgcli.editors import load
     from fgcli.generators import store
-    from fgcli.reports import grid
-    from fgcli.reports.pictures import decoded
 
-    grid.picture_format(output)
-    model = store.load(generator)
-    conditions = None
-    if isinstance(model, Conditional):
-        store.verify(latents, generator)
-        conditions = codes.conditions(latents)
-    if density == "prior" or (not density and not densities.exists()):
-        chosen, drawn = "prior", codes.prior(model, count, seed, truncation)
-    else:
-        if truncation != 1:
-            raise UsageError(f"--truncation: expected 1 for a density, found {truncation:g}; add --density prior")
-        store.verify(densities, generator)
-        known = load(densities)
-        chosen = pick(known.methods, density, densities)
-        drawn = known.sample(chosen, count, seed)
-    pictures = decoded(model, codes.conditioned(drawn, conditions, seed))
-    grid.save_picture(output, grid.sheet(grid.wrap(pictures, columns), scale=enlarge(model)))
-    return {"output": str(output), "faces": count, "density": chosen, "seed": seed}
+    store.verify(editor, generator)
+    known = load(editor)
+    chosen = pick(known.methods, method, editor)
+    attributes = known.methods[chosen].arrays()
+    if attribute not in attributes:
+        raise UsageError(f"--attribute {attribute}: expected one of {', '.join(attributes)}; fit it with fg editor")
+    return known, chosen
 
 
 def reconstruct(what: Sequence[str], output: Path, face: str, generator: Path, latents: Path) -> dict[str, Any]:
@@ -121,18 +101,14 @@ def reconstruct(what: Sequence[str], output: Path, face: str, generator: Path, l
     from fgcli.reports.pictures import decoded, decoded_masks
 
     grid.picture_format(output)
-    model = store.load(generator)
-    people = subjects(what, face, generator, latents, model)
-    rows = []
+    what, model = expanded(what), store.load(generator)
+    strip = Strip(output, model, what, ["face", "code", *(["mask"] if isinstance(model, Masks) else [])])
+    people = Subjects(what, face, generator, latents, model)
     for person in people:
-        pictures = decoded(model, person.code)
-        if isinstance(model, Masks):
-            pictures += decoded_masks(model, person.code)
-        rows.append([pictures[0] if person.cut is None else person.cut.image, *pictures])
-    labels = ["face", "code", "mask"][: len(rows[0])]
-    names = [Path(person.name).stem for person in people]
-    grid.save_picture(output, grid.sheet(rows, names, labels, scale=enlarge(model)))
-    return {"output": str(output), "faces": len(people)}
+        masks = decoded_masks(model, person.code) if isinstance(model, Masks) else []
+        strip.add(person, decoded(model, person.code) + masks)
+    strip.save()
+    return {"output": str(output), "faces": len(strip.rows), **people.told()}
 
 
 def interpolate(
@@ -144,19 +120,22 @@ def interpolate(
     from fgcli.codes import NATURAL, PATHS, walk
     from fgcli.generators import store
     from fgcli.reports import grid
-    from fgcli.reports.pictures import decoded
+    from fgcli.reports.pictures import decoded, enlarge, shown_size
 
     grid.picture_format(output)
     if path and path not in PATHS:
         raise UsageError(f"--path {path}: expected one of {', '.join(PATHS)}")
+    what = expanded(what)
     if len(what) < 2:
-        raise UsageError(f"PHOTO|ROW: expected at least two faces to walk between, found {len(what)}")
+        raise UsageError(f"PHOTO|FOLDER|ROW: expected at least two faces to walk between, found {len(what)}")
     model = store.load(generator)
-    people = subjects(what, face, generator, latents, model)
-    times = np.linspace(0, 1, frames).tolist()
-    rows = [decoded(model, walk(a.code, b.code, times, path)) for a, b in pairwise(people)]
+    grid.verify_room(output, grid.extent(len(what) - 1, frames, shown_size(model)))
+    people = Subjects(what, face, generator, latents, model, least=2)
+    codes, times = [person.code for person in people], np.linspace(0, 1, frames).tolist()
+    rows = [decoded(model, walk(a, b, times, path)) for a, b in pairwise(codes)]
     grid.save_picture(output, grid.sheet(rows, scale=enlarge(model)))
-    return {"output": str(output), "pairs": len(rows), "frames": frames, "path": path or NATURAL[people[0].code.space]}
+    told = {"pairs": len(rows), "frames": frames, "path": path or NATURAL[codes[0].space]}
+    return {"output": str(output), **told, **people.told()}
 
 
 def strengths(text: str) -> list[float]:
@@ -181,59 +160,165 @@ def strengths(text: str) -> list[float]:
     raise UsageError(f"--strength {text}: expected a finite number or FROM:TO:COUNT; write -3:3:7")
 
 
-def photos_of(what: Sequence[str]) -> list[str]:
-    """The names of photos among those and row numbers."""
-    return [name for name in what if Path(name).exists() or whole(name) is None]
+def is_photo(name: str) -> bool:
+    """Whether an argument names a photo, not a row."""
+    return Path(name).exists() or whole(name) is None
 
 
-def subjects(what: Sequence[str], face: str, generator: Path, latents: Path, model: Generator) -> list[Subject]:
-    """Faces of photos, aligned as the generator's training faces were and inverted as those of latents.h5; or its rows.
+def expanded(what: Sequence[str]) -> list[str]:
+    """The arguments, in place of each folder the photos in it; its other files, and pictures of fg's, are told.
 
     Raises:
-        FgError: a photo without a usable face, or a row that does not exist.
+        FgError: a folder without photos.
     """
-    from fgcli import artifacts, codes, inverters
-    from fgcli.faces.cutter import Cutter
-    from fgcli.generators import store
-    from fgcli.pixels import tensor
+    from fgcli.artifacts.outputs import ours
+    from fgcli.datasets.files import IMAGE_ENDINGS, files_below, photos_among
 
-    store.verify(latents, generator)
-    read, rows, found = codes.reader(latents), len(artifacts.rows(latents, "codes")), []
-    photos = photos_of(what)
-    if photos:
-        cutter, (inverter, context) = Cutter.of(generator, face), inverters.load(latents, model)
+    names: list[str] = []
     for name in what:
-        if name in photos:
-            cut = cutter.photo(Path(name))
-            found.append(Subject(name, inverter.invert(model, tensor(cut.image[None]), context), cut))
-        elif int(name) < rows:
-            found.append(Subject(name, read([int(name)])))
-        else:
-            raise FgError(f"{latents}: expected a row below {rows}, found {name}; choose another row")
-    return found
+        folder = Path(name)
+        if not folder.is_dir():
+            names.append(name)
+            continue
+        photos, others = photos_among(files_below(folder), folder)
+        own = {photo for photo in photos if os.access(photo, os.R_OK) and ours(photo, "")}
+        left = Counter(others) + Counter({"written by fg": len(own)})
+        found = [str(photo) for photo in photos if photo not in own]
+        if not found:
+            none = f"none but {len(own)} that fg wrote; name these one by one" if own else "none; check the path"
+            raise FgError(f"{name}: expected photos ({' '.join(sorted(IMAGE_ENDINGS))}), found {none}")
+        if left:
+            told = ", ".join(f"{count} {ending}" for ending, count in left.items())
+            say(f"{name}: {len(found)} photos; {left.total()} other files are not read: {told}")
+        names += found
+    return names
 
 
-def outputs(output: Path, photos: Sequence[str], strengths: Sequence[float], inputs: Sequence[Path]) -> list[Path]:
-    """All that `edit` writes: the strip, then each of `photos` at each strength, in the format of the strip's name.
+class Subjects:
+    """Faces one by one: of photos, cut as the generator's training faces and inverted as those of latents.h5; of rows.
 
-    They are called after the strip, the photo and the strength, as strip-anna-+1.5.png; where two photos have one
-    name all are counted, as strip-1-anna-+1.5.png.
+    Photos without a usable face are told and left out, as long as `least` faces can remain.
+
+    Attributes:
+        left_out: those so far.
 
     Raises:
-        UsageError: an ending that is no picture's, or a file named twice, or among `photos` and other `inputs`.
+        FgError: a row that does not exist, files that do not belong together; or, when they are asked for, too few
+            usable faces.
+    """
+
+    def __init__(
+        self, what: Sequence[str], face: str, generator: Path, latents: Path, model: Generator, least: int = 1
+    ) -> None:
+        from fgcli import artifacts, codes, inverters
+        from fgcli.faces.cutter import Cutter
+        from fgcli.generators import store
+
+        store.verify(latents, generator)
+        self.what, self.model, self.least, self.read = what, model, least, codes.reader(latents)
+        rows = len(artifacts.rows(latents, "codes"))
+        for name in what:
+            if not is_photo(name) and int(name) >= rows:
+                raise FgError(f"{latents}: expected a row below {rows}, found {name}; choose another row")
+        if any(map(is_photo, what)):
+            self.cutter, (self.inverter, self.context) = Cutter.of(generator, face), inverters.load(latents, model)
+        self.left_out: list[str] = []
+
+    def __iter__(self) -> Iterator[Subject]:
+        many = sum(map(is_photo, self.what)) > 1
+        with progress("faces", len(self.what), unit="faces") if many else nullcontext(lambda: None) as advance:
+            for place, name in enumerate(self.what):
+                if not is_photo(name):
+                    yield Subject(place, name, self.read([int(name)]))
+                elif cut := self.cut(name):
+                    yield Subject(place, name, self.code(cut), cut)
+                advance()
+
+    def cut(self, name: str) -> Cut | None:
+        """The face of a photo, None if it is left out."""
+        try:
+            return self.cutter.photo(Path(name))
+        except FgError as error:
+            self.left_out.append(name)
+            enough = len(self.what) - len(self.left_out) >= self.least
+            if not enough and len(self.left_out) == 1:
+                raise
+            say(f"{error}; left out")
+            if not enough:
+                raise FgError(
+                    f"PHOTO|FOLDER|ROW: expected at least {self.least} usable among {len(self.what)} faces, found none "
+                    f"in {len(self.left_out)} ({', '.join(self.left_out)}); choose others"
+                ) from error
+            return None
+
+    def code(self, cut: Cut) -> Codes:
+        """The code of a face."""
+        from fgcli.pixels import tensor
+
+        return self.inverter.invert(self.model, tensor(cut.image[None]), self.context)
+
+    def told(self) -> dict[str, list[str]]:
+        """What was left out, for the command's results."""
+        return {"left_out": self.left_out} if self.left_out else {}
+
+
+class Strip:
+    """A sheet with a row for each face: the face of the photo, or what the code gives, and further pictures.
+
+    Raises:
+        UsageError: more rows than the format of `output` can hold.
+    """
+
+    def __init__(self, output: Path, model: Generator, names: Sequence[str], labels: Sequence[str]) -> None:
+        from fgcli.reports import grid
+        from fgcli.reports.pictures import enlarge, shown_size
+
+        self.output, self.scale, self.labels = output, enlarge(model), labels
+        stems = [Path(name).stem for name in names]
+        grid.verify_room(output, grid.extent(len(names), len(labels), shown_size(model), stems, labels))
+        self.rows: list[list[np.ndarray]] = []
+        self.names: list[str] = []
+
+    def add(self, person: Subject, pictures: Sequence[np.ndarray]) -> None:
+        """A face's row: `pictures`, (h, w, 3), the first of them what its code gives."""
+        self.rows.append([pictures[0] if person.cut is None else person.cut.image, *pictures])
+        self.names.append(Path(person.name).stem)
+
+    def save(self) -> None:
+        """Writes it."""
+        from fgcli.reports import grid
+
+        grid.save_picture(self.output, grid.sheet(self.rows, self.names, self.labels, self.scale))
+
+
+def outputs(
+    output: Path, what: Sequence[str], strengths: Sequence[float], inputs: Sequence[Path]
+) -> dict[int, list[Path]]:
+    """What `edit` writes beside the strip: by the place of each photo among `what`, a file for each strength.
+
+    They are called after the strip, the photo and the strength, as strip-anna-+1.5.png, in the format of the strip's
+    name; where two photos have one name all are counted, as strip-1-anna-+1.5.png.
+
+    Raises:
+        UsageError: an ending that is no picture's, or a file named twice, or among the photos and other `inputs`.
         FgError: a file is there that fg did not write.
     """
     from fgcli.artifacts.outputs import verify_outputs
     from fgcli.reports.grid import picture_format
 
     picture_format(output)
-    names = [Path(photo).stem for photo in photos]
+    photos = {place: Path(name) for place, name in enumerate(what) if is_photo(name)}
+    names = [photo.stem for photo in photos.values()]
     if len({name.casefold() for name in names}) < len(names):
         names = [f"{i}-{name}" for i, name in enumerate(names, 1)]
-    written = [output, *(output.with_stem(f"{output.stem}-{name}-{s:+g}") for name in names for s in strengths)]
+    files = {
+        place: [output.with_stem(f"{output.stem}-{name}-{s:+g}") for s in strengths]
+        for place, name in zip(photos, names, strict=True)
+    }
+    written = [output, *(path for paths in files.values() for path in paths)]
     flags = {f"picture {i} of -o" if i else "-o": path for i, path in enumerate(written)}
-    verify_outputs([*map(Path, photos), *inputs], flags, dict.fromkeys(flags, ""))
-    return written
+    verify_outputs([*photos.values(), *inputs], flags, dict.fromkeys(flags, ""))
+    return files
 
 
 def save_changed(person: Subject, cut: Cut, changes: Sequence[np.ndarray], paths: Sequence[Path]) -> None:
@@ -248,15 +333,3 @@ def save_changed(person: Subject, cut: Cut, changes: Sequence[np.ndarray], paths
     for change, path in zip(changes, paths, strict=True):
         pixels = photo.edited(add_change(photo.pixels, change, cut.matrix, cut.mask))
         save_picture(path, Image.fromarray(pixels), photo.profile)
-
-
-def pick(known: Mapping[str, Any], label: str, path: Path) -> str:
-    """The label asked for, or the last one fitted."""
-    if label and label not in known:
-        raise UsageError(f"{path}: expected one of {', '.join(known)}, found {label!r}; fit it or choose another")
-    return label or list(known)[-1]
-
-
-def enlarge(model: Generator) -> int:
-    """How much small pictures are enlarged in sheets."""
-    return max(1, 128 // model.image_shape[-1])
