@@ -11,6 +11,8 @@ import numpy as np
 import scipy.stats
 
 LEVEL = 0.95
+SEED = 0
+"""Of all trials, whatever the seed of a run: so that runs can be held against each other, and averaged."""
 RESAMPLES, CHUNK = 2000, 64
 """Draws of people, and how many are held at a time."""
 BLOCKS = 20
@@ -25,13 +27,13 @@ PROTOCOL = {
 }
 
 
-def bootstrap(values: np.ndarray, people: np.ndarray, seed: int) -> np.ndarray:
+def bootstrap(values: np.ndarray, people: np.ndarray) -> np.ndarray:
     """Replicates (RESAMPLES,) of the mean of values (n,), NaN left out; people (n,) are drawn with replacement."""
     _, of = np.unique(people, return_inverse=True)
     count = int(of.max()) + 1
     known = ~np.isnan(values)
     totals = np.stack([np.bincount(of[known], w, count) for w in (values[known], np.ones(known.sum()))], 1)
-    rng, means = np.random.default_rng(seed), []
+    rng, means = np.random.default_rng(SEED), []
     for start in range(0, RESAMPLES, CHUNK):
         drawn = rng.integers(count, size=(min(CHUNK, RESAMPLES - start), count))
         total, n = totals[drawn].sum(1).T
@@ -39,10 +41,10 @@ def bootstrap(values: np.ndarray, people: np.ndarray, seed: int) -> np.ndarray:
     return np.concatenate(means)
 
 
-def blocks(people: np.ndarray, seed: int) -> np.ndarray:
+def blocks(people: np.ndarray) -> np.ndarray:
     """(n,) block of each row, its people (n,) dealt in random order to BLOCKS blocks, or one each if they are fewer."""
     _, of = np.unique(people, return_inverse=True)
-    return np.random.default_rng(seed).permutation(int(of.max()) + 1)[of] % BLOCKS
+    return np.random.default_rng(SEED).permutation(int(of.max()) + 1)[of] % BLOCKS
 
 
 def interval(value: float, replicates: np.ndarray, jackknifed: bool) -> tuple[float, float]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from fgcli.metrics.intervals import interval
+from fgcli.metrics.intervals import PROTOCOL, bootstrap, interval
+from fgcli.metrics.paired import Paired
 
 GENERATOR = "generator"
 """The model that the others are held against."""
@@ -33,8 +36,33 @@ class Results:
     left_out: dict[str, str] = field(default_factory=dict)
     replicates: dict[str, np.ndarray] = field(default_factory=dict)
 
-    def add_intervals(self) -> None:
-        """`intervals` {low, high} of every number with finite replicates, and `differences` of models, with theirs."""
+    def add_paired(self, place: str, metrics: Sequence[Paired], people: np.ndarray) -> None:
+        """Numbers of paired metrics of one model on images that show these people (n,), with their replicates."""
+        numbers: dict[str, float | int] = {"images": max((len(metric.values) for metric in metrics), default=0)}
+        for metric in metrics:
+            value = metric.compute()
+            self.values[f"{place}/{metric.name}"] = metric.values
+            if math.isnan(value):
+                self.left_out[f"{place}/{metric.name}"] = "no image has a face pixel in its mask"
+                continue
+            numbers[metric.name] = value
+            self.replicates[f"{place}/{metric.name}"] = bootstrap(metric.values, people)
+            missing = int(np.isnan(metric.values).sum())
+            if missing:
+                numbers[f"{metric.name}_images"] = len(metric.values) - missing
+        put(self.numbers, place, numbers)
+
+    def add_intervals(self, people: np.ndarray) -> None:
+        """`intervals` {low, high} of every number with finite replicates, and `differences` of models, with theirs.
+
+        Args:
+            people: (n,) whom the held-out images show.
+        """
+        count = len(set(people.tolist()))
+        self.protocols["intervals"] = PROTOCOL | {"held_out_people": count}
+        if count < 2:
+            self.left_out["intervals"] = "the held-out images show one person"
+            return
         known = {place: made for place, made in self.replicates.items() if np.isfinite(made).all()}
         for place, made in known.items():
             low, high = interval(at(self.numbers, place), made, place.startswith(JACKKNIFED))

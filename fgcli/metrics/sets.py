@@ -62,8 +62,6 @@ class Material:
 
 
 HELD_OUT = "real/held_out"
-FLOOR_PX, FLOOR_ROWS = 32, 10_000
-"""The nearest training picture is searched for at this side, px, among so many at most, evenly spaced."""
 BACKGROUND = 128
 """Grey that hides from distances what nothing taught the generator."""
 SETS = {
@@ -108,7 +106,7 @@ def left_out_together(data: Material, counts: Mapping[str, int], samples: int, s
     A mid-point goes with the face that it begins at.
     """
     order, train = _drawn_rows(data, samples, seed)
-    held = blocks(data.people[data.held], seed)
+    held = blocks(data.people[data.held])
     number = int(held.max()) + 1
     of_rows = {HELD_OUT: data.held, "real/train": train, "reconstructions": data.coded, "interpolations": order}
     found = {}
@@ -117,7 +115,7 @@ def left_out_together(data: Material, counts: Mapping[str, int], samples: int, s
         if rows is None:
             found[name] = np.arange(count) % number
         else:
-            found[name] = held if rows is data.held else blocks(data.people[rows], seed) % number
+            found[name] = held if rows is data.held else blocks(data.people[rows]) % number
     return found
 
 
@@ -171,33 +169,6 @@ def region(masks: np.ndarray, train: np.ndarray, most: int = 10_000, chunk: int 
     for part in batches(rows, chunk):
         total += (masks[part] > 127).sum(0)
     return 2 * total >= len(rows)
-
-
-class NearestTraining:
-    """The floor: instead of a reconstruction the training picture most like the picture, where its mask is."""
-
-    def __init__(self, images: np.ndarray, train: np.ndarray) -> None:
-        self.images = images
-        self.rows = train[:: -(-len(train) // FLOOR_ROWS)]
-        self.small = np.concatenate([_reduced(images[rows]) for rows in batches(self.rows, 256)])
-
-    def __call__(self, reference: np.ndarray, mask: np.ndarray) -> np.ndarray:
-        """Training pictures for pictures uint8 (n, h, w, c) with masks bool (n, h, w).
-
-        The least sum over pixels of w (x - t)^2, without w x^2, which is the same for all: w t^2 - 2 w x t.
-        """
-        x = _reduced(reference)
-        w = _reduced(np.broadcast_to(np.where(mask[..., None], 255, 0), reference.shape).astype(np.uint8))
-        distance = w @ (self.small * self.small).T - 2 * (w * x) @ self.small.T
-        chosen = self.rows[distance.argmin(1)]
-        return np.stack([self.images[row] for row in chosen])
-
-
-def _reduced(images: np.ndarray) -> np.ndarray:
-    """Pictures uint8 (n, h, w, c) of FLOOR_PX at most, in [0, 1]: (n, pixels) float32."""
-    planes = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 255
-    side = min(FLOOR_PX, *planes.shape[2:])
-    return torch.nn.functional.adaptive_avg_pool2d(planes, side).flatten(1).numpy()
 
 
 @torch.no_grad()

@@ -26,7 +26,8 @@ class Material:
     Attributes:
         nouns: what its rows are called.
         images: uint8 (n, h, w, 3), read row by row. masks: uint8 (n, h, w), 255 on the face or all over.
-        source: (n,) name of each photo. identity: (n,) person, -1 unknown. split: (n,) 0 train, 1 val, 2 test.
+        source: (n,) name of each photo. identity: (n,) person, -1 unknown. group: (n,) equal where people look
+            like one, see `fgcli.artifacts.people`. split: (n,) 0 train, 1 val, 2 test.
         attributes: (n, k) 1 has it, 0 has it not, -1 unknown. names: of the k attributes.
         codes: of rows, by the generator. error: (n,) of the reconstruction.
         held: rows of the held-out faces, which the sections show.
@@ -43,6 +44,7 @@ class Material:
     masks: np.ndarray
     source: np.ndarray
     identity: np.ndarray
+    group: np.ndarray
     split: np.ndarray
     attributes: np.ndarray
     names: list[str]

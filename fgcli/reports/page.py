@@ -8,7 +8,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from fgcli.reports.tables import number, signed
+from fgcli.reports.tables import between, number, signed
 
 TEMPLATE = "report.html.jinja"
 
@@ -19,7 +19,7 @@ def render(content: Mapping[str, Any], template: str = TEMPLATE) -> str:
     page = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )  # fmt: skip
-    page.filters |= {"number": number, "signed": signed, "words": words, "drawing": Markup}
+    page.filters |= {"number": number, "signed": signed, "between": between, "words": words, "drawing": Markup}
     return page.get_template(template).render(content) + "\n"
 
 

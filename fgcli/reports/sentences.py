@@ -33,9 +33,10 @@ def lead(run: Material, generator: Mapping[str, Any]) -> str:
 
 
 def strangers(run: Material) -> bool:
-    """Whether every held-out face is of a known person who is not among the training faces."""
-    held, train = run.identity[run.held], run.identity[run.split == 0]
-    return bool((held >= 0).all() and (train >= 0).all() and not np.isin(held, train).any())
+    """Whether every held-out face is of a known person, and no training face of that person or of one who looks so."""
+    train = run.split == 0
+    known = (run.identity[run.held] >= 0).all() and (run.identity[train] >= 0).all()
+    return bool(known and not np.isin(run.group[run.held], run.group[train]).any())
 
 
 def headline_words(attribute: str, nouns: Nouns) -> list[str]:
@@ -94,6 +95,10 @@ def metrics(protocols: Mapping[str, Any], held_out: int, nouns: Nouns) -> str:
     """What all numbers share."""
     pca = protocols["models"].get("pca")
     faces = f"All on the {held_out} {nouns.faces} of split {protocols['split']}"
+    people = protocols.get("intervals", {}).get("held_out_people", 0)
+    if people > 1:
+        who = f"people, of whom there are {people}" if people < held_out else nouns.faces
+        faces += f"; under a number its 95 % interval over {who}"
     if not pca:
         return f"{faces}."
     fitted = f"{pca['training_images']} training {nouns.faces}"

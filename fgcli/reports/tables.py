@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -10,6 +10,8 @@ from fgcli.reports.nouns import Nouns
 
 MODELS = ("generator", "pca")
 """Models of metrics.json that are compared."""
+FLOORS = {"nearest": "nearest training {}", "look_alike": "look-alike among them"}
+"""What stands beside them without a model; see fgcli/metrics/floors.py."""
 ARROWS = {"higher": "↑", "lower": "↓", "one": "→ 1"}
 """Which way is better, as a metric's protocol tells it."""
 KEYS = {
@@ -32,6 +34,15 @@ class Line:
     better: str
     protocol: str
     details: dict[str, str] = field(default_factory=dict)
+    intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
+    """Around the values, over people."""
+    margin: tuple[float, float] | None = None
+    """Around the difference of MODELS."""
+
+    @property
+    def clear(self) -> bool:
+        """Whether the interval of the difference of MODELS leaves out 0."""
+        return self.margin is not None and (self.margin[0] > 0 or self.margin[1] < 0)
 
     @property
     def arrow(self) -> str:
@@ -71,7 +82,13 @@ def paired(numbers: Mapping[str, Any], protocols: Mapping[str, Any], nouns: Noun
     for mask in masks:
         entries = {m: models[m][mask] for m in models if mask in models[m]}
         about = protocols.get("reconstruction", {})
-        lines = [_paired_line(name, entries, about.get(name, {})) for name in _metrics(entries)]
+        where = [(model, f"reconstruction/{model}/{mask}") for model in entries]
+        lines = [
+            _with_intervals(
+                _paired_line(name, entries, about.get(name, {})), numbers, [(m, f"{w}/{name}") for m, w in where]
+            )
+            for name in _metrics(entries)
+        ]
         note = protocols.get("masks", {}).get(mask, "")
         title = nouns.region if mask == "given_mask" else f"the {mask.replace('_', ' ')}"
         tables.append(Table(title, note, _columns(models, nouns), lines))
@@ -80,7 +97,23 @@ def paired(numbers: Mapping[str, Any], protocols: Mapping[str, Any], nouns: Noun
 
 def _columns(models: Iterable[str], nouns: Nouns) -> dict[str, str]:
     """What a reader calls models of metrics.json, and the sets of real images beside them."""
-    return {name: nouns.eigenfaces if name == "pca" else name for name in models}
+    words = {name: text.format(nouns.face) for name, text in FLOORS.items()} | {"pca": nouns.eigenfaces}
+    return {name: words.get(name, name) for name in models}
+
+
+def _with_intervals(line: Line, numbers: Mapping[str, Any], places: Sequence[tuple[str, str]]) -> Line:
+    """The line with the intervals of its values, which stand at `places` by model, and of the models' difference."""
+    known = {model: _range(numbers.get("intervals", {}), place) for model, place in places}
+    ours, theirs = MODELS
+    difference = dict(places).get(ours, "").replace(ours, f"{ours}-{theirs}", 1)
+    margin = _range(numbers.get("differences", {}), difference)
+    return replace(line, intervals={model: found for model, found in known.items() if found}, margin=margin)
+
+
+def _range(nested: Mapping[str, Any], place: str) -> tuple[float, float] | None:
+    for name in place.split("/"):
+        nested = nested.get(name, {})
+    return (nested["low"], nested["high"]) if nested else None
 
 
 def _metrics(entries: Mapping[str, Mapping[str, float]]) -> list[str]:
@@ -98,7 +131,9 @@ def distribution(numbers: Mapping[str, Any], protocols: Mapping[str, Any], nouns
     """A table per distance between sets of images."""
     found = numbers.get("distribution", {})
     counts = found.get("images", {})
-    return [_distances(name, entry, counts, protocols, nouns) for name, entry in found.items() if name != "images"]
+    return [
+        _distances(name, entry, counts, protocols, numbers, nouns) for name, entry in found.items() if name != "images"
+    ]
 
 
 def _distances(
@@ -106,6 +141,7 @@ def _distances(
     entry: Mapping[str, Mapping[str, float]],
     counts: Mapping[str, Any],
     protocols: Mapping[str, Any],
+    numbers: Mapping[str, Any],
     nouns: Nouns,
 ) -> Table:
     protocol = dict(protocols.get("distribution", {}).get(name, {}))
@@ -119,7 +155,8 @@ def _distances(
         said = sorted({caveats.get(f"{g}/{chosen}", "") for g in groups} - {""})
         values = {g: entry[g].get(chosen) for g in entry}
         meaning = _meaning(chosen, groups, protocols.get("sets", {}))
-        lines.append(Line(chosen, " / ".join(n), values, better, "; ".join([meaning, *said])))
+        line = Line(chosen, " / ".join(n), values, better, "; ".join([meaning, *said]))
+        lines.append(_with_intervals(line, numbers, [(g, f"distribution/{name}/{g}/{chosen}") for g in groups]))
     return Table(name, summary, _columns(entry, nouns), lines, details)
 
 
@@ -168,7 +205,34 @@ def verdict(table: Table, nouns: Nouns) -> str:
         return ""
     which = f": {', '.join(won)}" if won and len(won) < len(judged) else ""
     score = f"in {len(won)} of {len(judged)} metrics{which}"
-    return f"On {table.title}, the generator beats {nouns.eigenfaces} of equal code size {score}."
+    beats = f"On {table.title}, the generator beats {nouns.eigenfaces} of equal code size {score}"
+    if not any(line.margin for line in judged):
+        return f"{beats}."
+    unclear = [line.name for line in judged if not line.clear]
+    return f"{beats}; " + (
+        f"the interval of the difference holds 0 for {', '.join(unclear)}."
+        if unclear
+        else "no interval of a difference holds 0."
+    )
+
+
+def verification(numbers: Mapping[str, Any]) -> str:
+    """What the threshold behind identity_same is worth on real faces; empty where that was not measured."""
+    found = numbers.get("verification", {})
+    shares = [
+        f"{100 * found[name]:.1f} % of {found[pairs]} pairs of {who} {errs}"
+        for name, pairs, who, errs in (
+            ("refused", "pairs_of_one_person", "one person", "are taken for two"),
+            ("accepted", "pairs_of_two_people", "two people", "are taken for one"),
+        )
+        if name in found
+    ]
+    return f"By the same threshold, of the held-out photos themselves {' and '.join(shares)}." if shares else ""
+
+
+def between(interval: tuple[float, float] | None) -> str:
+    """An interval in brackets; nothing where there is none."""
+    return f"{number(interval[0])} {DASH} {number(interval[1])}".replace("-", MINUS) if interval else ""
 
 
 def number(value: float | None) -> str:

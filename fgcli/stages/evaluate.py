@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from fgcli.backbones.dlib_embedding import DlibEmbedding
     from fgcli.metrics.distribution import Collection
+    from fgcli.metrics.floors import Floor
     from fgcli.metrics.results import Results
     from fgcli.metrics.sets import Material
 
@@ -26,8 +27,6 @@ MASKS = {
     PREDICTED: "the generator's mask decoder above 0.5, for pca too, so that the same pixels are compared",
 }
 """Pixels on which faces are compared."""
-FLOOR = "nearest"
-"""What needs no model at all: each face's nearest training face, beside the reconstructions."""
 VERIFIED = 2000
 """Real faces whose pairs are compared at most."""
 TILE = 96
@@ -111,14 +110,14 @@ def run(
         collection = _collection(distances, context, result)
         distances = [metric for metric in distances if metric.features in collection.extractors]
         likeness = _extractor(params.neighbours, collection, context)
-        total = (len(data.models) + 1) * len(data.held) + len(data.train)
+        total = len(data.models) * len(data.held) + len(data.train)
         total += sets.count(data, params.samples) if distances else 0
         with progress("evaluate", total, unit="images") as advance:
-            _reconstruction(data, create, params, result, advance)
+            _reconstruction(data, create, _floors(data, embedder, params), params, result, advance)
             _verification(data, embedder, params, result)
             _distribution(data, distances, collection, context["region"], params, result, advance)
             page = neighbours.page(data, likeness, context["region"], params.batch, params.seed, advance)
-    _intervals(data, result)
+    result.add_intervals(data.people[data.held])
     result.protocols |= {"split": params.split, "seed": params.seed, "left_out": result.left_out}
     inputs = {"faces": faces, "generator": generator, "latents": latents} | ({"density": density} if density else {})
     if classifier and "classifier" in [*collection.extractors, params.neighbours]:
@@ -205,7 +204,7 @@ def _load(
             "mirrored": True,
             "background": "as photographed",
         }
-    result.protocols["models"] = about | {FLOOR: "the training picture most like each, by squared error on its mask"}
+    result.protocols["models"] = about
     return Material(content, images, masks, train, held, coded, artifacts.people(faces), models)
 
 
@@ -271,12 +270,32 @@ def _extractor(name: str, collection: Collection, context: dict[str, Any]) -> An
     return collection.extractors.get(name) or create(name, "evaluate.neighbours", **context)
 
 
+def _floors(data: Material, embedder: DlibEmbedding, params: Params) -> dict[str, Floor]:
+    """What needs no model; look-alikes where identity is measured."""
+    from fgcli.metrics.floors import LookAlike, NearestTraining
+
+    floors: dict[str, Floor] = {"nearest": NearestTraining(data.images, data.train)}
+    if _identity_wanted(data, params):
+        floors["look_alike"] = LookAlike(data.images, data.train, embedder)
+    return floors
+
+
+def _identity_wanted(data: Material, params: Params) -> bool:
+    return data.content == "faces" and any(spec["name"].startswith("identity") for spec in params.metrics)
+
+
 def _reconstruction(
-    data: Material, create: Create, params: Params, result: Results, advance: Callable[..., None]
+    data: Material,
+    create: Create,
+    floors: dict[str, Floor],
+    params: Params,
+    result: Results,
+    advance: Callable[..., None],
 ) -> None:
     """Each held-out face against its reconstruction, on the given and on the predicted mask; whole pictures whole."""
     from fgcli.capabilities import Masks
-    from fgcli.metrics.sets import NearestTraining, batches, decode, predicted_mask
+    from fgcli.metrics.floors import FLOORS
+    from fgcli.metrics.sets import batches, decode, predicted_mask
 
     trained = data.models[0].generator
     kinds = [GIVEN]
@@ -285,23 +304,22 @@ def _reconstruction(
             kinds.append(PREDICTED)
         else:
             result.left_out[PREDICTED] = "the generator has no mask decoder"
-    floor, names = NearestTraining(data.images, data.train), [*(model.name for model in data.models), FLOOR]
-    tables = {(name, kind): create("paired") for name in names for kind in kinds}
+    tables = {(model.name, kind): create("paired") for model in data.models for kind in kinds}
+    tables |= {(name, GIVEN): create("paired") for name in floors}
     for rows in batches(data.held, params.batch):
         reference = data.images[rows]
         masks = {GIVEN: data.masks[rows] > 127}
         if isinstance(trained, Masks) and PREDICTED in kinds:
             masks[PREDICTED] = predicted_mask(trained, data.models[0].codes(rows))
         predictions = {model.name: decode(model, model.codes(rows)) for model in data.models}
-        predictions[FLOOR] = floor(reference, masks[GIVEN])
+        predictions |= {name: floor(reference, masks[GIVEN]) for name, floor in floors.items()}
         for (name, kind), metrics in tables.items():
             for metric in metrics:
                 metric.update(reference, predictions[name], masks[kind])
-        advance(len(names) * len(rows))
-    result.numbers["reconstruction"] = {name: {} for name in names}
+        advance(len(data.models) * len(rows))
     for (name, kind), made in tables.items():
-        place = f"reconstruction/{name}/{kind}"
-        result.numbers["reconstruction"][name][kind] = _paired_numbers(place, made, data, params, result)
+        result.add_paired(f"reconstruction/{name}/{kind}", made, data.people[data.held])
+    result.protocols["models"] |= {name: FLOORS[name] for name in floors}
     result.protocols["reconstruction"] = {metric.name: metric.protocol for metric in tables["generator", GIVEN]}
     result.protocols["masks"] = MASKS if data.content == "faces" else {GIVEN: "all"}
 
@@ -310,44 +328,9 @@ def _verification(data: Material, embedder: DlibEmbedding, params: Params, resul
     """What the threshold of identity_same is worth: its errors on pairs of held-out faces of known people."""
     from fgcli.metrics.identity import verification
 
-    wanted = any(spec["name"] == "identity_same" for spec in params.metrics)
     rows = data.held[data.people[data.held] >= 0][:VERIFIED]
-    if wanted and data.content == "faces" and len(rows) > 1:
+    if _identity_wanted(data, params) and len(rows) > 1:
         result.numbers["verification"] = verification(embedder(data.images[rows]), data.people[rows])
-
-
-def _intervals(data: Material, result: Results) -> None:
-    """Intervals over the held-out people, where there are enough."""
-    from fgcli.metrics.intervals import PROTOCOL
-
-    people = len(set(data.people[data.held].tolist()))
-    result.protocols["intervals"] = PROTOCOL | {"held_out_people": people}
-    if people < 2:
-        result.left_out["intervals"] = "the held-out faces show one person"
-        return
-    result.add_intervals()
-
-
-def _paired_numbers(
-    where: str, made: list[Any], data: Material, params: Params, result: Results
-) -> dict[str, float | int]:
-    import math
-
-    from fgcli.metrics.intervals import bootstrap
-
-    numbers: dict[str, float | int] = {"images": max((len(metric.values) for metric in made), default=0)}
-    for metric in made:
-        value = metric.compute()
-        result.values[f"{where}/{metric.name}"] = metric.values
-        if math.isnan(value):
-            result.left_out[f"{where}/{metric.name}"] = "no image has a face pixel in its mask"
-            continue
-        numbers[metric.name] = value
-        result.replicates[f"{where}/{metric.name}"] = bootstrap(metric.values, data.people[data.held], params.seed)
-        missing = int((metric.values != metric.values).sum())
-        if missing:
-            numbers[f"{metric.name}_images"] = len(metric.values) - missing
-    return numbers
 
 
 def _distribution(
@@ -360,6 +343,7 @@ def _distribution(
     advance: Callable[..., None],
 ) -> None:
     """Each set of images against the held-out faces."""
+    from fgcli.metrics.results import put
     from fgcli.metrics.sets import BACKGROUND, HELD_OUT, SETS, left_out_together, sets, shown
 
     if not made:
@@ -375,7 +359,8 @@ def _distribution(
         "reference": f"{HELD_OUT}, the images of split {params.split}",
         "region": "whole pictures" if region.all() else on_faces,
     }
-    result.numbers["distribution"] = {"images": _nest(counts)}
+    for name, count in counts.items():
+        put(result.numbers, f"distribution/images/{name}", count)
     result.protocols["sets"] = {name: text.replace("SPLIT", params.codes_split) for name, text in SETS.items()}
     result.protocols["distribution"] = {}
     blocks = left_out_together(data, counts, params.samples, params.seed)
@@ -385,7 +370,8 @@ def _distribution(
         about = {**metric.protocol, "extractor": metric.features, **extractor.protocol, **shared, "caveats": caveats}
         found = collection.scores(metric, HELD_OUT, list(counts))
         for name, values in found.numbers.items():
-            result.numbers["distribution"][name] = _nest(values)
+            for place, value in values.items():
+                put(result.numbers, f"distribution/{name}/{place}", value)
             result.protocols["distribution"][name] = about
         result.values |= {f"distribution/{metric.name}/{name}": rows for name, rows in found.values.items()}
         result.left_out |= {f"distribution/{metric.name}/{name}": why for name, why in found.left_out.items()}
@@ -402,15 +388,6 @@ def _save_sheet(path: Path, page: dict[str, list[np.ndarray]]) -> None:
 
     side = next(iter(page.values()))[0].shape[1]
     grid.save_picture(path, grid.sheet(list(page.values()), list(page), scale=max(1, TILE // side)))
-
-
-def _nest(flat: dict[str, Any]) -> dict[str, Any]:
-    """{"a/b": 1} as {"a": {"b": 1}}."""
-    nested: dict[str, Any] = {}
-    for name, value in flat.items():
-        outer, _, inner = name.partition("/")
-        nested.setdefault(outer, {})[inner] = value
-    return nested
 
 
 def _write(

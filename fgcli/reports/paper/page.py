@@ -16,7 +16,7 @@ from fgcli.reports.images import Picture, picture
 from fgcli.reports.paper import drawings
 from fgcli.reports.paper.layout import Column, Comparison, Paper, Table
 from fgcli.reports.paper.runs import Cell, folders
-from fgcli.reports.paper.verdicts import FAILS, HOLDS, MIXED, UNMEASURED, Judged, Outcome, Printed
+from fgcli.reports.paper.verdicts import FAILS, HOLDS, MIXED, UNCLEAR, UNMEASURED, Judged, Outcome, Printed
 from fgcli.reports.tables import DASH, MINUS
 
 TEMPLATE = "paper/paper.html.jinja"
@@ -26,7 +26,7 @@ SHEET_PX = 420
 """Their width on the page at most, px."""
 MOST_DRAWN, MOST_OPEN = 16, 12
 """Comparisons of a claim that are drawn, and that are listed without a click, at most."""
-CLASSES = {HOLDS: "holds", FAILS: "fails", MIXED: "mixed", UNMEASURED: "unmeasured"}
+CLASSES = {HOLDS: "holds", UNCLEAR: "mixed", FAILS: "fails", MIXED: "mixed", UNMEASURED: "unmeasured"}
 
 Cells = Mapping[str, Mapping[str, Cell]]
 
@@ -73,6 +73,7 @@ def _claim_json(judged: Judged) -> dict[str, Any]:
         o.text: {"left_out": o.gap} if o.gap else {
             "holds": int(o.holds is True), "seeds_held": o.held, "seeds": len(o.differences),
             "difference": o.mean, **({"std": o.spread} if o.spread is not None else {}),
+            **({"low": o.interval[0], "high": o.interval[1]} if o.interval else {}),
         }
         for o in judged.outcomes
     }  # fmt: skip
@@ -239,6 +240,8 @@ def _claim(judged: Judged, paper: Paper) -> dict[str, Any]:
         "verdict": judged.verdict,
         "kind": CLASSES[judged.verdict],
         "score": DASH if judged.verdict == UNMEASURED else f"{holds} of {of}",
+        "clearly": judged.clearly,
+        "intervals": any(o.interval for o in judged.outcomes),
         "one_is_enough": bool(claim.any),
         "lines": lines,
         "folded": len(lines) > MOST_OPEN,
@@ -291,8 +294,15 @@ def _line(outcome: Outcome, table: Table, printed: Mapping[Comparison, Printed])
         "right": minus(f"{outcome.right:.{digits}f}"),
         "difference": measured(outcome.mean, outcome.spread, digits),
         "within": within,
+        "interval": _range(outcome.interval, digits),
+        "unclear": not outcome.clear,
         "seeds": f"{outcome.held} of {len(outcome.differences)}",
     }
+
+
+def _range(interval: tuple[float, float] | None, digits: int) -> str:
+    """An interval; empty where there is none."""
+    return minus(f"{interval[0]:.{digits}f} to {interval[1]:.{digits}f}") if interval else ""
 
 
 def _both(said: Printed, table: Table) -> str:

@@ -11,6 +11,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from fgcli import artifacts
 from fgcli.config import near
 from fgcli.errors import FgError
 from fgcli.reports.paper.layout import Column, Table, keys_of
@@ -19,6 +22,8 @@ SEED = "seed"
 """Folders of runs are named so, then the seed's number."""
 PROTOCOLS = "protocols.json"
 """Says what a run left out, and why."""
+NUMBERS, EVALUATION_FILE, REPLICATES, JACKKNIFED = "metrics.json", "evaluation.h5", "replicates", "distribution"
+"""Trials with other people stand in the second for numbers of the first; those of its last part leave out blocks."""
 
 
 @dataclass(frozen=True)
@@ -27,11 +32,15 @@ class Cell:
 
     Attributes:
         gap: why there are no numbers; empty where there are.
+        replicates: by seed, what the number is in trials with other people; none where the runs keep none.
+        jackknifed: of which kind these are, see `fgcli.metrics.intervals`.
     """
 
     seeds: dict[int, float] = field(default_factory=dict)
     keys: dict[str, dict[int, float]] = field(default_factory=dict)
     gap: str = ""
+    replicates: dict[int, np.ndarray] = field(default_factory=dict)
+    jackknifed: bool = False
 
     @property
     def mean(self) -> float:
@@ -99,6 +108,13 @@ class Run:
         except ValueError as error:
             raise FgError(f"{path}: expected JSON, found {error}; run its stage again") from error
 
+    def replicates(self, keys: Sequence[str]) -> np.ndarray | None:
+        """What the number at a path of keys of metrics.json is in trials with other people; None if nothing says it."""
+        path, name = self.folder / EVALUATION_FILE, "/".join([REPLICATES, *keys])
+        if not path.exists() or name not in artifacts.layout(path):
+            return None
+        return artifacts.load(path, artifacts.EVALUATION, (name,))[name]
+
     @cached_property
     def left_out(self) -> dict[str, str]:
         """What the run left out, and why."""
@@ -139,9 +155,12 @@ def _cell(runs: Mapping[int, Run], place: str, column: Column, paper: Path) -> C
                 )
         by_seed[seed] = {key: column.times * value + column.plus for key, value in values.items()}
     worst = max if column.better == "lower" else min
+    trials = {seed: run.replicates(keys) for seed, run in runs.items()} if name == NUMBERS else {}
     return Cell(
         {seed: worst(values.values()) for seed, values in by_seed.items()},
         _transposed(by_seed) if "*" in keys else {},
+        replicates={seed: column.times * t + column.plus for seed, t in trials.items() if t is not None},
+        jackknifed=keys[0] == JACKKNIFED,
     )
 
 
