@@ -12,7 +12,7 @@ from test_metrics import LANDMARKS, blobs, disc, noisy
 from fgcli import artifacts, config
 from fgcli.backbones import lpips_network
 from fgcli.backbones.pixels import Pixels
-from fgcli.codes import slerp
+from fgcli.codes import apart, prior, slerp
 from fgcli.densities.gaussian import Gaussian
 from fgcli.errors import FgError, UsageError
 from fgcli.generators import GENERATORS, store
@@ -168,13 +168,33 @@ def test_sets_and_distances(full):
             assert distance == pytest.approx(frechet(real, Fitted(features[f"{model}/{name}"])))
 
 
+def test_numbers_have_intervals_and_so_have_differences(full):
+    numbers = json.loads((full[0] / "metrics.json").read_text())
+    for model, masks in numbers["reconstruction"].items():
+        for name, value in masks["given_mask"].items():
+            if name != "images":
+                around = numbers["intervals"]["reconstruction"][model]["given_mask"][name]
+                assert around["low"] <= value <= around["high"]
+    between = numbers["differences"]["reconstruction"]["generator-pca"]["given_mask"]["l1"]
+    ours, theirs = (numbers["reconstruction"][m]["given_mask"]["l1"] for m in ("generator", "pca"))
+    assert between["value"] == pytest.approx(ours - theirs)
+    assert between["low"] <= between["value"] <= between["high"]
+    sets = numbers["intervals"]["distribution"]["frechet_dlib_embedding"]
+    assert set(sets) == {"real", "generator", "pca"}
+    assert all(s["low"] < s["high"] for s in sets["generator"].values())
+    assert numbers["verification"]["pairs_of_two_people"] == TEST * (TEST - 1) // 2
+
+
 def test_every_number_has_a_protocol(full):
     out, returned = full
     protocols = json.loads((out / "protocols.json").read_text())
     numbers = json.loads((out / "metrics.json").read_text())
     assert artifacts.load(out / "evaluation.h5", names=()).meta["protocols"] == protocols
-    for table in numbers["reconstruction"].values():
+    for model, table in numbers["reconstruction"].items():
         assert set(table["given_mask"]) - {"images"} == set(protocols["reconstruction"])
+        assert model in protocols["models"]
+    assert set(numbers["reconstruction"]) == {"generator", "pca", "nearest", "look_alike"}
+    assert protocols["intervals"]["held_out_people"] == TEST
     about = protocols["distribution"]["frechet_dlib_embedding"]
     assert about["caveats"]["generator/samples_prior"] == "biased: n = 5 < 128 features"
     assert "dlib" in about["features"]
@@ -243,7 +263,7 @@ MANY = [{"name": n, "features": "pixels"} for n in ("frechet", "kid", "precision
 
 def test_sets_of_codes_of_another_split_and_no_baseline(made, tmp_path):
     one = measure(made, tmp_path, MANY, codes_split="train", baseline="none")
-    assert set(one["reconstruction"]) == {"generator"}
+    assert set(one["reconstruction"]) == {"generator", "nearest"}
     counts = one["distribution"]["images"]
     assert counts["generator"] == {
         "reconstructions": TRAIN,
@@ -279,7 +299,7 @@ def test_sets_are_compared_on_the_face_where_only_faces_taught_the_generator():
     masked, plain = MaskedVAE((3, 16, 16), 4, 0.1), UnmaskedVAE((3, 16, 16), 4, 0.1)
     for generator, region in ((masked, [[1, 1, 1], [0, 0, 0]]), (plain, np.ones((2, 3)))):
         models = [sets.Model("generator", generator, None)]
-        data = sets.Material("faces", images, masks, np.arange(4), np.arange(4), np.arange(4), models)
+        data = sets.Material("faces", images, masks, *[np.arange(4)] * 4, models)
         assert evaluate._region(data).tolist() == np.array(region, bool).tolist()
 
 
@@ -312,7 +332,7 @@ def test_the_sheet_shows_the_nearest_training_faces(made, full):
     page = np.asarray(Image.open(out / "neighbours.png"))
     model, faces = store.load(made / "generator.h5"), artifacts.load(made / "faces.h5")
     train = faces["images"][faces["split"] == 0]
-    drawn = model.decode(model.prior(10, torch.Generator().manual_seed(0)))
+    drawn = model.decode(prior(model, 10, apart(0)).values)
     drawn = ((drawn.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
     one, among = (Pixels((3, SIZE, SIZE))(x) for x in (drawn, train))
     nearest = ((one[:, None] - among) ** 2).sum(2).argmin(1)

@@ -6,13 +6,16 @@ import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from PIL import Image
 from typer.testing import CliRunner
 
+from fgcli import artifacts
 from fgcli.cli import app
 from fgcli.errors import FgError, UsageError
+from fgcli.intervals import bootstrap
 from fgcli.reports.paper import page, runs, verdicts
 from fgcli.reports.paper.layout import Comparison, load
 from fgcli.reports.paper.runs import Cell
@@ -159,7 +162,41 @@ def test_a_place_with_keys_is_compared_at_each_on_either_side():
     ],
 )
 def test_words_of_verdicts(holds, one, word):
-    assert verdicts.verdict(holds, one) == word
+    assert verdicts.verdict([(held, True) for held in holds], one) == word
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "one", "word"),
+    [
+        ([(True, True), (True, False)], False, verdicts.UNCLEAR),
+        ([(True, False), (False, False)], False, verdicts.MIXED),
+        ([(True, False), (False, True)], True, verdicts.UNCLEAR),
+        ([(True, True), (True, False)], True, verdicts.HOLDS),
+    ],
+)
+def test_what_holds_within_its_interval_holds_not_clearly(outcomes, one, word):
+    assert verdicts.verdict(outcomes, one) == word
+
+
+@pytest.mark.parametrize(("apart", "verdict", "clearly"), [(0.0, "holds", 1), (2.0, "not clearly", 0)])
+def test_verdicts_hold_the_same_people_of_both_runs_against_each_other(folder, apart, verdict, clearly):
+    """RAE is better by 0.5 on average, on every person alike or by very different amounts."""
+    people, who = np.linspace(10, 30, 8), np.arange(8)
+    gain = 0.5 + apart * np.array([-1, 1, -1, 1, 1, -1, 1, -1])
+    for row, values in (("VAE", people), ("RAE", people - gain)):
+        for place in (folder / "runs/digits" / row).iterdir():
+            arrays = {"values/rows": who, "replicates/distance/rec": bootstrap(values, who)}
+            meta = {"protocols": {}, "numbers": ""}
+            artifacts.save(place / "evaluation.h5", artifacts.EVALUATION, arrays, params={}, inputs={}, meta=meta)
+    page, found = run(folder)
+    claim = found["claims"]["rec"]
+    compared = claim["comparisons"]["RAE rec < VAE rec"]
+    assert claim["verdict"] == verdict
+    assert claim["clearly"] == clearly
+    assert (compared["low"] == pytest.approx(compared["high"])) is (apart == 0)
+    assert compared["low"] <= -0.5 + 1e-9
+    assert "its 95 % interval" in page
+    assert found["claims"]["safe"].get("clearly") is None
 
 
 def test_seeds_that_one_side_lacks_are_not_compared(folder):

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from fgcli.metrics.intervals import PROTOCOL, bootstrap, interval
+from fgcli.intervals import PROTOCOL, bootstrap, interval
 from fgcli.metrics.paired import Paired
 
 GENERATOR = "generator"
@@ -27,7 +27,7 @@ class Results:
         protocols: how they were measured.
         values: arrays behind them.
         left_out: what could not be measured, and why.
-        replicates: of numbers by place, "reconstruction/generator/given_mask/l1"; see `fgcli.metrics.intervals`.
+        replicates: of numbers by place, "reconstruction/generator/given_mask/l1"; see `fgcli.intervals`.
     """
 
     numbers: dict[str, Any] = field(default_factory=dict)

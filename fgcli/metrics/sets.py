@@ -13,7 +13,7 @@ from fgcli import codes as paths
 from fgcli.artifacts import Content
 from fgcli.capabilities import Generator, Masks
 from fgcli.codes import Codes
-from fgcli.metrics.intervals import blocks
+from fgcli.intervals import blocks
 from fgcli.pixels import u8
 
 Images = Iterator[np.ndarray]

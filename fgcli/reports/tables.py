@@ -82,13 +82,10 @@ def paired(numbers: Mapping[str, Any], protocols: Mapping[str, Any], nouns: Noun
     for mask in masks:
         entries = {m: models[m][mask] for m in models if mask in models[m]}
         about = protocols.get("reconstruction", {})
-        where = [(model, f"reconstruction/{model}/{mask}") for model in entries]
-        lines = [
-            _with_intervals(
-                _paired_line(name, entries, about.get(name, {})), numbers, [(m, f"{w}/{name}") for m, w in where]
-            )
-            for name in _metrics(entries)
-        ]
+        lines = []
+        for name in _metrics(entries):
+            places = [(model, f"reconstruction/{model}/{mask}/{name}") for model in entries]
+            lines.append(_with_intervals(_paired_line(name, entries, about.get(name, {})), numbers, places))
         note = protocols.get("masks", {}).get(mask, "")
         title = nouns.region if mask == "given_mask" else f"the {mask.replace('_', ' ')}"
         tables.append(Table(title, note, _columns(models, nouns), lines))
@@ -231,8 +228,8 @@ def verification(numbers: Mapping[str, Any]) -> str:
 
 
 def between(interval: tuple[float, float] | None) -> str:
-    """An interval in brackets; nothing where there is none."""
-    return f"{number(interval[0])} {DASH} {number(interval[1])}".replace("-", MINUS) if interval else ""
+    """An interval; nothing where there is none."""
+    return f"{number(interval[0])} to {number(interval[1])}".replace("-", MINUS) if interval else ""
 
 
 def number(value: float | None) -> str:

@@ -79,7 +79,8 @@ def _claim_json(judged: Judged) -> dict[str, Any]:
     }  # fmt: skip
     printed = {"holds": sum(p.holds for p in judged.printed), "of": len(judged.printed)}
     found = {"text": judged.claim.text, "verdict": judged.verdict, "holds": holds, "of": of}
-    return {**found, "printed": printed, "comparisons": compared}
+    clearly = {} if judged.clearly is None else {"clearly": judged.clearly}
+    return {**found, **clearly, "printed": printed, "comparisons": compared}
 
 
 def _strings(seeds: Mapping[int, float]) -> dict[str, float]:

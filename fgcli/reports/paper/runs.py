@@ -33,7 +33,7 @@ class Cell:
     Attributes:
         gap: why there are no numbers; empty where there are.
         replicates: by seed, what the number is in trials with other people; none where the runs keep none.
-        jackknifed: of which kind these are, see `fgcli.metrics.intervals`.
+        jackknifed: of which kind these are, see `fgcli.intervals`.
     """
 
     seeds: dict[int, float] = field(default_factory=dict)

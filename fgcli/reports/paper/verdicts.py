@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from fgcli.metrics.intervals import interval
+from fgcli.intervals import interval
 from fgcli.reports.paper.layout import Claim, Comparison, Table, comparisons
 from fgcli.reports.paper.runs import Cell, spread
 
