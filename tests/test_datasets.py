@@ -122,10 +122,12 @@ def test_tables_of_another_encoding(shots, tmp_path):
 
 
 def test_paths_at_home(shots, tmp_path, monkeypatch):
+    picture(tmp_path / "ffhq/00000.png")
     monkeypatch.setenv("HOME", str(shots.parent))
     labels = table(shots.parent, "file,S\na/1.jpg,1\n")
     data = read("image_folder", path=f"~/{shots.name}", attributes=f"~/{Path(labels).name}")
     assert data.attributes.tolist() == [[1], [-1], [-1]]
+    assert read("ffhq", path="~/ffhq").sources == ["00000.png"]
 
 
 def test_unknown_names_in_the_table(shots, tmp_path, capsys):
@@ -237,6 +239,55 @@ def test_celeba_in_its_three_folders(celeba):
     assert len(read("celeba", path=str(celeba))) == 3
 
 
+@pytest.mark.parametrize("name", ["celeba", "CelebA"])
+def test_celeba_in_the_folder_that_holds_it(celeba, tmp_path_factory, name):
+    """torchvision's and that of the publisher."""
+    parent = tmp_path_factory.mktemp("data")
+    celeba.rename(parent / name)
+    assert len(read("celeba", path=str(parent))) == 3
+
+
+@pytest.fixture
+def kaggle(celeba):
+    """Kaggle's edition of the same."""
+    (celeba / "img_align_celeba").rename(celeba / "inner")
+    (celeba / "img_align_celeba").mkdir()
+    (celeba / "inner").rename(celeba / "img_align_celeba/img_align_celeba")
+    for path in celeba.glob("*.txt"):
+        path.unlink()
+    (celeba / "list_attr_celeba.csv").write_text(
+        "image_id,Male,Smiling\n000001.jpg,-1,1\n000002.jpg,1,-1\n000003.jpg,-1,-1\n"
+    )
+    (celeba / "list_eval_partition.csv").write_text("image_id,partition\n000001.jpg,0\n000002.jpg,2\n000003.jpg,1\n")
+    return celeba
+
+
+def test_celeba_of_kaggle(kaggle):
+    data = read("celeba", path=str(kaggle))
+    assert data.attribute_names == ["Male", "Smiling"]
+    assert data.attributes.tolist() == [[0, 1], [1, 0], [0, 0]]
+    assert data.splits == ["train", "test", "val"]
+    assert data.photos[0].path.is_file()
+    assert data.identities is None
+    (kaggle / "identity_CelebA.txt").write_text("000001.jpg 2880\n000002.jpg 7\n000003.jpg 2880\n")
+    assert read("celeba", path=str(kaggle)).identities == ["2880", "7", "2880"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("list_attr_celeba.csv", "", "a header that starts with image_id"),
+        ("list_attr_celeba.csv", "image_id,Male\n000001.jpg,1,1\n", "1 of -1 or 1 in line 2"),
+        ("list_eval_partition.csv", "000001.jpg,0\n", "a header that starts with image_id"),
+        ("list_eval_partition.csv", "image_id,partition\n000001.jpg\n", "a file and a value in line 2, found 1"),
+    ],
+)
+def test_malformed_tables_of_kaggle(kaggle, name, text, message):
+    (kaggle / name).write_text(text)
+    with pytest.raises(FgError, match=message):
+        read("celeba", path=str(kaggle))
+
+
 def _without(name):
     return lambda root: (root / name).unlink()
 
@@ -294,6 +345,14 @@ def test_celeba_hq(celeba_hq):
     assert read("celeba_hq", path=str(celeba_hq)).identities == ["5", "", "9"]
 
 
+@pytest.mark.parametrize("inner", ["CelebAMask-HQ", "CelebAMask-HQ/CelebAMask-HQ"])
+def test_celeba_hq_in_the_folder_that_holds_it(celeba_hq, tmp_path_factory, inner):
+    parent = tmp_path_factory.mktemp("data")
+    (parent / inner).parent.mkdir(exist_ok=True)
+    celeba_hq.rename(parent / inner)
+    assert len(read("celeba_hq", path=str(parent))) == 3
+
+
 @pytest.mark.parametrize("part", ["CelebAMask-HQ-attribute-anno.txt", "CelebA-HQ-to-CelebA-mapping.txt"])
 def test_celeba_hq_layout_errors(celeba_hq, part):
     (celeba_hq / part).unlink()
@@ -317,10 +376,17 @@ def test_ffhq(tmp_path, folder):
     data = read("ffhq", path=str(tmp_path))
     assert data.sources == ["00000.png", "59999.png", "60000.png", "69999.png"]
     assert data.splits == ["train", "train", "val", "val"]
+    assert read("ffhq", path=str(tmp_path / folder)).sources == data.sources
+
+
+def test_ffhq_in_one_folder(tmp_path):
+    for i in (60000, 0):
+        picture(tmp_path / f"{i:05d}.png")
+    assert read("ffhq", path=str(tmp_path)).splits == ["train", "val"]
 
 
 def test_ffhq_layout_errors(tmp_path):
-    with pytest.raises(FgError, match="expected images1024x1024 or thumbnails128x128"):
+    with pytest.raises(FgError, match="expected images1024x1024/ or thumbnails128x128/"):
         read("ffhq", path=str(tmp_path))
     picture(tmp_path / "thumbnails128x128/me.png")
     with pytest.raises(FgError, match="named by its number"):

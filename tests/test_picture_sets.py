@@ -50,7 +50,7 @@ def idx(array: np.ndarray) -> bytes:
 
 def write_mnist(folder: Path, packed: bool = True) -> Path:
     images, labels = MNIST
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     for stem, rows in (("train", slice(0, 12)), ("t10k", slice(12, 17))):
         for kind, array in (("images-idx3", images[rows]), ("labels-idx1", labels[rows])):
             content, name = idx(array), f"{stem}-{kind}-ubyte"
@@ -142,6 +142,37 @@ def test_mnist(tmp_path, packed):
     assert (data.sources[0], data.sources[12]) == ("train/00000", "test/00000")
 
 
+@pytest.mark.parametrize("packed", [True, False])
+@pytest.mark.parametrize("inner", ["MNIST/raw", "raw", "."])
+def test_mnist_as_torchvision_leaves_it(tmp_path, inner, packed):
+    write_mnist(tmp_path / inner, packed)
+    np.testing.assert_array_equal(everything(read("mnist", path=str(tmp_path))), grey(MNIST[0]))
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_mnist_as_kaggle_names_it(tmp_path, packed):
+    """With a dot, beside folders that have the published names."""
+    for file in list(write_mnist(tmp_path, packed).iterdir()):
+        file.rename(tmp_path / file.name.replace("-idx", ".idx"))
+        (tmp_path / file.name).mkdir()
+    data = read("mnist", path=str(tmp_path))
+    np.testing.assert_array_equal(everything(data), grey(MNIST[0]))
+    np.testing.assert_array_equal(data.labels, MNIST[1])
+
+
+@pytest.mark.parametrize("protocol", range(6))
+@pytest.mark.parametrize("name", [str, str.encode])
+@pytest.mark.parametrize("labels", [list, np.array])
+def test_cifar10_pickled_again_by_python_3(tmp_path, protocol, name, labels):
+    for file in (write_cifar(tmp_path) / "cifar-10-batches-py").iterdir():
+        found = pickle.loads(file.read_bytes(), encoding="latin1")
+        found = {"batch_label": b"1", "labels": labels(found["labels"]), "data": found["data"], "filenames": ["a", "b"]}
+        file.write_bytes(pickle.dumps({name(key): value for key, value in found.items()}, protocol))
+    data = read("cifar10", path=str(tmp_path))
+    np.testing.assert_array_equal(everything(data), CIFAR[0])
+    np.testing.assert_array_equal(data.labels, CIFAR[1])
+
+
 @pytest.mark.parametrize("form", ["py", "bin"])
 @pytest.mark.parametrize("inside", [True, False])
 def test_cifar10(tmp_path, form, inside):
@@ -166,7 +197,7 @@ def test_svhn(tmp_path):
 
 
 def test_coil100(tmp_path):
-    root = write_coil(tmp_path)
+    root = write_coil(tmp_path / "kaggle/one")
     data = read("coil100", path=str(root))
     assert data.classes == ["obj1", "obj2", "obj10"]
     assert (len(data), data.sources[73]) == (216, "obj2__5.png")
@@ -176,6 +207,8 @@ def test_coil100(tmp_path):
         assert [own.count(s) for s in ("train", "val", "test")] == [36, 9, 27]
     assert [data.splits[i] for i in (0, 1, 2, 3, 9)] == ["train", "val", "train", "test", "val"]
     assert read("coil100", path=str(root / "coil-100")).sources == data.sources
+    root.rename(root.parent / "coil-100")
+    assert read("coil100", path=str(tmp_path / "kaggle")).sources == data.sources
 
 
 @pytest.mark.parametrize(
@@ -283,6 +316,7 @@ BAD = [
     ("cifar10", write_cifar, "data_batch_2", lambda b: b[:-900], "a pickle of arrays, found damage"),
     ("cifar10", write_cifar, "data_batch_2", pickled({"fine_labels": [1]}), "expected data and labels, found fine_l"),
     ("cifar10", write_cifar, "data_batch_2", pickled(Evil()), r"found one that calls .*print; it was not run"),
+    ("cifar10", write_cifar, "data_batch_2", pickled({b"data": Evil()}, 4), r"calls builtins.print; it was not run"),
     (
         "cifar10", write_cifar, "data_batch_2", pickled({"data": np.zeros((2, 99), np.uint8), "labels": [1, 2]}),
         r"a picture of 3072 bytes for each label, found uint8 \(2, 99\)",

@@ -24,14 +24,14 @@ def celeba_hq(path: str) -> PhotoSet:
     identity_CelebA.txt in the same folder is used when it is there.
 
     Args:
-        path: folder with CelebA-HQ-img, CelebAMask-HQ-mask-anno and the tables.
+        path: folder with CelebA-HQ-img, CelebAMask-HQ-mask-anno and the tables, or the one with it, CelebAMask-HQ.
 
     Raises:
         FgError: a part of the layout is missing or of another form.
     """
-    root = Path(path)
-    images = need("celeba_hq", root, "CelebA-HQ-img")
-    annotations = need("celeba_hq", root, "CelebAMask-HQ-mask-anno")
+    root = need("celeba_hq", Path(path), "CelebAMask-HQ/CelebAMask-HQ/", "CelebAMask-HQ/", "./")
+    images = need("celeba_hq", root, "CelebA-HQ-img/")
+    annotations = need("celeba_hq", root, "CelebAMask-HQ-mask-anno/")
     files, names, table = attribute_table(need("celeba_hq", root, "CelebAMask-HQ-attribute-anno.txt"))
     verify_photos("celeba_hq", images, files)
     origin = _origins(need("celeba_hq", root, "CelebA-HQ-to-CelebA-mapping.txt"), files)

@@ -22,7 +22,8 @@ HELD_OUT = 5
 def cifar10(path: str) -> PictureSet:
     """CIFAR-10 as published, for Python (cifar-10-batches-py) or in its binary form (cifar-10-batches-bin).
 
-    The official test photos test; of the others the last fifth validates, the last 10,000.
+    Batches that a newer Python or numpy pickled again do as well. The official test photos test; of the others the last
+    fifth validates, the last 10,000.
 
     Args:
         path: that folder, or the one with it.
@@ -31,7 +32,7 @@ def cifar10(path: str) -> PictureSet:
         FgError: a batch is missing, or is not one.
     """
     first = BATCHES[0]
-    found = need("cifar10", Path(path), "cifar-10-batches-py", "cifar-10-batches-bin", first, f"{first}.bin")
+    found = need("cifar10", Path(path), "cifar-10-batches-py/", "cifar-10-batches-bin/", first, f"{first}.bin")
     folder = found if found.is_dir() else found.parent
     binary = (folder / f"{first}.bin").exists()
     files = [need("cifar10", folder, f"{batch}.bin" if binary else batch) for batch in BATCHES]

@@ -23,12 +23,12 @@ def coil100(path: str) -> PictureSet:
     the angles between them 5, 45, 85, … degrees validate (9), and the others test (27).
 
     Args:
-        path: folder with the photos, or the one with their folder coil-100.
+        path: folder with the photos, or the one with their folder coil-100 (Kaggle's coil-100/coil-100).
 
     Raises:
         FgError: no photos, or an object with angles missing.
     """
-    folder = need("coil100", Path(path), "coil-100", ".")
+    folder = need("coil100", Path(path), "coil-100/coil-100/", "coil-100/", "./")
     objects = _objects(folder)
     views = [(i, angle) for i in objects for angle in ANGLES]
     files = [folder / f"obj{i}__{angle}.png" for i, angle in views]

@@ -8,17 +8,22 @@ from fgcli.datasets.files import need, photos_below
 from fgcli.datasets.photoset import Photo, PhotoSet, without_attributes
 from fgcli.errors import FgError
 
+FOLDERS = ("images1024x1024/", "thumbnails128x128/")
 TRAIN = 60_000
 """The first 60,000 photos train, the others validate: the authors' split."""
 
 
 def ffhq(path: str) -> PhotoSet:
-    """FFHQ as published: images1024x1024/00000/00000.png, or thumbnails128x128, in `path`.
+    """FFHQ as published: images1024x1024/00000/00000.png, or thumbnails128x128; also 00000.png and so on in one folder.
+
+    Args:
+        path: folder with images1024x1024 or thumbnails128x128, or one of these.
 
     Raises:
         FgError: neither folder is there, or a photo's name is no number.
     """
-    folder = need("ffhq", Path(path), "images1024x1024", "thumbnails128x128")
+    found = need("ffhq", Path(path), *FOLDERS, "00000/", "00000.png")
+    folder = found if f"{found.name}/" in FOLDERS else found.parent
     files = [p for p in photos_below(folder) if p.suffix.lower() == ".png"]
     if not files:
         raise FgError(f"{folder}: expected photos 00000/00000.png and so on, found none; unpack them")

@@ -18,16 +18,18 @@ HIDDEN = "hidden"
 
 
 def need(name: str, root: Path, *places: str) -> Path:
-    """The first of `places` (files or folders below `root`) that is there.
+    """The first of `places` below `root` that is there: a folder where it ends in "/", else a file.
 
     Raises:
         FgError: `root` or all of them are missing; `name` is the data set.
     """
+    root = root.expanduser()
     if not root.is_dir():
         raise FgError(f"{root}: expected the folder of {name}, found none; check preprocess.datasets")
     for place in places:
-        if (root / place).exists():
-            return root / place
+        found = root / place
+        if found.is_dir() if place.endswith("/") else found.is_file():
+            return found
     raise FgError(f"{root}: expected {' or '.join(places)} of {name}, found none; check the layout")
 
 

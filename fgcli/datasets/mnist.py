@@ -26,17 +26,19 @@ GZIP = b"\x1f\x8b"
 def mnist(path: str) -> PictureSet:
     """MNIST as published: train-images-idx3-ubyte, train-labels-idx1-ubyte and the two of t10k, .gz or unpacked.
 
-    The official test digits test; of the others the last sixth validates, the last 10,000.
+    Kaggle's names (train-images.idx3-ubyte) do as well. The official test digits test; of the others the last sixth
+    validates, the last 10,000.
 
     Args:
-        path: folder with the four files.
+        path: folder with the four files, or with torchvision's MNIST/raw, or MNIST itself.
 
     Raises:
         FgError: a file is missing, or is not what its name says.
     """
+    folder = need("mnist", Path(path), "MNIST/raw/", "raw/", "./")
     parts, labels, sources, splits = [], [], [], []
     for stem, split in (("train", "train"), ("t10k", "test")):
-        images, classes = (_find(Path(path), f"{stem}-{kind}-ubyte") for kind in ("images-idx3", "labels-idx1"))
+        images, classes = _find(folder, f"{stem}-images", "idx3"), _find(folder, f"{stem}-labels", "idx1")
         n = _axes(images, 3)[0]
         found = read_idx(classes, 1)
         if len(found) != n:
@@ -77,8 +79,9 @@ def read_idx(path: Path, axes: int) -> np.ndarray:
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
 
 
-def _find(root: Path, name: str) -> Path:
-    return need("mnist", root, name, f"{name}.gz")
+def _find(folder: Path, stem: str, kind: str) -> Path:
+    names = (f"{stem}-{kind}-ubyte", f"{stem}.{kind}-ubyte")
+    return need("mnist", folder, *(name + packed for name in names for packed in ("", ".gz")))
 
 
 def _axes(path: Path, axes: int) -> tuple[int, ...]:

@@ -46,6 +46,8 @@ def load(path: Path) -> Mapping[str, Any]:
         found = plain(found)
     if isinstance(found, np.ndarray) and found.dtype == object and found.shape == ():
         found = found[()]
+    if isinstance(found, dict):  # Python 3 has bytes for the names that Python 2 pickled, if it read them as bytes
+        found = {key.decode("latin1") if isinstance(key, bytes) else key: value for key, value in found.items()}
     if not isinstance(found, dict) or not all(isinstance(key, str) for key in found):
         raise FgError(f"{path}: expected named arrays, found a {type(found).__name__}; give a file as published")
     return found
@@ -198,7 +200,11 @@ def _array_stand_ins() -> dict[str, Any]:
     def scalar(kind: Kind, content: Any) -> Any:
         return _filled(content, kind.dtype(), (), "C")[()]
 
-    def from_buffer(content: Any, kind: Kind, shape: tuple[int, ...], order: str, *_: object) -> np.ndarray:
+    def from_buffer(
+        content: Any, kind: Kind, shape: tuple[int, ...], order: str, axes: tuple[int, ...] | None = None
+    ) -> np.ndarray:
+        if order == "K" and axes is not None:  # newer numpy, of permuted axes
+            return _filled(content, kind.dtype(), shape, "C").transpose(axes)
         return _filled(content, kind.dtype(), shape, order)
 
     return {"dtype": Kind, "ndarray": Array, "scalar": scalar, "from_buffer": from_buffer}
