@@ -1,5 +1,6 @@
 """The stage: counts, splits, bad inputs, equal bytes, and runs that were killed."""
 
+import json
 import os
 import shutil
 import signal
@@ -12,8 +13,10 @@ import numpy as np
 import pytest
 from PIL import Image
 from test_faces import huge
+from typer.testing import CliRunner
 
 from fgcli.artifacts import FACES, load
+from fgcli.cli import app
 from fgcli.config import defaults, section
 from fgcli.datasets.openpeople import openpeople
 from fgcli.datasets.orl import orl
@@ -21,6 +24,7 @@ from fgcli.errors import FgError, UsageError
 from fgcli.faces import chunks
 from fgcli.stages.preprocess import Params, plan, run
 
+cli = CliRunner().invoke
 DEFAULTS = {
     "datasets": [{"name": "orl"}],
     "size": 32,
@@ -240,7 +244,34 @@ def test_every_bad_photo_is_a_rejected_row(shots, tmp_path, capsys):
     assert set(reasons) == {f"image_folder/{name}" for name in REASONS}
     for name, reason in REASONS.items():
         assert reasons[f"image_folder/{name}"].startswith(reason)
-    assert "7 of 13 photos rejected: 1 x" in capsys.readouterr().err
+    command = f"fg data rejected {tmp_path / 'faces.h5'}"
+    assert f"7 of 13 photos rejected ({command} lists them): 1 x" in capsys.readouterr().err
+
+
+def test_the_rejected_are_listed_under_their_reasons(shots, tmp_path):
+    spoil(shots)
+    run(tmp_path / "faces.h5", tmp_path / "s.png", params=folder_params(shots))
+    for side in (1, 2, 9):
+        Image.new("RGB", (side, side)).save(shots / f"dot{side}.png")
+    command = ["data", "rejected", str(tmp_path / "faces.h5")]
+    assert cli(app, command).output.count("\n1 x ") == 7
+    run(tmp_path / "faces.h5", tmp_path / "s.png", params=folder_params(shots))
+    told = cli(app, command).output.splitlines()
+    assert told[0].endswith("faces.h5: 10 of 16 photos rejected")
+    assert told[2] == "4 x #x# px, smaller than preprocess.min_px=#"
+    assert told[4] == "    image_folder/dot1.png: 1x1 px, smaller than preprocess.min_px=32"
+    five = told.index("1 x 5 faces found, expected one; set preprocess.face=largest")
+    assert told[five + 1] == "    image_folder/five.png"
+    found = json.loads(cli(app, [*command, "--json"]).output)
+    assert [group["count"] for group in found["groups"]] == [4, *[1] * 6]
+    assert found["groups"][0]["photos"][2]["reason"].startswith("2x2 px")
+
+
+def test_none_rejected(shots, tmp_path):
+    run(tmp_path / "faces.h5", tmp_path / "s.png", params=folder_params(shots))
+    done = cli(app, ["data", "rejected", str(tmp_path / "faces.h5")])
+    assert done.output == f"{tmp_path / 'faces.h5'}: none of 6 photos was rejected\n"
+    assert done.exit_code == 0
 
 
 def test_fix_and_largest_take_what_can_be_taken(shots, tmp_path):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib
 import inspect
 import textwrap
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
@@ -34,14 +35,15 @@ def make_root() -> None:
 
 @data.callback()
 def root() -> None:
-    """Which data sets fg reads and the layout each expects; which it makes."""
+    """Which data sets fg reads and the layout each expects; which it makes; which photos gave no face."""
+
+
+Json = Annotated[bool, typer.Option("--json", help="As one JSON line.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 
 @data.command("list")
-def list_(
-    json: Annotated[bool, typer.Option("--json", help="As one JSON line.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
-) -> None:
+def list_(json: Json = False, debug: Debug = False) -> None:
     """Each data set, the layout that it expects, and its arguments."""
 
     def describe() -> dict[str, str]:
@@ -56,3 +58,51 @@ def list_(
         return texts
 
     guarded(lambda: show(describe(), json), debug)
+
+
+@data.command("rejected")
+def rejected(
+    file: Annotated[Path, typer.Argument(metavar="FACES", help="faces.h5 to look into.")] = Path("out/faces.h5"),
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Photos that gave no face: each reason with its count, the most frequent first, and its photos.
+
+    Example: fg data rejected out/faces.h5
+    """
+
+    def tell() -> None:
+        found = _rejected(file)
+        if json:
+            show(found, json)
+        else:
+            print("\n".join(_lines(found)))
+
+    guarded(tell, debug)
+
+
+def _rejected(file: Path) -> dict[str, Any]:
+    """The rejected photos of a faces.h5 in groups, and the number of all its photos."""
+    from fgcli import artifacts
+    from fgcli.faces.rejections import grouped
+
+    stored = artifacts.load(file, artifacts.FACES, ("split", "rejected/source", "rejected/reason"))
+    photos = list(zip(stored["rejected/source"].tolist(), stored["rejected/reason"].tolist(), strict=True))
+    groups = [
+        {"reason": reason, "count": len(own), "photos": [{"source": photo, "reason": why} for photo, why in own]}
+        for reason, own in grouped(photos).items()
+    ]
+    return {"file": str(file), "photos": len(stored["split"]) + len(photos), "rejected": len(photos), "groups": groups}
+
+
+def _lines(found: dict[str, Any]) -> list[str]:
+    """The same to read: photos under their reason, each with its own where these differ."""
+    if not found["rejected"]:
+        return [f"{found['file']}: none of {found['photos']} photos was rejected"]
+    lines = [f"{found['file']}: {found['rejected']} of {found['photos']} photos rejected"]
+    for group in found["groups"]:
+        lines += ["", f"{group['count']} x {group['reason']}"]
+        for photo in group["photos"]:
+            own = "" if photo["reason"] == group["reason"] else f": {photo['reason']}"
+            lines.append(f"    {photo['source']}{own}")
+    return lines

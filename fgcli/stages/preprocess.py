@@ -5,7 +5,6 @@ Pictures of other things, of data sets that are no photos of faces, go there who
 
 from __future__ import annotations
 
-import re
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -194,7 +193,7 @@ def _take_faces(output: Path, sets: list[PhotoSet], params: Params, resume: bool
     rejected, notes = _told(todo)
     for note, count in sorted(notes.items()):
         say(f"preprocess: {count} of {len(sources)} photos: {note}")
-    _judge(rejected, len(sources), params.max_rejected)
+    _judge(rejected, len(sources), params.max_rejected, output)
     return _assemble(output, todo, sets, rejected, params, cutter)
 
 
@@ -273,19 +272,21 @@ def _told(todo: list[Chunk]) -> tuple[dict[int, str], Counter[str]]:
     return rejected, notes
 
 
-def _judge(rejected: dict[int, str], total: int, max_rejected: float) -> None:
+def _judge(rejected: dict[int, str], total: int, max_rejected: float, output: Path) -> None:
     """Says what was rejected, in groups; fails when it was too much."""
-    groups = Counter(re.sub(r"\d+", "#", reason) for reason in rejected.values())
-    lines = "; ".join(f"{count} x {reason}" for reason, count in groups.most_common())
+    from fgcli.faces.rejections import grouped
+
+    groups = grouped((str(i), reason) for i, reason in rejected.items())
+    lines = "; ".join(f"{len(photos)} x {reason}" for reason, photos in groups.items())
     if len(rejected) == total:
         raise FgError(f"preprocess: expected faces in {total} photos, found none: {lines}")
     if len(rejected) > max_rejected * total:
         raise FgError(
             f"preprocess: expected at most {max_rejected:.0%} of {total} photos rejected, "
-            f"found {len(rejected)} (see preprocess.max_rejected): {lines}"
+            f"found {len(rejected)} (raise preprocess.max_rejected, and fg data rejected lists them): {lines}"
         )
     if rejected:
-        say(f"preprocess: {len(rejected)} of {total} photos rejected: {lines}")
+        say(f"preprocess: {len(rejected)} of {total} photos rejected (fg data rejected {output} lists them): {lines}")
 
 
 def _assemble(
