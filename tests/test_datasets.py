@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import inspect
 import unicodedata
 from pathlib import Path
 
@@ -9,9 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fgcli.config import build
+from fgcli.config import build, lookup
 from fgcli.datasets import DATASETS
 from fgcli.datasets.groups import SAME, SIDE, group
+from fgcli.datasets.files import OWN
 from fgcli.datasets.photoset import Photo, PhotoSet, without_attributes
 from fgcli.datasets.splits import assign, official
 from fgcli.datasets.united import unite
@@ -481,3 +483,9 @@ def test_nearly_equal_photos_stay_together_whoever_they_are_said_to_show():
 def test_registry_refuses_unknown_names():
     with pytest.raises(UsageError, match=r"preprocess.datasets.0.name: .*did you mean 'celeba'"):
         read("celebra")
+
+
+def test_dvc_is_asked_about_every_path_of_a_data_set():
+    for name in DATASETS:
+        arguments = inspect.signature(lookup(DATASETS, name, "")).parameters.values()
+        assert {a.name for a in arguments if "str" in str(a.annotation)} <= {*OWN, "label"}, name

@@ -73,7 +73,8 @@ def project(tmp_path_factory):
         row = dict(zip(known.attribute_names, known.attributes[i], strict=True))
         lines.append(f"{name},person{i // 10},{row['smiling']},{row['eyeglasses']}")
     (folder / "attributes.csv").write_text("\n".join(lines) + "\n")
-    shutil.copy(ROOT / "dvc.yaml", folder)
+    stages = (ROOT / "dvc.yaml").read_text()
+    (folder / "dvc.yaml").write_text(stages.replace("deps: [", "deps: [photos, attributes.csv, ", 1))
     (folder / "fgcli").symlink_to(ROOT / "fgcli")
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
     for name, section in SMALL.items():
@@ -109,6 +110,25 @@ def test_repro_writes_every_artifact_and_then_has_nothing_to_do(reproduced):
     assert (reproduced / "out/report.html").read_text().startswith("<!doctype html>")
     assert "Data and pipelines are up to date" in dvc(reproduced, "repro")
     assert "ssim" in dvc(reproduced, "metrics", "show", "--md")
+
+
+def test_new_photos_make_repro_run(project, tmp_path):
+    shutil.copytree(project, tmp_path / "mine", symlinks=True, ignore=shutil.ignore_patterns("out", ".dvc", "dvc.lock"))
+    mine, text = tmp_path / "mine", (project / "dvc.yaml").read_text()
+    dvc(mine, "init", "--no-scm", "--quiet")
+    (mine / "dvc.yaml").write_text(text.replace("photos, attributes.csv, ", ""))
+    with pytest.raises(AssertionError, match=r"dvc.yaml: .* found no photos, attributes.csv; add"):
+        dvc(mine, "repro", "preprocess")
+    (mine / "dvc.yaml").write_text(text)
+    assert "rows: 40" in dvc(mine, "repro", "preprocess")
+    assert "Data and pipelines are up to date" in dvc(mine, "repro", "preprocess")
+    photos = orl().photos
+    for i in (201, 203, 205):
+        Image.open(photos[i].path).save(mine / f"photos/new{i}.png")
+    assert "rows: 43" in dvc(mine, "repro", "preprocess")
+    with open(mine / "attributes.csv", "a") as table:
+        table.write("new201.png,anna,1,0\n")
+    assert "modified:           attributes.csv" in dvc(mine, "status", "preprocess")
 
 
 def test_provenance_chains_the_files(reproduced):

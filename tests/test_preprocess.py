@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from dvc.repo import Repo
 from PIL import Image
 from test_faces import huge
 from typer.testing import CliRunner
@@ -282,6 +283,53 @@ def test_fix_and_largest_take_what_can_be_taken(shots, tmp_path):
     rejected = load(tmp_path / "f.h5")["rejected/source"].tolist()
     assert found["rows"] == 8
     assert [r.split("/")[1] for r in rejected] == ["cut.jpg", "dot.png", "huge.png", "meadow.png", "text.jpg"]
+
+
+@pytest.fixture
+def under_dvc(shots, tmp_path, monkeypatch):
+    """Runs preprocess as a stage of `dvc repro` with these deps."""
+    monkeypatch.chdir(tmp_path)
+    Repo.init(no_scm=True)
+    monkeypatch.setenv("DVC_STAGE", "preprocess")
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+
+    def start(deps, **arguments):
+        stage = {"cmd": "fgcli preprocess", "deps": [*deps, "params.yaml"], "outs": ["out/faces.h5"]}
+        (tmp_path / "dvc.yaml").write_text(json.dumps({"stages": {"preprocess": stage}}))
+        path = arguments.pop("path", "shots")
+        return run(Path("out/faces.h5"), Path("out/s.png"), params=folder_params(path, **arguments))
+
+    return start
+
+
+def test_what_is_read_under_dvc_must_be_among_its_deps(under_dvc, shots, tmp_path):
+    (tmp_path / "labels.csv").write_text("file,smiling\n000.png,1\n")
+    shutil.copytree(shots, tmp_path / "masks")
+    told = (
+        r"dvc.yaml: expected all that stage preprocess reads among its deps, .*found no shots, labels.csv, masks; add"
+    )
+    with pytest.raises(UsageError, match=told):
+        under_dvc([], attributes="labels.csv", masks="masks")
+    with pytest.raises(UsageError, match=r"found no masks; add"):
+        under_dvc(["labels.csv", "shots"], attributes="labels.csv", masks="masks")
+    assert not (tmp_path / "out").exists()
+    assert under_dvc(["labels.csv", "masks", "shots"], attributes="labels.csv", masks="masks")["rows"] == 6
+
+
+def test_deps_of_globs_links_and_folders_around(under_dvc, shots, tmp_path):
+    with pytest.raises(UsageError, match=r"found no shots; add"):
+        under_dvc(["shots/early"], path="shots/*/*.png")
+    assert under_dvc(["shots"], path="shots/early/*.png")["rows"] == 3
+    (shots / "late").rename(tmp_path / "album")
+    (shots / "late").symlink_to(tmp_path / "album")
+    with pytest.raises(UsageError, match=rf"found no {tmp_path}/album; add"):  # dvc follows no link in a folder
+        under_dvc(["shots"])
+    assert under_dvc(["shots", "album"])["rows"] == 6
+
+
+def test_a_folder_with_outputs_is_no_dep(under_dvc):
+    with pytest.raises(UsageError, match=r"^\.: expected a folder that dvc can depend on, found one with out/faces.h5"):
+        under_dvc(["shots"], path=".")
 
 
 def test_conversions_and_other_files_are_told(shots, tmp_path, capsys):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import glob
+import itertools
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,6 +18,24 @@ PLAIN_ENDINGS = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".tif", ".ti
 IMAGE_ENDINGS = frozenset([*PLAIN_ENDINGS, ".heic", ".heif"])
 """Of photos; the last two are read with the package pillow-heif."""
 HIDDEN = "hidden"
+OWN = ("path", "attributes", "masks")
+"""Arguments of data sets that name the user's files and folders."""
+
+
+def own_files(sets: Iterable[Mapping[str, Any]]) -> list[Path]:
+    """The user's files and folders that data sets of preprocess.datasets read; of a glob the folder that it is in."""
+    return [fixed(Path(data[key]).expanduser()) for data in sets for key in OWN if data.get(key)]
+
+
+def fixed(path: Path) -> Path:
+    """The folders of a glob before its first wildcard; a path that is there, or has none, as it is.
+
+    >>> fixed(Path("shots/2024-*/*.jpg")).as_posix()
+    'shots'
+    """
+    if path.exists():
+        return path
+    return Path(*itertools.takewhile(lambda part: not glob.has_magic(part), path.parts))
 
 
 def need(name: str, root: Path, *places: str) -> Path:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from fgcli.console import readable, say
-from fgcli.datasets.files import IMAGE_ENDINGS, files_below, photos_among, photos_below
+from fgcli.datasets.files import IMAGE_ENDINGS, files_below, fixed, photos_among, photos_below
 from fgcli.datasets.photoset import Photo, PhotoSet
 from fgcli.errors import FgError
 
@@ -60,13 +60,11 @@ def image_folder(
 
 def _find(path: str) -> tuple[Path, list[Path], dict[str, int]]:
     """The folder that names are relative to, the photos in it, and the number of its other files by ending."""
-    if glob.has_magic(path) and not Path(path).exists():
-        parts = Path(path).parts
-        fixed = next(i for i, part in enumerate(parts) if glob.has_magic(part))
-        root = Path(*parts[:fixed])
+    root = fixed(Path(path))
+    if root != Path(path):
         files = [Path(p) for p in sorted(glob.glob(path, recursive=True)) if not Path(p).is_dir()]
-    elif Path(path).is_dir():
-        root, files = Path(path), files_below(Path(path))
+    elif root.is_dir():
+        files = files_below(root)
     else:
         raise FgError(f"{path}: expected a folder of photos or a glob, found neither; check preprocess.datasets")
     photos, ignored = photos_among(files, root)

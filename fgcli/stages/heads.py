@@ -39,7 +39,7 @@ class Params(Section):
     framing: Annotated[float, Field(gt=0.2, le=2)]
     """Side of the frame against FFHQ's, as in preprocess."""
     backgrounds: str
-    """Folder or glob of photos to stand behind the heads; empty: clouds, and two photos that scikit-learn brings."""
+    """Folder of photos to stand behind the heads; empty: clouds, and two photos that scikit-learn brings."""
     val: Annotated[float, Field(ge=0, lt=1)]
     """Share of the people that validate."""
     test: Annotated[float, Field(ge=0, lt=1)]
@@ -60,12 +60,15 @@ def run(
 
     Raises:
         FgError: no room, backgrounds that are no photos, or an output that cannot be written.
+        UsageError: dvc runs this, and the backgrounds are none of its deps.
     """
     from fgcli.artifacts import verify_free_space
     from fgcli.artifacts.parts import begin, work_folder
+    from fgcli.artifacts.pipeline import verify_deps
     from fgcli.datasets.procedural_heads import chunks, render, scenes
     from fgcli.workers import cores, each
 
+    verify_deps(output, [Path(params.backgrounds)] if params.backgrounds else [])
     verify_free_space(output, round(plan(params=params)["disk_mb"] * 1e6))
     settings = params.model_dump(exclude={"processes", "val", "test"})
     build = partial(scenes, settings)

@@ -78,10 +78,14 @@ def run(
 
     Raises:
         FgError: no photos, bad ones under on_bad "fail", too many rejected, no room, or an output not writable.
+        UsageError: dvc runs this, and photos or tables are none of its deps.
     """
     from fgcli.artifacts.parts import work_folder
+    from fgcli.artifacts.pipeline import verify_deps
+    from fgcli.datasets.files import own_files
 
     photos, pictures = _read_sets(params)
+    verify_deps(output, own_files(params.datasets))
     for data in photos or pictures:
         say(f"{data.name}: {len(data)} {'pictures' if pictures else 'photos'}. {data.licence}")
     for data in photos:
