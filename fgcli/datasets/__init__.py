@@ -15,4 +15,5 @@ DATASETS = {
 }
 """Functions that list files and read tables, never photos. Those of faces return a
 `fgcli.datasets.photoset.PhotoSet`, whose photos are searched for a face; the others a
-`fgcli.datasets.pictureset.PictureSet`, whose pictures are taken whole."""
+`fgcli.datasets.pictureset.PictureSet`, whose pictures are taken whole. Arguments that name files or folders are called
+as in `fgcli.datasets.files.OWN`, so that under dvc they are asked for among the deps."""
