@@ -17,7 +17,7 @@ from fgcli.attacks.pgd import PGD
 from fgcli.attacks.pixels import class_loss, grey, threshold_loss
 from fgcli.attacks.white_box import WhiteBox
 from fgcli.capabilities import Classifies
-from fgcli.classifiers.selective import SelectiveClassifier, risk_coverage
+from fgcli.classifiers.selective import SelectiveClassifier, least_keeping, risk_coverage
 from fgcli.generators.gmm_vae import GMMVAE
 
 SIZE, CLASSES, CODES, VARIANCE = 4, 3, 5, 0.1
@@ -226,7 +226,7 @@ def test_decisions_follow_both_thresholds():
     np.testing.assert_array_equal(score <= 1, found.accepted)
 
 
-def test_thresholds_are_scipys_quantile_and_the_percentile_of_each_class():
+def test_thresholds_are_scipys_quantile_and_the_least_error_that_keeps_its_share_of_each_class():
     model, x = Linear(scale=0.2), images(90, low=-1.0, high=1.0)
     seen = SelectiveClassifier(model, chi2(CODES).ppf(0.9973), torch.ones(CLASSES)).decide(x)
     labels = seen.predicted.clone()
@@ -238,15 +238,26 @@ def test_thresholds_are_scipys_quantile_and_the_percentile_of_each_class():
     assert math.isclose(chi2.cdf(found.latent, CODES), 0.9973)
     for c in range(CLASSES):
         own = seen.error.numpy()[counted & (labels.numpy() == c)]
-        assert found.reconstruction[c].item() == pytest.approx(np.percentile(own, 99.73))
+        assert found.reconstruction[c].item() == own.max(), "of fewer than 370 the largest"
+        assert found.behind[c] == len(own)
     lonely = torch.where(labels == 2, 0, labels)
     everyone = seen.error[(lonely == seen.predicted) & (seen.distance <= chi2(CODES).ppf(0.9))].numpy()
     again = SelectiveClassifier.calibrated(model, x, lonely, 0.9)
-    assert again.reconstruction[2].item() == pytest.approx(np.percentile(everyone, 90)), "a class without images"
+    assert again.reconstruction[2].item() == np.quantile(everyone, 0.9, method="inverted_cdf"), "none of its own"
     unknown = SelectiveClassifier.calibrated(model, x, torch.full_like(labels, -1))
     assert torch.isfinite(unknown.reconstruction).all()
     with pytest.raises(ValueError, match="with a likely code, found none"):
         SelectiveClassifier.calibrated(model, x, (seen.predicted + 1) % CLASSES)
+
+
+@pytest.mark.parametrize("share", [0.5, 0.9, 0.93, 0.9973])
+@pytest.mark.parametrize("n", [1, 10, 100, 369, 371, 1000])
+def test_no_smaller_value_keeps_the_share_that_is_stated(n, share):
+    """Of 1 to n the least v with v / n >= share."""
+    values = torch.randperm(n, generator=rng()) + 1.0
+    kept = least_keeping(values, share).item()
+    assert kept / n >= share - 1e-12
+    assert (kept - 1) / n < share - 1e-12
 
 
 @pytest.mark.parametrize(("codes", "radius"), [(10, 26.90), (32, 58.75), (100, 143.85)])

@@ -1,6 +1,7 @@
 """The GMM-VAE: loss against closed forms and torch.distributions, its classes, `fg classify` and `fg attack`."""
 
 import json
+import re
 from functools import partial
 
 import numpy as np
@@ -305,6 +306,16 @@ def test_classify(striped, trained, tmp_path):
     )
     np.testing.assert_array_equal(found["accepted"] == 1, kept)
     assert numbers["risk_coverage"]["coverage"][-1] == 1
+    few, many = min(numbers["thresholds"]["picture_from"]), max(numbers["thresholds"]["picture_from"])
+    assert 5 <= few <= many <= 10  # of 10 val pictures a class
+    assert told["threshold of pictures"] == numbers["thresholds"]["picture_rule"]
+    assert told["threshold of pictures"] == (
+        f"the largest of {few} to {many} val pictures of a class: {few} keep {few / (few + 1):.1%} of new ones on "
+        "average, and 99.73% needs 371"
+    )
+    modest = classify.run(striped, trained, **paths, params=params(classify, "classify", confidence=0.5))
+    assert re.fullmatch(r"kept by 50.00% of the val pictures .*, \d+ at least", modest["threshold of pictures"])
+    classify.run(striped, trained, **paths, params=params(classify, "classify"))
     before = {path: path.read_bytes() for path in paths.values()}
     classify.run(striped, trained, **paths, params=params(classify, "classify"))
     assert all(path.read_bytes() == content for path, content in before.items()), "equal inputs, equal bytes"

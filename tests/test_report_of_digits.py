@@ -95,9 +95,9 @@ def test_it_says_digits_and_nothing_of_faces(folder):
     found = re.findall(r".{0,50}(?:face|photo|people|person|\bmasks?\b|landmark|crop).{0,50}", text, re.I)
     assert not found
     for said in (
-        "masked_vae turns 16 px digits into 8 numbers and back. It learned from 1259 digits in 12 steps",
+        "masked_vae turns 16 px digits into 8 numbers and back. It learned from 1157 digits in 12 steps",
         "The digits digits (1797 digits). Digits of 16 px, taken whole.",
-        "1259 digits, 10 classes",
+        "1157 digits, 10 classes",
         "One digit per class: the one of median error",
         "None of these digits was ever written.",
         "beats principal components of equal code size",

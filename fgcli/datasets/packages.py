@@ -1,4 +1,4 @@
-"""Demo photos inside installed packages, and our annotations of them."""
+"""Photos and pictures inside installed packages, and our annotations of them."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from fgcli.errors import FgError
 ANNOTATIONS = Path(__file__).with_name("data")
 
 
-def package_folder(package: str, folder: str) -> Path:
-    """A folder inside an installed package, found without importing the package.
+def package_folder(package: str, folder: str, extra: str = "demo") -> Path:
+    """A folder inside an installed package, found without importing the package; an extra of fg brings the package.
 
     Raises:
         FgError: the package, or the folder in it, is not there.
@@ -22,7 +22,9 @@ def package_folder(package: str, folder: str) -> Path:
     spec = find_spec(package)
     path = Path(spec.origin).parent / folder if spec and spec.origin else None
     if path is None or not path.is_dir():
-        raise FgError(f'{package}: expected the installed package with {folder}, found none; pip install "fgcli[demo]"')
+        raise FgError(
+            f'{package}: expected the installed package with {folder}, found none; pip install "fgcli[{extra}]"'
+        )
     return path
 
 

@@ -54,15 +54,15 @@ def official(sets: Sequence[PhotoSet] | Sequence[PictureSet]) -> np.ndarray:
     return np.array([OFFICIAL[s] if s else UNSPLIT for data in sets for s in data.splits or [""] * len(data)], np.uint8)
 
 
-def by_class(sources: Sequence[str], labels: np.ndarray, val: float, test: float) -> list[str]:
-    """Splits of n pictures of classes (n,): of each class, ordered by the sha256 of the names, the first test, the
-    next validate, in exact shares.
+def last_of_class(labels: np.ndarray, val: float, test: float) -> list[str]:
+    """Splits of n pictures of classes (n,): of each class, in published order, the last test and those before them
+    validate, in exact shares. Where one hand's pictures stand together, few hands are in two splits.
     """
-    splits = ["train"] * len(sources)
+    splits = ["train"] * len(labels)
     for label in np.unique(labels):
-        ordered = sorted(np.flatnonzero(labels == label).tolist(), key=lambda i: _sha(sources[i]))
-        tests, vals = round(test * len(ordered)), round(val * len(ordered))
-        for place, i in enumerate(ordered[: tests + vals]):
+        from_end = np.flatnonzero(labels == label)[::-1].tolist()
+        tests, vals = round(test * len(from_end)), round(val * len(from_end))
+        for place, i in enumerate(from_end[: tests + vals]):
             splits[i] = "test" if place < tests else "val"
     return splits
 

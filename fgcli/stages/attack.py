@@ -97,7 +97,7 @@ def run(
     import torch
 
     from fgcli import artifacts
-    from fgcli.classifiers.calibration import calibrated
+    from fgcli.classifiers.calibration import calibrated, thresholds
     from fgcli.generators import store
     from fgcli.training.devices import cpu_or_cuda
 
@@ -111,20 +111,21 @@ def run(
             kept = max(SHOWN, params.reclassify.images)
             outcomes.append(trial.run(defence, subject, kept, rng, partial(advance, note=trial.label)))
     again = _reclassified(defence, outcomes, params.reclassify)
-    thresholds = {"code": defence.latent, "picture": defence.reconstruction.tolist()}
+    limits = thresholds(defence, params.confidence)
     artifacts.save(
         output,
         artifacts.ATTACKS,
         _table(outcomes, again),
         params=params.model_dump(),
         inputs={"faces": faces, "generator": generator},
-        meta={"generator": artifacts.sha256(generator), "class_names": subject.names, "thresholds": thresholds},
+        meta={"generator": artifacts.sha256(generator), "class_names": subject.names, "thresholds": limits},
     )
     told = results(outcomes, again)
-    artifacts.write_json(numbers, {"split": params.split, **told, "thresholds": thresholds})
+    artifacts.write_json(numbers, {"split": params.split, **told, "thresholds": limits})
     _curve(curve, told["fgsm"])
     _sheet(sheet, defence, subject, outcomes)
-    return {"output": str(output), "numbers": str(numbers), **{k: v for k, v in told.items() if k != "fgsm"}}
+    rule = {"threshold of pictures": limits["picture_rule"]}
+    return {"output": str(output), "numbers": str(numbers), **rule, **{k: v for k, v in told.items() if k != "fgsm"}}
 
 
 def _trials(params: Params, subject: Subject, faces: Path) -> list[Trial]:

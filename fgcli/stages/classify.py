@@ -84,7 +84,7 @@ def run(
     import numpy as np
 
     from fgcli import artifacts
-    from fgcli.classifiers.calibration import calibrated, chosen
+    from fgcli.classifiers.calibration import calibrated, chosen, thresholds
     from fgcli.generators import store
     from fgcli.training.devices import cpu_or_cuda
 
@@ -94,7 +94,7 @@ def run(
     rows = chosen(subject, params.split, faces)
     found = _decided(defence, subject, params.batch)
     again = _reclassified(defence, subject, rows[~found.accepted.numpy()[rows]], params)
-    thresholds = {"code": defence.latent, "picture": defence.reconstruction.tolist()}
+    limits = thresholds(defence, params.confidence)
     artifacts.save(
         output,
         artifacts.CLASSES,
@@ -109,13 +109,13 @@ def run(
         },
         params=params.model_dump(),
         inputs={"faces": faces, "generator": generator},
-        meta={"generator": artifacts.sha256(generator), "class_names": subject.names, "thresholds": thresholds},
+        meta={"generator": artifacts.sha256(generator), "class_names": subject.names, "thresholds": limits},
     )
     told = {"split": params.split, **summary(found.at(rows), subject.labels[rows], again[rows])}
     points = _curve(curve, defence.score(found).numpy()[rows], (found.predicted == subject.labels).numpy()[rows])
-    artifacts.write_json(numbers, {**told, "thresholds": thresholds, "risk_coverage": points})
+    artifacts.write_json(numbers, {**told, "thresholds": limits, "risk_coverage": points})
     _sheet(sheet, defence, subject, rows[~found.accepted.numpy()[rows]][:SHOWN], again)
-    return {"output": str(output), "numbers": str(numbers), **told}
+    return {"output": str(output), "numbers": str(numbers), "threshold of pictures": limits["picture_rule"], **told}
 
 
 def summary(found: Decision, labels: Tensor, again: np.ndarray) -> dict[str, Any]:
