@@ -12,8 +12,8 @@ from PIL import Image
 
 from fgcli.config import build, lookup
 from fgcli.datasets import DATASETS
-from fgcli.datasets.groups import SAME, SIDE, group
 from fgcli.datasets.files import OWN
+from fgcli.datasets.groups import SAME, SIDE, group
 from fgcli.datasets.photoset import Photo, PhotoSet, without_attributes
 from fgcli.datasets.splits import assign, official
 from fgcli.datasets.united import unite
