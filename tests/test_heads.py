@@ -485,6 +485,7 @@ def test_help_names_the_verbs():
         (["data", "make", "procedural_heads", "--help"], ["--n", "--per-person", "--no-resume"]),
         (["flame", "--help"], ["render", "export", "--method", "--json"]),
         (["flame", "render", "--help"], ["--frames", "--skin", "--json", "--debug"]),
+        (["flame", "fits", "--help"], ["--size", "--faces", "--json", "--debug"]),
         (["flame", "export", "--help"], ["--neutral", "--order"]),
     ):
         told = re.sub(r"\x1b\[[0-9;]*m", "", call(*arguments).stdout)

@@ -8,6 +8,7 @@ from fgcli.cli import Group
 from fgcli.cli.stage import command
 
 VERBS = {
+    "fits": ("fgcli.cli.heads:fits", "How heads fit their photos, side by side."),
     "render": ("fgcli.cli.heads:render", "A head turning, or one face becoming another."),
     "export": ("fgcli.cli.heads:export", "Heads as OBJ or PLY with texture, parameters as npz."),
 }

@@ -1,4 +1,4 @@
-"""Commands of fitted heads: fg flame render, fg flame export."""
+"""Commands of fitted heads: fg flame fits, fg flame render, fg flame export."""
 
 from __future__ import annotations
 
@@ -35,6 +35,25 @@ class Order(StrEnum):
 SkinOption = Annotated[
     Skin, typer.Option(help="photo: what the photo shows; model: the fitted albedo; clay: none; normals: their map.")
 ]
+
+
+def fits_command(
+    what: Annotated[list[str], typer.Argument(metavar="ROW...", help="Rows of flame.h5.")],
+    output: Output = Path("fits.png"),
+    size: Annotated[int, typer.Option(min=1, help="Side of a picture, px.")] = 192,
+    flame: Flame = Path("out/flame.h5"),
+    faces: Faces = Path("out/faces.h5"),
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """How heads fit: photo, mesh, landmarks found (red) and fitted (green), normals, render; a row of pictures each.
+
+    Example: fg flame fits 12 40 -o fits.png
+    """
+    from fgcli.stages import head_pictures as stage
+
+    work = partial(stage.fits, what, output, flame=flame, faces=faces, size=size)
+    report(debug, json, work, [flame, faces], output)
 
 
 def render_command(
@@ -91,4 +110,4 @@ def export_command(
     )
 
 
-render, export = command(render_command), command(export_command)
+fits, render, export = command(fits_command), command(render_command), command(export_command)

@@ -1,4 +1,4 @@
-"""What is drawn and written of fitted heads: turntables, interpolations, meshes, parameters."""
+"""What is drawn and written of fitted heads: fits, turntables, interpolations, meshes, parameters."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from fgcli.errors import FgError, UsageError
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from fgcli.artifacts import Artifact
     from fgcli.heads.head import Head
     from fgcli.heads.parameters import Parameters
 
@@ -63,6 +64,28 @@ def render(
                 pictures += u8(normal_image(drawn) if skin == "normals" else drawn.image)
     save_picture(output, sheet([pictures]))
     return {"output": str(output), "frames": frames}
+
+
+def fits(what: list[str], output: Path, *, flame: Path, faces: Path, size: int) -> dict[str, Any]:
+    """A row of pictures per face: photo, mesh, landmarks found and fitted, normals, render.
+
+    Raises:
+        FgError: rows or files that are not there.
+    """
+    from fgcli import artifacts
+    from fgcli.fitting.extract import same_head
+    from fgcli.reports.grid import picture_format, save_picture, sheet
+    from fgcli.reports.heads import TITLES, tiles
+
+    picture_format(output)
+    stored = artifacts.load(flame, artifacts.FLAME)
+    _verify_photos(stored, flame, faces)
+    rows = [_row(item, len(stored["status"]), flame) for item in what]
+    landmarks = artifacts.load(faces, names=("landmarks",))["landmarks"]
+    head = same_head(stored.meta["head"], flame)
+    drawn = tiles(head, artifacts.rows(faces, "images"), landmarks, stored.arrays, rows, size)
+    save_picture(output, sheet(drawn, [str(row) for row in rows], TITLES))
+    return {"output": str(output), "heads": len(rows)}
 
 
 def export(
@@ -126,11 +149,26 @@ def _all_parameters(what: list[str], flame: Path) -> Parameters:
             found.append(load_npz(Path(item)))
             continue
         stored = artifacts.load(flame, artifacts.FLAME, (*SIZES, "status"))
-        row, n = whole(item), len(stored["status"])
-        if row is None or row >= n:
-            raise UsageError(f"{item}: expected a row of {flame} (0 to {n - 1}) or an .npz file, found neither")
+        row = _row(item, len(stored["status"]), flame, " or an .npz file")
         found.append(Parameters.from_arrays(stored.arrays).rows([row]))
     return Parameters(**{k: torch.cat([getattr(p, k) for p in found]) for k in SIZES})
+
+
+def _row(item: str, n: int, flame: Path, other: str = "") -> int:
+    row = whole(item)
+    if row is None or row >= n:
+        neither = "neither" if other else "another"
+        raise UsageError(f"{item}: expected a row of {flame} (0 to {n - 1}){other}, found {neither}")
+    return row
+
+
+def _verify_photos(stored: Artifact, flame: Path, faces: Path) -> None:
+    from fgcli import artifacts
+
+    if stored.inputs["faces"] != artifacts.sha256(faces):
+        raise FgError(
+            f"{faces}: expected the faces of {flame}, found others; give the right --faces or use --skin model"
+        )
 
 
 def _skins(head: Head, p: Parameters, what: list[str], flame: Path, faces: Path, skin: Skin) -> Tensor | None:
@@ -149,9 +187,6 @@ def _skins(head: Head, p: Parameters, what: list[str], flame: Path, faces: Path,
     rows = [row for item in what if (row := whole(item)) is not None]
     if len(rows) < len(what):
         raise UsageError("--skin photo: expected rows, whose photos are in faces.h5, found an .npz; use --skin model")
-    if artifacts.load(flame, artifacts.FLAME, ()).inputs["faces"] != artifacts.sha256(faces):
-        raise FgError(
-            f"{faces}: expected the faces of {flame}, found others; give the right --faces or use --skin model"
-        )
+    _verify_photos(artifacts.load(flame, artifacts.FLAME, ()), flame, faces)
     images, masks = (torch.from_numpy(artifacts.rows(faces, name)[rows]).float() / 255 for name in ("images", "masks"))
     return photo_texture(head, images.movedim(3, 1), masks[:, None], p)
