@@ -111,9 +111,17 @@ def stopped(monkeypatch: pytest.MonkeyPatch, step: int) -> Iterator[None]:
             yield
 
 
-def write_latents(path: Path, codes: np.ndarray, attributes: np.ndarray, names: list[str], split: np.ndarray) -> None:
-    """latents.h5 of codes (n, l, d) that no generator knows."""
+def write_latents(
+    path: Path,
+    codes: np.ndarray,
+    attributes: np.ndarray,
+    names: list[str],
+    split: np.ndarray,
+    people: np.ndarray | None = None,
+) -> None:
+    """latents.h5 of codes (n, l, d) that no generator knows; of `people` (n,) if they are known."""
     arrays = {"codes": codes, "error": np.zeros(len(codes), np.float32), "attributes": attributes, "split": split}
+    arrays |= {} if people is None else {"identity": people.astype(np.int32)}
     meta = {
         "space": "z",
         "generator": "none",

@@ -12,8 +12,11 @@ from scipy.spatial.distance import cdist
 
 from fgcli import artifacts, config, editors
 from fgcli.codes import Codes, linear, slerp
-from fgcli.editors import EDITORS
-from fgcli.editors.latent_wasserstein import Frame, LatentWasserstein, affine
+from fgcli.datasets.openpeople import openpeople
+from fgcli.datasets.orl import orl
+from fgcli.datasets.united import unite
+from fgcli.editors import EDITORS, choice
+from fgcli.editors.latent_wasserstein import Frame, LatentWasserstein, affine, parts
 from fgcli.editors.matching import Problem, problem, weights
 from fgcli.editors.mean_difference import MeanDifference
 from fgcli.errors import FgError, UsageError
@@ -115,10 +118,6 @@ def test_problem_takes_sides_and_leaves_out_the_unknown():
 
 def test_problems_that_cannot_be_told():
     codes, attributes = confounded(50)
-    with pytest.raises(FgError, match="attribute grin: expected one of smiling, colour, male"):
-        problem(codes, attributes, NAMES, "grin", ())
-    with pytest.raises(FgError, match="attribute hue: expected one of"):
-        problem(codes, attributes, NAMES, "smiling", ("hue",))
     attributes[:, 1] = attributes[:, 0]
     with pytest.raises(FgError, match="none on both sides in any combination of colour"):
         problem(codes, attributes, NAMES, "smiling", ("colour",))
@@ -210,6 +209,23 @@ def test_stops_early_and_keeps_the_best():
     assert np.abs(editor.edit(codes, "none", 1.0) - codes).mean() < 0.5
 
 
+@pytest.mark.parametrize(("better", "steps"), [((), 3), ((2,), 5), ((3,), 6), ((4,), 3)])
+def test_stops_at_the_last_step_of_its_patience(monkeypatch, better, steps):
+    """Held-out losses fall at the steps `better` alone; patience is 3."""
+    looked, loss = [], LatentWasserstein.loss
+
+    def planned(editor, move, task, frame):
+        if torch.is_grad_enabled() and looked:
+            return loss(editor, move, task, frame)
+        looked.append(len(looked))
+        return torch.tensor(0.0 if looked[-1] in better else 1.0)
+
+    monkeypatch.setattr(LatentWasserstein, "loss", planned)
+    scores = LatentWasserstein(steps=100, batch=16, patience=3).fit(gaussians(40), seed=0)
+    assert looked[-1] == steps
+    assert scores["steps"] == (better[0] if steps > 3 else 0)
+
+
 def test_matching_removes_what_goes_along_in_transport():
     """The same planted confounder: dimension 1 stays where it is once the weights match."""
     codes, attributes = confounded(500)
@@ -277,9 +293,35 @@ def test_too_few_codes_to_hold_some_out():
         LatentWasserstein().fit(task, seed=0)
 
 
+def test_codes_are_held_out_so_that_both_parts_can_be_matched():
+    """Of four codes a side, two of each combination, not every split leaves both parts a common one."""
+    task = gaussians(4)
+    groups = np.array([[0], [0], [1], [1]])
+    task = Problem("moved", task.source, task.target, groups, groups[::-1])
+    for seed in range(20):
+        train, held_out = parts(task, 0.5, seed)
+        assert train.weights[0].any()
+        assert held_out.weights[0].any()
+    task = Problem("moved", task.source, task.target, groups, groups + 1)  # one of each side, never in two parts
+    with pytest.raises(FgError, match="match fewer attributes or choose mean_difference"):
+        parts(task.part(np.array([0, 2]), np.array([0, 2])), 0.5, 0)
+
+
+def test_many_held_out_codes_are_judged_by_some(monkeypatch):
+    sizes, loss = [], LatentWasserstein.loss
+
+    def counted(editor, move, task, frame):
+        sizes.append(len(task.source))
+        return loss(editor, move, task, frame)
+
+    monkeypatch.setattr(LatentWasserstein, "loss", counted)
+    LatentWasserstein(steps=1, batch=16).fit(gaussians(3000), seed=0)
+    assert sizes == [512, 16, 512]
+
+
 @pytest.mark.parametrize("change", [{"steps": 0}, {"batch": 0}, {"patience": 0}, {"blur": 0}, {"learning_rate": 0}])
 def test_arguments_are_checked(change):
-    with pytest.raises(UsageError, match=r"editor.methods.x: latent_wasserstein expects"):
+    with pytest.raises(UsageError, match=rf"editor.methods.x.{next(iter(change))}: input should be"):
         config.build(EDITORS, {"name": "latent_wasserstein", **change}, "editor.methods.x")
 
 
@@ -322,6 +364,124 @@ def test_stage_fits_on_training_rows_and_keeps_each_method(tmp_path):
     first = output.read_bytes()
     stage.run(latents, output, params=params)
     assert output.read_bytes() == first
+
+
+# ---- what is learned and matched by default
+
+
+DEFAULTS = {
+    "plain": {"name": "mean_difference", "match": []},
+    "matched": {"name": "mean_difference"},
+    "carried": {"name": "latent_wasserstein", "steps": 2},
+}
+
+
+def by_default(tmp_path, names, values, people=None, **params):
+    """Runs the stage as params.yaml has it; returns the output's meta."""
+    codes = np.random.default_rng(5).standard_normal((len(values), 1, 4)).astype(np.float32)
+    split = np.repeat([0, 2], [len(codes) - 20, 20]).astype(np.uint8)
+    write_latents(tmp_path / "latents.h5", codes, values.astype(np.int8), names, split, people)
+    given = {"attributes": None, "methods": DEFAULTS, "seed": 0} | params
+    stage.run(tmp_path / "latents.h5", tmp_path / "editor.h5", params=stage.Params(**given))
+    return artifacts.load(tmp_path / "editor.h5", artifacts.EDITOR, ()).meta
+
+
+def test_one_attribute_is_learned_with_no_params(tmp_path, capsys):
+    attributes = np.stack([np.arange(120) % 5 == 0, np.ones(120)], 1)
+    meta = by_default(tmp_path, ["smiling", "colour"], attributes)
+    assert meta["attributes"] == ["smiling"]
+    assert {label: entry["matched"] for label, entry in meta["methods"].items()} == {
+        label: {"smiling": []}
+        for label in DEFAULTS  # colour is there, but all photos have it
+    }
+    learns, matches = capsys.readouterr().err.splitlines()[:2]
+    assert learns.startswith("editor: learns smiling; not colour (of the photo, not of the face): by default what 10 ")
+    assert matches == "editor: matches smiling on nothing"
+
+
+@pytest.mark.parametrize("names", [[], ["colour"], ["smiling", "colour"]])
+def test_nothing_to_learn_gives_a_file_that_says_why(tmp_path, capsys, names):
+    attributes = np.zeros((120, len(names)))
+    attributes[:9, :1] = 1
+    meta = by_default(tmp_path, names, attributes)
+    assert meta["attributes"] == []
+    assert meta["choice"].startswith("learns nothing")
+    assert ("smiling (9 rows with it)" in meta["choice"]) == ("smiling" in names)
+    assert capsys.readouterr().err.splitlines()[0] == f"editor: {meta['choice']}"
+    assert set(editors.load(tmp_path / "editor.h5").methods) == set(DEFAULTS)
+
+
+def test_few_people_teach_nothing_by_default_however_many_photos():
+    people = np.repeat(np.arange(60), 10)
+    values = np.stack([people < 9, people < 10, people % 2, people % 2], 1).astype(np.int8)
+    chosen, left_out = choice.learned(choice.Labels(["nine", "ten", "half", "colour"], values, people))
+    assert chosen == ["ten", "half"]
+    assert left_out == {"nine": "90 rows of 9 people with it", "colour": "of the photo, not of the face"}
+    unknown = choice.Labels(["nine", "ten", "half", "colour"], values, np.full(600, -1))
+    assert choice.learned(unknown)[0] == ["nine", "ten", "half"]  # then every photo is a person
+
+
+@pytest.mark.parametrize(("rows", "people", "wanted"), [(40, 4, (10, 3)), (155, 30, (16, 8)), (9000, 900, (30, 10))])
+def test_what_is_enough_grows_with_the_data_within_bounds(rows, people, wanted):
+    labels = choice.Labels([], np.zeros((rows, 0), np.int8), np.arange(rows) % people)
+    assert labels.wanted == wanted
+
+
+def test_matched_by_default_is_what_stays_the_same_of_a_person(tmp_path, capsys):
+    rng, people = np.random.default_rng(0), np.repeat(np.arange(40), 5)
+    male, colour, smiling = people % 2, people % 4 < 2, rng.random(200) < 0.4
+    glasses = rng.random(200) < 0.5
+    male_once = np.where(np.arange(200) == 7, 1 - male, male)  # a wrong label
+    names = ["smiling", "glasses", "male", "colour"]
+    meta = by_default(tmp_path, names, np.stack([smiling, glasses, male_once, colour], 1), people)
+    assert meta["attributes"] == ["smiling", "glasses", "male"]
+    assert meta["methods"]["matched"]["matched"] == {
+        "smiling": ["male", "colour"], "glasses": ["male", "colour"], "male": ["colour"]
+    }  # fmt: skip
+    assert set(map(tuple, meta["methods"]["plain"]["matched"].values())) == {()}
+    assert "editor: matches smiling, glasses on male, colour; matches male on colour" in capsys.readouterr().err
+    labels = choice.Labels(["smiling", "colour"], np.stack([smiling, smiling], 1).astype(np.int8), people)
+    reason = f"it would leave 0 of {(~smiling).sum()} rows with counterparts"
+    found = choice.matched(labels, "smiling")
+    assert found == ((), {"colour": reason})
+    assert choice.told_matched({"smiling": found}) == f"matches smiling on nothing, not on colour ({reason})"
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"attributes": ["grin"]}, r"editor.attributes: expected attributes of .*, smiling, colour, found 'grin'"),
+        ({"attributes": ["smilin"]}, r"found 'smilin' \(did you mean 'smiling'\?\); correct it, or set null"),
+        (
+            {"methods": DEFAULTS | {"x": {"name": "mean_difference", "match": ["hue"]}}},
+            r"editor.methods.x.match: expected attributes of .*, smiling, colour, found 'hue'",
+        ),
+    ],
+)
+def test_what_is_named_must_be_there_before_anything_is_fitted(tmp_path, monkeypatch, params, message):
+    monkeypatch.setattr(MeanDifference, "fit", lambda *_: pytest.fail("fitted"))
+    with pytest.raises(UsageError, match=message):
+        by_default(tmp_path, ["smiling", "colour"], np.arange(240).reshape(120, 2) % 3 == 0, **params)
+
+
+def test_what_is_named_is_learned_though_it_would_not_be_by_default(tmp_path):
+    attributes = np.stack([np.arange(120) % 30 == 0, np.arange(120) % 2], 1)
+    meta = by_default(
+        tmp_path, ["smiling", "colour"], attributes, attributes=["colour"], methods={"m": DEFAULTS["matched"]}
+    )
+    assert (meta["attributes"], meta["choice"]) == (["colour"], "learns colour")
+
+
+def test_the_demo_learns_and_matches_what_readme_shows():
+    """By its labels, before photos are rejected; colour is measured, and of all OpenPeople's."""
+    table = unite([openpeople(), orl()], 0.1, 0.15)
+    table.fill_colour(slice(None), np.array([source.startswith("openpeople") for source in table.sources], np.int8))
+    train = table.split == 0
+    labels = choice.Labels(table.attribute_names, table.attributes[train], table.identity[train])
+    attributes, _ = choice.learned(labels)
+    assert attributes == ["smiling", "mouth_open", "eyeglasses"]
+    for attribute in attributes:
+        assert choice.matched(labels, attribute) == (("male", "facial_hair", "colour"), {})
 
 
 # ---- paths

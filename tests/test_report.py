@@ -226,6 +226,38 @@ def test_optional_parts_are_left_out_by_name(paths, tmp_path):
     assert "no density.h5 was given" in text
 
 
+def test_latents_know_the_person_of_each_face(paths):
+    stored = artifacts.load(paths["latents"])
+    np.testing.assert_array_equal(stored["identity"], artifacts.load(paths["faces"])["identity"])
+
+
+def edited(paths, folder, **given):
+    """The paths, with an editor of other params."""
+    changed = paths | {"editor": folder / "editor.h5"}
+    methods = {"plain": {"name": "mean_difference", "match": []}}
+    editor.run(paths["latents"], changed["editor"], params=editor.Params(methods=methods, seed=0, **given))
+    return changed
+
+
+def test_an_editor_that_learned_nothing_is_left_out_and_why(paths, tmp_path):
+    some = edited(paths, tmp_path, attributes=None)
+    result = report.run(**WITHOUT | some, output=tmp_path / "r.html", params=params(report, samples=4, people=3))
+    assert result["left_out"]["edits"].startswith("the editor learns nothing; not smiling (9 rows of 6 people with it")
+    text = (tmp_path / "r.html").read_text(encoding="utf-8")
+    assert 'id="edits"' not in text
+    assert "the editor learns nothing" in text
+
+
+def test_edits_of_more_attributes_than_a_page_holds_are_left_out_by_name(paths, tmp_path, monkeypatch):
+    monkeypatch.setattr(sections, "ATTRIBUTES", 1)
+    some = edited(paths, tmp_path, attributes=["smiling", "colour"])
+    result = report.run(**WITHOUT | some, output=tmp_path / "r.html", params=params(report, samples=4, people=3))
+    assert result["left_out"]["more edits"] == "the page shows 1 of 2 attributes; fg edit draws colour"
+    text = (tmp_path / "r.html").read_text(encoding="utf-8")
+    assert 'id="edit-1"' in text
+    assert 'id="edit-2"' not in text
+
+
 def test_without_a_baseline_and_with_neighbours(paths, page, tmp_path):
     assert "Are they copies?" not in page
     stored = artifacts.load(paths["evaluation"])
@@ -383,7 +415,7 @@ def test_key_number_of_samples_is_the_nearest_set_beside_eigenfaces_prior(paths)
 
 def test_headline_takes_the_matched_editor_that_changes_its_attribute_most():
     def entry(match, change):
-        return {"build": {"match": match}, "scores": {"smiling": {"change": {"smiling": change}}}}
+        return {"matched": {"smiling": match}, "scores": {"smiling": {"change": {"smiling": change}}}}
 
     about = {"plain": entry([], 0.9), "a": entry(["colour"], 0.1), "b": entry(["colour"], 0.3)}
     assert sections.strongest(about, "smiling") == "b"

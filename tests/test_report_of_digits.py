@@ -10,7 +10,7 @@ from conftest import train_params
 from test_preprocess import params as preprocess_params
 from test_report import params
 
-from fgcli import config
+from fgcli import artifacts, config
 from fgcli.artifacts import Content
 from fgcli.reports.nouns import NOUNS
 from fgcli.stages import density, editor, evaluate, invert, preprocess, report, train
@@ -83,6 +83,10 @@ def read(page: str) -> str:
     told = re.findall(r'(?:alt|aria-label|title)="([^"]*)"', page)
     shown = re.sub(r"<[^>]*>", " ", page)
     return html.unescape(re.sub(r"\s+", " ", shown + " ".join(told)))
+
+
+def test_the_classes_of_digits_are_no_people_of_latents(folder):
+    assert "identity" not in artifacts.layout(folder / "latents.h5")
 
 
 def test_it_says_digits_and_nothing_of_faces(folder):

@@ -114,6 +114,7 @@ LATENTS = Schema(
         "error": Field("float32", "n", "root mean squared error of the reconstruction on the face, in [0, 2]"),
         "attributes": Field("int8", "n k", "copied from faces.h5"),
         "split": Field("uint8", "n", "copied from faces.h5"),
+        "identity": Field("int32", "n", "person of each face, copied from faces.h5; of faces alone", optional=True),
         "condition": Field("uint8", "n h w c", "condition of each face, where its generator wants one", optional=True),
     },
     meta=("space", "generator", "build", "inverter", "seed", "self_test", "attribute_names"),
@@ -136,8 +137,9 @@ SAMPLES = Schema(
 DENSITY = Schema("density", 1, groups=("methods",), meta=("space", "generator", "methods"))
 """methods/NAME/: the arrays of each fitted density; meta methods: its build and its scores."""
 
-EDITOR = Schema("editor", 1, groups=("methods",), meta=("space", "generator", "attributes", "methods"))
-"""methods/NAME/: the arrays of each fitted editor; meta methods: its build and its scores."""
+EDITOR = Schema("editor", 2, groups=("methods",), meta=("space", "generator", "attributes", "choice", "methods"))
+"""methods/NAME/: the arrays of each fitted editor; meta methods: its build, its scores and on what each attribute was
+matched. choice: which attributes it learns and, if params name none, why not others."""
 
 CLASSES = Schema(
     "classes",

@@ -1,4 +1,4 @@
-"""Params that several stages have."""
+"""Params that several stages have, and ranges that arguments of several components have."""
 
 from typing import Annotated, Literal
 
@@ -17,6 +17,21 @@ Processes = Annotated[int, Field(ge=0, le=1024)]
 SEEDS = 2**63
 """Seeds are below: PyTorch takes no more."""
 Seed = Annotated[int, Field(ge=0, lt=SEEDS)]
+
+
+# What the arguments of components, the entries of registries, may be.
+MOST = 2**31
+"""Counts are below: what is larger is no count, and does not fit where libraries keep it."""
+Count = Annotated[int, Field(ge=1, lt=MOST)]
+CountOrNone = Annotated[int, Field(ge=0, lt=MOST)]
+Positive = Annotated[float, Field(gt=0)]
+Weight = Annotated[float, Field(ge=0)]
+"""A factor, a variance or a size that may be 0, which leaves out what it stands for."""
+Width = Annotated[float, Field(gt=0, le=8)]
+"""A factor on a network's channels or units."""
+Share = Annotated[float, Field(ge=0, le=1)]
+Part = Annotated[float, Field(gt=0, lt=1)]
+"""A share that is neither none nor all."""
 
 
 def whole(text: str) -> int | None:

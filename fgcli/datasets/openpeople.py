@@ -6,7 +6,7 @@ from fgcli.datasets.packages import annotation_rows, label_table, package_folder
 from fgcli.datasets.photoset import Photo, PhotoSet
 
 ATTRIBUTES = [
-    "eyeglasses", "smiling", "mouth_open", "male", "facial_hair", "eyes_closed", "hand_on_face",
+    "smiling", "mouth_open", "eyeglasses", "male", "facial_hair", "eyes_closed", "hand_on_face",
     "turned_left", "turned_right",
 ]  # fmt: skip
 

@@ -1,12 +1,13 @@
 """Latent edits: moving a code so that one attribute changes.
 
-Strength 1 carries the codes without the attribute to those with it, -1 takes the same step the other way.
+Strength 1 carries the codes without the attribute to those with it, -1 takes the same step the other way. Back from an
+edited code it is the way back only where the step is the same everywhere, as that of `mean_difference`.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Self
@@ -30,11 +31,11 @@ class Editor(ABC):
 
     Attributes:
         requires: capabilities that the generator of the codes must have.
-        match: attributes whose combinations weigh equally on both sides of a problem.
+        match: attributes whose combinations weigh equally on both sides of a problem; None: see `choice`.
     """
 
     requires: ClassVar[Kinds] = ()
-    match: tuple[str, ...] = ()
+    match: Sequence[str] | None = ()
 
     @abstractmethod
     def fit(self, task: Problem, seed: int) -> dict[str, float]:

@@ -13,12 +13,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fgcli.config.fields import Count, Part, Positive
 from fgcli.editors import Editor
 from fgcli.editors.matching import Problem
 from fgcli.errors import FgError
 
 CONSTANT = 1e-6
 """Spread of a dimension, over the largest one or the largest mean, up to which it is constant."""
+SPLITS = 10
+"""Random ways of holding out that are tried: few codes that share a combination may all fall into one part."""
+JUDGES = 512
+"""Held-out codes per side at most: the loss of n takes n^2 numbers, at every step."""
 
 
 @dataclass(frozen=True)
@@ -64,34 +69,30 @@ class LatentWasserstein(Editor):
 
     Codes are standardised per dimension first, and W is learned times sqrt(d), as in the equalised layers of the latent
     transformer, so that `blur` and the step size mean the same for any generator; dimensions that are constant stay as
-    they are. H depends on z, so that strength -1 after +1 comes back to z only to first order in H.
+    they are. H depends on z, so that strength -1 after +1 is not the way back: it comes to z only to first order in H.
 
     Args:
-        match: attributes whose combinations weigh equally on both sides.
+        match: attributes whose combinations weigh equally on both sides; None for those that the training rows suggest
+            (see choice.matched).
         steps: Adam steps at most.
         learning_rate: Adam's; 1e-3 in the paper.
         batch: codes per side and step at most.
         blur: entropic scale, as a fraction of the root mean squared distance of two codes, sqrt(2 D).
         held_out: share of the codes kept from training, to stop by.
         patience: steps without a better held-out loss after which it stops; the best is kept.
-
-    Raises:
-        ValueError: an argument out of range.
     """
 
     def __init__(
         self,
-        match: tuple[str, ...] | list[str] = (),
-        steps: int = 1000,
-        learning_rate: float = 1e-3,
-        batch: int = 512,
-        blur: float = 0.05,
-        held_out: float = 0.25,
-        patience: int = 50,
+        match: list[str] | None = None,
+        steps: Count = 1000,
+        learning_rate: Positive = 1e-3,
+        batch: Count = 512,
+        blur: Positive = 0.05,
+        held_out: Part = 0.25,
+        patience: Count = 50,
     ) -> None:
-        if min(steps, batch, patience) < 1 or min(learning_rate, blur) <= 0 or not 0 < held_out < 1:
-            raise ValueError("latent_wasserstein expects positive arguments, and held_out below 1")
-        self.match = tuple(match)
+        self.match = match
         self.steps, self.learning_rate, self.batch, self.patience = steps, learning_rate, batch, patience
         self.blur, self.held_out = blur, held_out
         self.maps: dict[str, np.ndarray] = {}
@@ -102,12 +103,9 @@ class LatentWasserstein(Editor):
         Raises:
             FgError: too few codes to hold some out.
         """
-        train, held_out = task.split(self.held_out, seed)
-        if not (train.weights[0].any() and held_out.weights[0].any()):
-            raise FgError(
-                f"attribute {task.attribute}: expected enough faces with and without it to hold out a share of "
-                f"{self.held_out}, found {len(task.target)} and {len(task.source)}; choose mean_difference"
-            )
+        train, held_out = parts(task, self.held_out, seed)
+        if max(len(held_out.source), len(held_out.target)) > JUDGES:
+            held_out = subset(held_out, JUDGES, np.random.default_rng([seed, 1]))
         frame = Frame.of(np.concatenate([task.source, task.target]))
         if not frame.live.any():
             raise FgError(f"attribute {task.attribute}: expected codes that differ, found constant ones; invert again")
@@ -119,7 +117,7 @@ class LatentWasserstein(Editor):
         first = best
         for step in range(1, self.steps + 1):
             adam.zero_grad()
-            self.loss(move, self.subset(train, rng), frame).backward()
+            self.loss(move, subset(train, self.batch, rng), frame).backward()
             adam.step()
             with torch.no_grad():
                 value = self.loss(move, held_out, frame).item()
@@ -142,12 +140,6 @@ class LatentWasserstein(Editor):
         a, b = (torch.from_numpy(w).float() for w in task.weights)
         return divergence(a, edited, b, y.flatten(1)) / size
 
-    def subset(self, task: Problem, rng: np.random.Generator) -> Problem:
-        """At most `batch` codes of each side."""
-        picks = [rng.choice(n, min(n, self.batch), replace=False) for n in (len(task.source), len(task.target))]
-        part = task.part(*picks)
-        return part if part.weights[0].any() else task
-
     def edit(self, codes: np.ndarray, attribute: str, strength: float) -> np.ndarray:
         """Edited codes (n, l, d)."""
         z = torch.from_numpy(np.asarray(codes, np.float32))
@@ -163,6 +155,29 @@ class LatentWasserstein(Editor):
         editor = cls()
         editor.maps = arrays
         return editor
+
+
+def parts(task: Problem, share: float, seed: int) -> tuple[Problem, Problem]:
+    """Random parts to learn from and to be held out, in either of which both sides share a combination.
+
+    Raises:
+        FgError: too few codes for it.
+    """
+    for attempt in range(SPLITS):
+        found = task.split(share, [seed, attempt] if attempt else seed)
+        if all(part.weights[0].any() for part in found):
+            return found
+    raise FgError(
+        f"attribute {task.attribute}: expected enough faces with and without it to hold out a share of {share}, found "
+        f"{len(task.target)} and {len(task.source)}; match fewer attributes or choose mean_difference"
+    )
+
+
+def subset(task: Problem, most: int, rng: np.random.Generator) -> Problem:
+    """At most `most` codes of each side; all, should these share no combination."""
+    picks = [rng.choice(n, min(n, most), replace=False) for n in (len(task.source), len(task.target))]
+    part = task.part(*picks)
+    return part if part.weights[0].any() else task
 
 
 def affine(move: Tensor, z: Tensor) -> Tensor:

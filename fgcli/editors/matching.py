@@ -40,7 +40,7 @@ class Problem:
         groups = self.source_groups[source], self.target_groups[target]
         return Problem(self.attribute, self.source[source], self.target[target], *groups)
 
-    def split(self, share: float, seed: int) -> tuple[Problem, Problem]:
+    def split(self, share: float, seed: int | list[int]) -> tuple[Problem, Problem]:
         """Random parts of 1 - share and of `share`, of each side."""
         rng = np.random.default_rng(seed)
         s, t = rng.permutation(len(self.source)), rng.permutation(len(self.target))
@@ -57,11 +57,8 @@ def problem(
         codes: (n, l, d). attributes: (n, k) in {-1, 0, 1}. names: of the k attributes.
 
     Raises:
-        FgError: an unknown name, or no combination that has codes on both sides.
+        FgError: no combination that has codes on both sides.
     """
-    for name in (attribute, *match):
-        if name not in names:
-            raise FgError(f"attribute {name}: expected one of {', '.join(names)}; correct the editor's params")
     labels = attributes[:, names.index(attribute)]
     others = attributes[:, [names.index(m) for m in match if m != attribute]]
     s, t = labels == 0, labels == 1

@@ -14,11 +14,12 @@ class MeanDifference(Editor):
     """z' = z + strength (mean of the target - mean of the source).
 
     Args:
-        match: attributes whose combinations weigh equally on both sides; none for plain means.
+        match: attributes whose combinations weigh equally on both sides; empty for plain means, None for those that
+            the training rows suggest (see choice.matched).
     """
 
-    def __init__(self, match: tuple[str, ...] | list[str] = ()) -> None:
-        self.match = tuple(match)
+    def __init__(self, match: list[str] | None = None) -> None:
+        self.match = match
         self.directions: dict[str, np.ndarray] = {}
 
     def fit(self, task: Problem, seed: int) -> dict[str, float]:

@@ -25,8 +25,8 @@ COLUMNS = 7
 """Faces side by side in tables of reconstructions."""
 CONTACT, CONTACT_PX = 24, 96
 """Crops shown per split, and their side, px."""
-EDITED = 3
-"""Faces per edit strip."""
+ATTRIBUTES, EDITED = 6, 3
+"""Attributes whose edits are shown at most; faces per edit strip."""
 FRAMES = 6
 """Pictures from one face to the next."""
 MEASURED, COUNTED = 64, 2000
@@ -79,12 +79,12 @@ class Edits:
 
 def by_matching(about: Mapping[str, Any]) -> list[str]:
     """The editors' labels, those that match no attributes first."""
-    return sorted(about, key=lambda label: (bool(about[label]["build"].get("match")), label))
+    return sorted(about, key=lambda label: (any(about[label]["matched"].values()), label))
 
 
 def strongest(about: Mapping[str, Any], attribute: str) -> str:
     """The label of the editor that changes the probe of `attribute` most, of the matched ones if there are some."""
-    matched = [label for label in about if about[label]["build"].get("match")] or list(about)
+    matched = [label for label in about if about[label]["matched"][attribute]] or list(about)
     changes = {label: about[label]["scores"][attribute].get("change", {}).get(attribute, 0.0) for label in matched}
     return max(sorted(matched), key=lambda label: changes[label], default="")
 
@@ -200,7 +200,7 @@ def edits(run: Material, edit: Edit, attribute: str, strengths: Sequence[float],
             for i, r in enumerate(rows)
         ]
         gained = [colour(run, kinds[k], edited(run.codes(kinds[k]), attribute, s)) - before[k] for k, s in at]
-        strips.append(Strip(method, ", ".join(entry["build"].get("match", [])), lines, gained))
+        strips.append(Strip(method, ", ".join(entry["matched"][attribute]), lines, gained))
         changes.append((method, entry["scores"][attribute].get("change", {})))
     cells = [Cell(k, mark(s), len(kinds[k]), before[k]) for k, s in at]
     note = sentences.colour(attribute, colour_shares(run, attribute), run.nouns)

@@ -10,17 +10,26 @@ from pydantic import Field
 from fgcli import config
 from fgcli.config import Section, Spec, build
 from fgcli.config.fields import Seed
-from fgcli.console import progress
+from fgcli.console import progress, say
+from fgcli.errors import UsageError
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from fgcli.artifacts import Artifact
+    from fgcli.editors import Editor
+    from fgcli.editors.choice import Labels, Match
+
+
+PROBED = 20_000
+"""Training rows that a probe learns from at most: more make it slower, not better."""
 
 
 class Params(Section):
     """Params of `fg editor`."""
 
-    attributes: list[str]
-    """Attributes to learn."""
+    attributes: list[str] | None
+    """Attributes to learn; null for every one that enough training rows have, and enough have not."""
     methods: Annotated[dict[str, Spec], Field(min_length=1)]
     """A label for each editor: name in EDITORS, then its arguments."""
     seed: Seed
@@ -33,62 +42,118 @@ def run(
     """Fits on the training rows, scores on the test rows.
 
     Raises:
-        UsageError: an editor that requires what the generator cannot.
+        UsageError: an editor that requires what the generator cannot, or an attribute that is not there.
     """
+    import numpy as np
+
     from fgcli import artifacts
+    from fgcli.editors import choice
+
+    optional = ("identity",) if "identity" in artifacts.layout(latents) else ()
+    stored = artifacts.load(latents, artifacts.LATENTS, ("codes", "attributes", "split", *optional))
+    editors = _editors(params, stored)
+    artifacts.verify_finite(f"{latents} codes", stored["codes"], "invert again")
+    names, people = stored.meta["attribute_names"], stored.arrays.get("identity", np.full(len(stored["split"]), -1))
+    train, test = (stored["split"] == i for i in (0, 2))
+    labels = choice.Labels(names, stored["attributes"][train], people[train])
+    matches, told = _chosen(params, editors, labels)
+    codes, tested = stored["codes"][train], (stored["codes"][test], stored["attributes"][test])
+    probes = Probes(codes, labels.values, names, params.seed)
+    about = _fitted(params, editors, matches, codes, labels, tested, probes)
+    arrays = {f"methods/{label}/{k}": v for label, editor in editors.items() for k, v in editor.arrays().items()}
+    meta = {
+        "space": stored.meta["space"],
+        "generator": stored.meta["generator"],
+        "attributes": list(matches),
+        "choice": told,
+        "methods": about,
+        "probes": probes.accuracy(*tested),
+    }
+    artifacts.save(output, artifacts.EDITOR, arrays, params=params.model_dump(), inputs={"latents": latents}, meta=meta)
+    return {"output": str(output), "scores": {label: entry["scores"] for label, entry in about.items()}}
+
+
+def _editors(params: Params, stored: Artifact) -> dict[str, Editor]:
+    """The editors of params, unfitted.
+
+    Raises:
+        UsageError: one that requires what the generator cannot, or an attribute that is not there.
+    """
     from fgcli.capabilities import require
     from fgcli.editors import EDITORS
-    from fgcli.editors.matching import problem
     from fgcli.generators import GENERATORS
 
-    stored = artifacts.load(latents, artifacts.LATENTS, ("codes", "attributes", "split"))
-    kind = config.lookup(GENERATORS, stored.meta["build"]["name"], str(latents))
+    kind = config.lookup(GENERATORS, stored.meta["build"]["name"], str(stored.path))
+    known = stored.meta["attribute_names"]
+    editors, wanted = {}, {"editor.attributes": params.attributes or ()}
     for label, spec in params.methods.items():
         path = f"editor.methods.{label}"
         require(kind, config.lookup(EDITORS, spec["name"], f"{path}.name").requires, by=f"{path} {spec['name']}")
-    parts = [stored["split"] == i for i in range(3)]
-    artifacts.verify_finite(f"{latents} codes", stored["codes"], "invert again")
-    names, codes, attributes = stored.meta["attribute_names"], stored["codes"], stored["attributes"]
-    probes = Probes(codes[parts[0]], attributes[parts[0]], names)
-    arrays: dict[str, np.ndarray] = {}
-    about: dict[str, Any] = {}
-    with progress("editor", len(params.methods) * len(params.attributes), unit="fits") as advance:
-        for label, spec in params.methods.items():
-            editor, scores = build(EDITORS, spec, f"editor.methods.{label}"), {}
-            for attribute in params.attributes:
-                task = problem(codes[parts[0]], attributes[parts[0]], names, attribute, editor.match)
-                scores[attribute] = editor.fit(task, params.seed)
-                test = codes[parts[2]][attributes[parts[2], names.index(attribute)] == 0]
-                scores[attribute] |= {"change": probes.change(test, editor.edit(test, attribute, 1.0))}
+        editors[label] = build(EDITORS, spec, path)
+        wanted[f"{path}.match"] = editors[label].match or ()
+    for path, names in wanted.items():
+        for name in names:
+            if name not in known:
+                raise UsageError(
+                    f"{path}: expected attributes of {stored.path}, {', '.join(known) or 'which has none'}, found "
+                    f"{name!r}{config.near(name, known)}; correct it, or set null to let fg choose"
+                )
+    return editors
+
+
+def _chosen(params: Params, editors: dict[str, Editor], labels: Labels) -> tuple[dict[str, Match], str]:
+    """What each attribute to learn is matched on by default, and a line of these; tells what params leave open."""
+    from fgcli.editors import choice
+
+    attributes, left_out = (params.attributes, {}) if params.attributes is not None else choice.learned(labels)
+    matches = {attribute: choice.matched(labels, attribute) for attribute in attributes}
+    told = choice.told_learned(labels, attributes, left_out)
+    if params.attributes is None:
+        say(f"editor: {told}")
+    if matches and any(editor.match is None for editor in editors.values()):
+        say(f"editor: {choice.told_matched(matches)}")
+    return matches, told
+
+
+def _fitted(
+    params: Params,
+    editors: dict[str, Editor],
+    matches: dict[str, Match],
+    codes: np.ndarray,
+    labels: Labels,
+    tested: tuple[np.ndarray, np.ndarray],
+    probes: Probes,
+) -> dict[str, Any]:
+    """Fits every editor to every attribute of `matches`; of each its build, its scores and what it was matched on."""
+    from fgcli.editors.matching import problem
+
+    about: dict[str, Any] = {label: {"build": params.methods[label], "scores": {}, "matched": {}} for label in editors}
+    with progress("editor", len(editors) * len(matches), unit="fits") as advance:
+        for attribute, (chosen, _) in matches.items():  # the outer loop, so that the time left is told as it is
+            without = tested[0][tested[1][:, labels.names.index(attribute)] == 0]
+            for label, editor in editors.items():
+                match = tuple(chosen if editor.match is None else editor.match)
+                scores = editor.fit(problem(codes, labels.values, labels.names, attribute, match), params.seed)
+                change = probes.change(without, editor.edit(without, attribute, 1.0))
+                about[label]["scores"][attribute] = scores | {"change": change}
+                about[label]["matched"][attribute] = match
                 advance(note=f"{label} {attribute}")
-            arrays |= {f"methods/{label}/{k}": v for k, v in editor.arrays().items()}
-            about[label] = {"build": spec, "scores": scores}
-    artifacts.save(
-        output,
-        artifacts.EDITOR,
-        arrays,
-        params=params.model_dump(),
-        inputs={"latents": latents},
-        meta={
-            "space": stored.meta["space"],
-            "generator": stored.meta["generator"],
-            "attributes": params.attributes,
-            "methods": about,
-            "probes": probes.accuracy(codes[parts[2]], attributes[parts[2]]),
-        },
-    )
-    return {"output": str(output), "scores": {label: entry["scores"] for label, entry in about.items()}}
+    return about
 
 
 class Probes:
     """A logistic regression on the codes for each attribute: what an edit changes beside its own attribute."""
 
-    def __init__(self, codes: np.ndarray, attributes: np.ndarray, names: list[str]) -> None:
+    def __init__(self, codes: np.ndarray, attributes: np.ndarray, names: list[str], seed: int) -> None:
+        import numpy as np
         from sklearn.linear_model import LogisticRegression
         from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import StandardScaler
 
         self.models, self.names = {}, names
+        if len(codes) > PROBED:
+            some = np.random.default_rng(seed).choice(len(codes), PROBED, replace=False)
+            codes, attributes = codes[some], attributes[some]
         for k, name in enumerate(names):
             known = attributes[:, k] >= 0
             if len(set(attributes[known, k].tolist())) == 2:

@@ -55,7 +55,7 @@ def run(
     from fgcli.training.devices import cpu_or_cuda
 
     images = artifacts.rows(faces, "images")
-    about = artifacts.load(faces, artifacts.FACES, ("attributes", "split"))
+    about = artifacts.load(faces, artifacts.FACES, ("attributes", "split", "identity"))
     model = store.load(generator, cpu_or_cuda(params.device))
     store.match(model, images.shape, faces)
     inverter = inverters.create(params.inverter, model, "invert.inverter")
@@ -69,6 +69,8 @@ def run(
     folder = begin(output, depends, resume)
     codes, errors, space = _inverted(model, inverter, images, artifacts.masks(faces), renders, params, folder)
     arrays = {"codes": codes, "error": errors, "attributes": about["attributes"], "split": about["split"]}
+    if about.meta["content"] == "faces":
+        arrays["identity"] = about["identity"]
     artifacts.save(
         output,
         artifacts.LATENTS,

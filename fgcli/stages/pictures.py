@@ -79,8 +79,9 @@ def learned(editor: Path, generator: Path, method: str, attribute: str) -> tuple
 
     Raises:
         UsageError: no such method, or it has not learned the attribute.
-        FgError: the editors are another generator's.
+        FgError: the editors are another generator's, or learned nothing.
     """
+    from fgcli import artifacts
     from fgcli.editors import load
     from fgcli.generators import store
 
@@ -88,6 +89,9 @@ def learned(editor: Path, generator: Path, method: str, attribute: str) -> tuple
     known = load(editor)
     chosen = pick(known.methods, method, editor)
     attributes = known.methods[chosen].arrays()
+    if not attributes:
+        told = artifacts.load(editor, artifacts.EDITOR, ()).meta["choice"]
+        raise FgError(f"{editor}: expected an editor that learned an attribute, found one that {told}")
     if attribute not in attributes:
         raise UsageError(f"--attribute {attribute}: expected one of {', '.join(attributes)}; fit it with fg editor")
     return known, chosen

@@ -269,7 +269,13 @@ def _edited(run: Material, stored: dict[str, Artifact], params: Params, left_out
     attribute = about["attributes"][0] if about["attributes"] else ""
     method = sections.strongest(about["methods"], attribute) if attribute else ""
     learned = [(run.edit, a) for a in about["attributes"] if run.edit]
-    edits = [sections.edits(run, edit, a, params.strengths, about["methods"]) for edit, a in learned]
+    shown = learned[: sections.ATTRIBUTES]
+    edits = [sections.edits(run, edit, a, params.strengths, about["methods"]) for edit, a in shown]
+    if run.edit and not learned:
+        left_out["edits"] = f"the editor {about['choice']}"
+    elif shown != learned:
+        others = ", ".join(a for _, a in learned[len(shown) :])
+        left_out["more edits"] = f"the page shows {len(shown)} of {len(learned)} attributes; fg edit draws {others}"
     if edits and not any(cell.kind == "grey" for cell in edits[0].cells):
         left_out[f"chroma of edited grey {run.nouns.faces}"] = f"no held-out {run.nouns.photo} is grey"
     return {
@@ -332,10 +338,10 @@ def _sample_note(name: str, stored: dict[str, Artifact], numbers: dict[str, Any]
         arrow = ARROWS.get(protocols.get(metric, {}).get("better"), "")
         said += [f"{metric} {number(value)} {arrow}".rstrip()] if value is not None else []
     scores = stored["density"].meta["methods"].get(name, {}).get("scores", {}) if "density" in stored else {}
-    if "held_out_log_likelihood" in scores:
-        said.append(
-            f"log-likelihood of codes outside the training split {scores['held_out_log_likelihood']:.1f} nats ↑"
-        )
+    for kind, words in (("log_likelihood", ""), ("log_likelihood_at_least", "at least ")):
+        if f"held_out_{kind}" in scores:
+            value = scores[f"held_out_{kind}"]
+            said.append(f"log-likelihood of codes outside the training split {words}{value:.1f} nats ↑")
     return "; ".join(said)
 
 
