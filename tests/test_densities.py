@@ -1,5 +1,7 @@
 """Densities against scipy and scikit-learn."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,7 @@ from scipy.stats import multivariate_normal
 from sklearn.mixture import BayesianGaussianMixture, GaussianMixture
 
 from fgcli import artifacts, config, densities
-from fgcli.densities import DENSITIES
+from fgcli.densities import DENSITIES, descent
 from fgcli.densities.bayesian_gmm import BayesianGMM
 from fgcli.densities.flow import Flow
 from fgcli.densities.gaussian import Gaussian
@@ -17,7 +19,9 @@ from fgcli.densities.isotropic import Isotropic
 from fgcli.densities.mixture import Mixture, standardize
 from fgcli.densities.two_stage_vae import TwoStageVAE
 from fgcli.errors import FgError, UsageError
+from fgcli.reports.nouns import NOUNS
 from fgcli.stages import density as stage
+from fgcli.stages import report
 
 
 def correlated(n=500, shape=(2, 3), seed=0):
@@ -355,7 +359,7 @@ def test_singular_codes_without_regularisation_are_told(name):
     ],
 )
 def test_arguments_are_checked(spec):
-    with pytest.raises(UsageError, match=rf"density.methods.x: {spec['name']} expects"):
+    with pytest.raises(UsageError, match=rf"density.methods.x.{list(spec)[1]}: input should be"):
         config.build(DENSITIES, spec, "density.methods.x")
 
 
@@ -387,6 +391,37 @@ def test_stage_scores_and_keeps_each_method(tmp_path):
     first = output.read_bytes()
     stage.run(latents, output, params=stage.Params(methods=methods, seed=1))
     assert output.read_bytes() == first
+
+
+def test_the_rate_halves_at_the_last_epoch_of_its_patience():
+    """Of a loss that never falls: 5 times after 3 epochs each, then the descent ends."""
+    module, looked = torch.nn.Linear(1, 1), []
+
+    def loss(rows, rng):
+        if not torch.is_grad_enabled():  # the held-out rows, at the start and after each epoch
+            looked.append(len(rows))
+        return 1 + 0 * module(rows).sum()
+
+    x = np.zeros((20, 1), np.float32)
+    descent.descend(module, loss, x, rate=0.1, batch=8, epochs=100, seed=0, name="test")
+    assert looked == [2] * (1 + descent.HALVINGS * descent.PATIENCE)
+
+
+def test_a_bound_is_not_called_a_likelihood(tmp_path):
+    clustered(tmp_path / "latents.h5")
+    methods = {"bound": {"name": "two_stage_vae", "width": 0.02, "epochs": 1}, "exact": {"name": "gaussian"}}
+    params = stage.Params(methods=methods, seed=0)
+    told = stage.run(tmp_path / "latents.h5", tmp_path / "density.h5", params=params)["nats per code"]
+    assert set(told["bound"]) == {"train_log_likelihood_at_least", "held_out_log_likelihood_at_least"}
+    assert set(told["exact"]) == {"train_log_likelihood", "held_out_log_likelihood"}
+    stored = {
+        "density": artifacts.load(tmp_path / "density.h5", names=()),
+        "evaluation": SimpleNamespace(meta={"protocols": {}}),
+    }
+    bound, exact = (report._sample_note(name, stored, {}, NOUNS["faces"]) for name in ("bound", "exact"))
+    assert "log-likelihood of codes outside the training split at least " in bound
+    assert "log-likelihood" in exact
+    assert "at least" not in exact
 
 
 def test_stage_refuses_a_lone_code(tmp_path):

@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 import torch
@@ -31,7 +31,13 @@ DENSITIES = {
 
 
 class Density(ABC):
-    """A distribution of codes (n, l, d)."""
+    """A distribution of codes (n, l, d).
+
+    Attributes:
+        score: what the mean of `log_prob` is called, which may be no more than a bound of the likelihood.
+    """
+
+    score: ClassVar[str] = "log_likelihood"
 
     @abstractmethod
     def fit(self, codes: np.ndarray, seed: int) -> Self:
@@ -47,7 +53,7 @@ class Density(ABC):
 
     @abstractmethod
     def log_prob(self, codes: np.ndarray) -> np.ndarray:
-        """Log-density (n,) of codes, nats."""
+        """Log-density (n,) of codes, nats, or what it is at least."""
 
     @abstractmethod
     def arrays(self) -> dict[str, np.ndarray]:

@@ -49,7 +49,8 @@ def descend(
     kept = max(1, round(HELD_OUT * len(x)))
     held_out, rows = rows[:kept], rows[kept:]
     optimizer = torch.optim.Adam(module.parameters(), rate)
-    plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.5, patience=PATIENCE, threshold=0.0)
+    bearable = PATIENCE - 1  # torch halves after the epochs that it bears, at the next
+    plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.5, patience=bearable, threshold=0.0)
     best, state = math.inf, {k: v.clone() for k, v in module.state_dict().items()}
     for epoch in range(epochs + 1):
         if epoch:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from fgcli.config.fields import Count, CountOrNone, Positive, Weight, Width
 from fgcli.densities import Density
 from fgcli.densities.mixture import CONSTANT, standardize
 from fgcli.errors import FgError
@@ -42,25 +43,19 @@ class TwoStageVAE(Density):
         learning_rate: Adam's step size; halved when 3 epochs bring no better held-out bound.
         batch: codes per step.
         epochs: over the codes, at most.
-
-    Raises:
-        ValueError: an argument out of range.
     """
+
+    score = "log_likelihood_at_least"
 
     def __init__(
         self,
-        width: float = 1.0,
-        beta: float = 0.0,
-        regularize: float = 1e-6,
-        learning_rate: float = 1e-4,
-        batch: int = 64,
-        epochs: int = 100,
+        width: Width = 1.0,
+        beta: Weight = 0.0,
+        regularize: Positive = 1e-6,
+        learning_rate: Positive = 1e-4,
+        batch: Count = 64,
+        epochs: CountOrNone = 100,
     ) -> None:
-        if width <= 0 or beta < 0 or regularize <= 0 or learning_rate <= 0 or batch < 1 or epochs < 0:
-            raise ValueError(
-                "two_stage_vae expects width, regularize and learning_rate > 0, beta and epochs >= 0, batch >= 1, "
-                f"found {width}, {regularize}, {learning_rate}, {beta}, {epochs}, {batch}"
-            )
         self.units, self.beta, self.regularize = max(8, round(width * UNITS)), beta, regularize
         self.learning_rate, self.batch, self.epochs = learning_rate, batch, epochs
 

@@ -44,9 +44,9 @@ def run(
         for label, spec in params.methods.items():
             density: Density = build(DENSITIES, spec, f"density.methods.{label}").fit(train, params.seed)
             arrays |= {f"methods/{label}/{k}": v for k, v in density.arrays().items()}
-            scores = {"train_log_likelihood": float(density.log_prob(train).mean())}
+            scores = {f"train_{density.score}": float(density.log_prob(train).mean())}
             if len(held_out):
-                scores["held_out_log_likelihood"] = float(density.log_prob(held_out).mean())
+                scores[f"held_out_{density.score}"] = float(density.log_prob(held_out).mean())
             about[label] = {"build": spec, "scores": scores}
             advance()
     artifacts.save(
