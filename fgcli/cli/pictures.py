@@ -83,7 +83,11 @@ def edit_command(
     what: Inputs,
     attribute: Annotated[str, typer.Option("--attribute", "-a", help="Attribute to change.")],
     strength: Annotated[
-        str, typer.Option(help="One strength, or FROM:TO:COUNT; 1 carries a face without the attribute to one with it.")
+        str,
+        typer.Option(
+            help="One strength, or FROM:TO:COUNT; 1 carries a face without the attribute to one with it. Of an edited "
+            "face the opposite strength is the way back by mean_difference, but not by latent_wasserstein."
+        ),
     ] = "-3:3:7",
     method: Annotated[str, typer.Option(help="Label of an editor in editor.h5; the last one by default.")] = "",
     output: Output = Path("edit.png"),
