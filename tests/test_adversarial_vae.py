@@ -299,7 +299,7 @@ def test_training_lowers_what_it_should(faces):
 @pytest.mark.parametrize("name", ["kl", "similarity", "l1", "reconstructed", "diversity", "integral"])
 def test_negative_weights_and_gains_are_refused(name):
     spec = {"name": "adversarial_vae", "codes": 4, "filters": 2, name: -0.1}
-    with pytest.raises(UsageError, match="adversarial_vae expects weights, diversity and gains >= 0"):
+    with pytest.raises(UsageError, match=f"train.objective.{name}: input should be greater than or equal to 0"):
         config.build(OBJECTIVES, spec, "train.objective", generator=BeganVAE(SHAPE, codes=4, filters=2))
 
 

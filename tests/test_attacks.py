@@ -18,6 +18,7 @@ from fgcli.attacks.pixels import class_loss, grey, threshold_loss
 from fgcli.attacks.white_box import WhiteBox
 from fgcli.capabilities import Classifies
 from fgcli.classifiers.selective import SelectiveClassifier, least_keeping, risk_coverage
+from fgcli.errors import UsageError
 from fgcli.generators.gmm_vae import GMMVAE
 
 SIZE, CLASSES, CODES, VARIANCE = 4, 3, 5, 0.1
@@ -193,12 +194,12 @@ def test_fooling_starts_from_noise_and_comes_near_its_target():
 
 
 @pytest.mark.parametrize(
-    ("kind", "arguments"),
-    [(FGSM, {"epsilon": -1}), (MIM, {"steps": 0}), (PGD, {"step": -0.1}), (WhiteBox, {"a": 1}), (Fooling, {"b": 0.5})],
+    ("name", "key", "value"),
+    [("fgsm", "epsilon", -1), ("mim", "steps", 0), ("pgd", "step", -0.1), ("white_box", "a", 1), ("fooling", "b", 0.5)],
 )
-def test_senseless_arguments_are_refused(kind, arguments):
-    with pytest.raises(ValueError, match=r"expects .* found"):
-        kind(**arguments)
+def test_senseless_arguments_are_refused(name, key, value):
+    with pytest.raises(UsageError, match=rf"attack.methods.x.{key}: input should be"):
+        config.build(ATTACKS, {"name": name, key: value}, "attack.methods.x")
 
 
 # ---- the defence

@@ -463,7 +463,7 @@ def test_given_masks_follow_the_crop():
 
 
 def test_segmenter_arguments_are_checked():
-    with pytest.raises(UsageError, match=r"s: forehead: expected 0.5 to 2.5 .*, found 9"):
+    with pytest.raises(UsageError, match=r"s.forehead: input should be less than or equal to 2.5, found 9"):
         build(SEGMENTERS, {"name": "landmark_hull", "forehead": 9}, "s")
 
 

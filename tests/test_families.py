@@ -10,12 +10,13 @@ import socket
 import time
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, get_args, get_origin
 
 import numpy as np
 import pytest
 import torch
 from conftest import painted
+from pydantic import TypeAdapter
 
 from fgcli import artifacts, backbones, config, inverters, metrics
 from fgcli.attacks import ATTACKS
@@ -88,6 +89,18 @@ def test_entries_explain_themselves_and_refuse_unknown_arguments(family, name):
         config.build(REGISTRIES[family], {"name": name, "no_such_argument": 1}, "test")
 
 
+def bare(annotation):
+    """A type without its range."""
+    return get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
+
+
+def beyond(annotation):
+    """The numbers next to both ends of an argument's range, those that it does not take."""
+    told = TypeAdapter(annotation).json_schema()
+    ends = {"minimum": -1, "exclusiveMinimum": 0, "maximum": 1, "exclusiveMaximum": 0}
+    return [told[key] + step for key, step in ends.items() if key in told]
+
+
 WRONG = {int: ("x", 4.5, True, None), float: ("x", True, [1]), bool: ("no", 1), str: (2024, None), Path: (2024,)}
 
 
@@ -95,10 +108,26 @@ WRONG = {int: ("x", 4.5, True, None), float: ("x", True, [1]), bool: ("no", 1), 
 def test_arguments_of_another_type_are_refused_in_one_sentence(family, name):
     kind = config.lookup(REGISTRIES[family], name, "test")
     for key, parameter in inspect.signature(kind, eval_str=True).parameters.items():
-        wrong = ({"no": "such"}, float("nan"), *WRONG.get(parameter.annotation, ()))
+        wrong = ({"no": "such"}, float("nan"), *WRONG.get(bare(parameter.annotation), ()))
         for value in wrong if key != "name" else ():  # which is the entry's own
             with pytest.raises(UsageError, match=rf"^test\.{key}: [^\n]+, found [^\n]+; correct it$"):
                 config.build(REGISTRIES[family], {"name": name, key: value}, "test")
+
+
+@pytest.mark.parametrize(("family", "name"), [(f, n) for f, entries in REGISTRIES.items() for n in entries])
+def test_numbers_have_a_range_and_beyond_it_are_refused_in_one_sentence(family, name):
+    kind = config.lookup(REGISTRIES[family], name, "test")
+    for key, parameter in inspect.signature(kind, eval_str=True).parameters.items():
+        if bare(parameter.annotation) not in (int, float):
+            continue
+        wrong = beyond(parameter.annotation)
+        assert wrong, f"{key}: expected a range, as fgcli/config/fields.py has them, found {parameter.annotation}"
+        for value in wrong:
+            value = bare(parameter.annotation)(value)
+            with pytest.raises(UsageError, match=rf"^test\.{key}: [^\n]+, found [^\n]+; correct it$"):
+                config.build(REGISTRIES[family], {"name": name, key: value}, "test")
+        if parameter.default is not parameter.empty:
+            TypeAdapter(parameter.annotation).validate_python(parameter.default)
 
 
 @pytest.mark.parametrize("family", REGISTRIES)

@@ -13,11 +13,12 @@ import torch
 from flame_layout import F, V, deca, embedding, model, texture, write_embeddings, write_old_pickle
 from typer.testing import CliRunner
 
-from fgcli import artifacts, assets
+from fgcli import artifacts, assets, config
 from fgcli.cli.assets import app
-from fgcli.errors import FgError
+from fgcli.errors import FgError, UsageError
 from fgcli.foreign import flame_files, head_parts, mesh_files, pickles
 from fgcli.foreign.flame_files import flame_head, import_file
+from fgcli.heads import HEADS
 
 
 @pytest.fixture(autouse=True)
@@ -108,8 +109,8 @@ def test_landmarks_of_both_publishers_are_one(raw, folder):
     other = flame_head(contour_sign="-")
     assert torch.equal(other.contour_faces[39], two.contour_faces[78])
     assert torch.equal(flame_head(contour_sign="+").contour_faces, two.contour_faces)
-    with pytest.raises(ValueError, match="contour_sign auto"):
-        flame_head(contour_sign="deca")
+    with pytest.raises(UsageError, match=r"h.contour_sign: input should be 'auto', '\+' or '-', found 'deca'"):
+        config.build(HEADS, {"name": "flame", "contour_sign": "deca"}, "h")
 
 
 def outline_on_a_face():

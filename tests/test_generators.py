@@ -76,20 +76,12 @@ def test_sizes(size):
 
 
 @pytest.mark.parametrize(
-    ("shape", "arguments", "found"),
-    [
-        ((3, 8, 8), {}, "8x8"),
-        ((3, 48, 48), {}, "48x48"),
-        ((3, 32, 64), {}, "32x64"),
-        ((3, 145, 145), {}, "145x145"),
-        ((3, 16, 16), {"codes": 0}, "0 and 1"),
-        ((3, 16, 16), {"width": 0.0}, "512 and 0"),
-        ((3, 16, 16), {"width": 5.0}, "512 and 5"),
-    ],
+    ("shape", "found"),
+    [((3, 8, 8), "8x8"), ((3, 48, 48), "48x48"), ((3, 32, 64), "32x64"), ((3, 145, 145), "145x145")],
 )
-def test_bad_sizes_are_refused(shape, arguments, found):
+def test_bad_sizes_are_refused(shape, found):
     with pytest.raises(ValueError, match=f"masked_vae expects .* found {found}"):
-        MaskedVAE(shape, **arguments)
+        MaskedVAE(shape)
 
 
 # ---- pca
@@ -151,7 +143,7 @@ def test_pca_of_fewer_faces_than_codes(repeats):
 
 
 def test_pca_code_size_is_checked():
-    with pytest.raises(ValueError, match="pca expects 1 to 768 codes"):
+    with pytest.raises(ValueError, match="pca expects at most 768 codes"):
         PCA((3, 16, 16), 769)
 
 

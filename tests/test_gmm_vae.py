@@ -76,13 +76,9 @@ def test_only_the_encoder_of_variable_entropy_has_another_head():
     assert extra == {"log_std.weight", "log_std.bias"}
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [{"codes": 2}, {"classes": 1}, {"width": 0.0}, {"variance": 0.0}],
-)
-def test_senseless_networks_are_refused(changes):
-    with pytest.raises(ValueError, match=r"gmm_vae expects .* found"):
-        network(**changes)
+def test_senseless_networks_are_refused():
+    with pytest.raises(ValueError, match=r"gmm_vae expects classes <= codes, found 3 classes and 2 codes"):
+        network(codes=2)
     with pytest.raises(ValueError, match="power of two from 16 px, found 20x20"):
         GMMVAE((3, 20, 20))
 
@@ -197,13 +193,11 @@ def test_rows_without_a_label_wait_until_the_classes_are_known():
     torch.testing.assert_close(again.train().loss(few, rng())["latent"], everyone)  # a resumed run goes on
 
 
-def test_other_generators_and_weights_are_refused():
+def test_other_generators_are_refused():
     with pytest.raises(
         UsageError, match="expected a generator that classifies, found Linear; choose one such as gmm_vae"
     ):
         GMMELBO(torch.nn.Linear(1, 1))
-    with pytest.raises(ValueError, match=r"alpha, labels_per_class and unlabelled_after >= 0, found -1"):
-        GMMELBO(network(), alpha=-1)
 
 
 # ---- the stages

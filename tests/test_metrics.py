@@ -202,7 +202,7 @@ def test_create_names_unknown_metrics_and_arguments():
         create({"name": "sim"}, "evaluate.metrics.0", image_shape=(3, 64, 64))
     with pytest.raises(UsageError, match=r"p.net: unknown key"):
         create({"name": "l1", "net": "alex"}, "p", image_shape=(3, 64, 64))
-    with pytest.raises(UsageError, match="alex or vgg"):
+    with pytest.raises(UsageError, match="p.net: input should be 'alex' or 'vgg', found 'squeeze'"):
         create({"name": "lpips", "net": "squeeze"}, "p", image_shape=(3, 64, 64))
     assert label({"name": "lpips", "net": "vgg"}) == "lpips_vgg"
 

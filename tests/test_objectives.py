@@ -255,7 +255,7 @@ def test_evaluation_does_not_sample():
 @pytest.mark.parametrize("name", ALL)
 def test_negative_weights_are_refused(name):
     spec = {"name": "masked_elbo", **ALL, name: -0.5}
-    with pytest.raises(UsageError, match=r"train.objective: masked_elbo expects weights >= 0"):
+    with pytest.raises(UsageError, match=rf"train.objective.{name}: input should be greater than or equal to 0"):
         config.build(OBJECTIVES, spec, "train.objective", generator=network())
 
 

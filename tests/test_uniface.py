@@ -128,5 +128,5 @@ def test_absent_package(monkeypatch):
 
 
 def test_confidence_range():
-    with pytest.raises(UsageError, match="confidence: expected a score between 0 and 1, found 2"):
+    with pytest.raises(UsageError, match="preprocess.analyser.confidence: input should be less than 1, found 2"):
         build(ANALYSERS, {"name": "uniface", "confidence": 2}, "preprocess.analyser")

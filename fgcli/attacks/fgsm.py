@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from fgcli.attacks.pixels import class_loss, gradient, projected, signed, unit
+from fgcli.config.fields import Share
 
 
 class FGSM:
@@ -15,16 +16,11 @@ class FGSM:
 
     Args:
         epsilon: size of the change of every value, in [0, 1]; 0.3 in CleverHans.
-
-    Raises:
-        ValueError: epsilon below 0.
     """
 
     targeted, from_noise = False, False
 
-    def __init__(self, epsilon: float = 0.3) -> None:
-        if epsilon < 0:
-            raise ValueError(f"fgsm expects epsilon >= 0, found {epsilon}")
+    def __init__(self, epsilon: Share = 0.3) -> None:
         self.epsilon = epsilon
 
     def craft(self, defence: Any, images: Tensor, classes: Tensor, rng: torch.Generator) -> Tensor:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from fgcli.attacks.pixels import class_loss, gradient, projected, signed, unit
+from fgcli.config.fields import Count, Share, Weight
 
 TINY = 1e-12
 
@@ -22,18 +23,11 @@ class MIM:
         step: size of one step, in [0, 1].
         steps: how many.
         decay: of the momentum; 0 for none.
-
-    Raises:
-        ValueError: a negative argument, or no steps.
     """
 
     targeted, from_noise = False, False
 
-    def __init__(self, epsilon: float = 0.3, step: float = 0.06, steps: int = 10, decay: float = 1.0) -> None:
-        if min(epsilon, step, decay) < 0 or steps < 1:
-            raise ValueError(
-                f"mim expects epsilon, step, decay >= 0 and steps >= 1, found {epsilon, step, decay, steps}"
-            )
+    def __init__(self, epsilon: Share = 0.3, step: Share = 0.06, steps: Count = 10, decay: Weight = 1.0) -> None:
         self.epsilon, self.step, self.steps, self.decay = epsilon, step, steps, decay
 
     def craft(self, defence: Any, images: Tensor, classes: Tensor, rng: torch.Generator) -> Tensor:

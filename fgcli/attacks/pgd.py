@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from fgcli.attacks.pixels import class_loss, gradient, noise, projected, signed, unit
+from fgcli.config.fields import Count, Share
 
 
 class PGD:
@@ -20,16 +21,11 @@ class PGD:
         step: size of one step, in [0, 1].
         steps: how many.
         random_start: whether it starts anywhere within epsilon, or at the original.
-
-    Raises:
-        ValueError: a negative argument, or no steps.
     """
 
     targeted, from_noise = False, False
 
-    def __init__(self, epsilon: float = 0.3, step: float = 0.05, steps: int = 10, random_start: bool = True) -> None:
-        if min(epsilon, step) < 0 or steps < 1:
-            raise ValueError(f"pgd expects epsilon, step >= 0 and steps >= 1, found {epsilon, step, steps}")
+    def __init__(self, epsilon: Share = 0.3, step: Share = 0.05, steps: Count = 10, random_start: bool = True) -> None:
         self.epsilon, self.step, self.steps, self.random_start = epsilon, step, steps, random_start
 
     def craft(self, defence: Any, images: Tensor, classes: Tensor, rng: torch.Generator) -> Tensor:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from fgcli.attacks.pixels import descend, signed, threshold_loss, unit
+from fgcli.config.fields import Count, Positive
 from fgcli.pixels import squared_error
+
+Exponent = Annotated[float, Field(gt=1)]
 
 
 class WhiteBox:
@@ -21,19 +25,14 @@ class WhiteBox:
         b: exponent of the code's part, above 1.
         steps: of Adam.
         learning_rate: of Adam, in [0, 1] pixel values.
-
-    Raises:
-        ValueError: an exponent not above 1, no steps, or a step size not above 0.
     """
 
     name = "white_box"
     targeted, from_noise = True, False
 
-    def __init__(self, a: float = 2.0, b: float = 2.0, steps: int = 200, learning_rate: float = 0.01) -> None:
-        if min(a, b) <= 1 or steps < 1 or learning_rate <= 0:
-            raise ValueError(
-                f"{self.name} expects a, b > 1, steps >= 1, learning_rate > 0, found {a, b, steps, learning_rate}"
-            )
+    def __init__(
+        self, a: Exponent = 2.0, b: Exponent = 2.0, steps: Count = 200, learning_rate: Positive = 0.01
+    ) -> None:
         self.a, self.b, self.steps, self.learning_rate = a, b, steps, learning_rate
 
     def craft(self, defence: Any, images: Tensor, classes: Tensor, rng: torch.Generator) -> Tensor:

@@ -51,8 +51,8 @@ def build(registry: Mapping[str, str], spec: Mapping[str, Any], path: str, **con
     """The object that `spec` describes; `context` are arguments that come from the data, not from the user.
 
     Raises:
-        UsageError: an unknown name or argument, a missing argument, one of another type than the constructor says, or
-            a value that it refuses.
+        UsageError: an unknown name or argument, a missing argument, one of another type or beyond the range that the
+            constructor's annotation says, or a value that it refuses.
     """
     kind = lookup(registry, spec["name"], f"{path}.name")
     arguments = {k: v for k, v in spec.items() if k != "name"}
@@ -72,7 +72,10 @@ def build(registry: Mapping[str, str], spec: Mapping[str, Any], path: str, **con
 
 
 def _typed(kind: Any, key: str, value: Any, path: str) -> Any:
-    """An argument as the constructor's annotation has it, as a list for a tuple; nothing is taken for another type."""
+    """An argument as the constructor's annotation has it, as a list for a tuple; nothing is taken for another type.
+
+    Ranges stand in the annotations alone; `fgcli.config.fields` has those that many arguments share.
+    """
     made = kind.__init__ if inspect.isclass(kind) else kind
     annotation = {k: v for k, v in getattr(made, "__annotations__", {}).items() if k == key}
     if not annotation:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from fgcli.config.fields import Count, Positive, Share, Weight
 from fgcli.densities.gmm import GMM
 
 
@@ -18,24 +19,19 @@ class BayesianGMM(GMM):
         regularize: added to the variances of the standardised codes.
         shrink: how far each covariance is drawn to their weighted mean, as in `GMM`.
         starts: k-means starts, of which the fit of the highest bound is kept; 1 for the printed numbers.
-
-    Raises:
-        ValueError: an argument out of range.
     """
 
     name = "bayesian_gmm"
 
     def __init__(
         self,
-        concentration: float = 0.1,
-        components: int = 10,
-        regularize: float = 1e-6,
-        shrink: float = 0.0,
-        starts: int = 1,
+        concentration: Positive = 0.1,
+        components: Count = 10,
+        regularize: Weight = 1e-6,
+        shrink: Share = 0.0,
+        starts: Count = 1,
     ) -> None:
         super().__init__(components, regularize, shrink, starts)
-        if concentration <= 0:
-            raise ValueError(f"{self.name} expects concentration > 0, found {concentration}")
         self.concentration = concentration
 
     def model(self, seed: int) -> Any:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import numpy as np
+from pydantic import Field
 from scipy.linalg import solve_triangular
 
+from fgcli.config.fields import MOST, Count, CountOrNone, Positive, Weight
 from fgcli.densities import Density
 from fgcli.densities.gaussian import Gaussian
 from fgcli.densities.mixture import standardize
@@ -26,27 +28,18 @@ class Flow(Density):
         learning_rate: Adam's step size; halved when 3 epochs bring no better held-out likelihood.
         batch: codes per step.
         epochs: over the codes, at most.
-
-    Raises:
-        ValueError: an argument out of range.
     """
 
     def __init__(
         self,
-        transforms: int = 5,
-        bins: int = 8,
-        hidden: int = 64,
-        regularize: float = 1e-6,
-        learning_rate: float = 1e-3,
-        batch: int = 128,
-        epochs: int = 200,
+        transforms: Count = 5,
+        bins: Annotated[int, Field(ge=2, lt=MOST)] = 8,
+        hidden: Count = 64,
+        regularize: Weight = 1e-6,
+        learning_rate: Positive = 1e-3,
+        batch: Count = 128,
+        epochs: CountOrNone = 200,
     ) -> None:
-        if min(transforms, hidden, batch) < 1 or bins < 2 or regularize < 0 or learning_rate <= 0 or epochs < 0:
-            raise ValueError(
-                "flow expects transforms, hidden and batch >= 1, bins >= 2, regularize and epochs >= 0, "
-                f"learning_rate > 0, found {transforms}, {hidden}, {batch}, {bins}, {regularize}, {epochs}, "
-                f"{learning_rate}"
-            )
         self.build = {"transforms": transforms, "bins": bins, "hidden": hidden}
         self.regularize, self.learning_rate, self.batch, self.epochs = regularize, learning_rate, batch, epochs
 

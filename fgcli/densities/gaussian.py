@@ -6,6 +6,7 @@ from typing import Self
 
 import numpy as np
 
+from fgcli.config.fields import Weight
 from fgcli.densities import Density
 from fgcli.densities.mixture import Mixture, standardize
 from fgcli.errors import FgError
@@ -18,16 +19,9 @@ class Gaussian(Density):
 
     Args:
         regularize: added to the variances of the standardised codes.
-
-    Raises:
-        ValueError: a negative `regularize`.
     """
 
-    name = "gaussian"
-
-    def __init__(self, regularize: float = 1e-6) -> None:
-        if regularize < 0:
-            raise ValueError(f"{self.name} expects regularize >= 0, found {regularize}")
+    def __init__(self, regularize: Weight = 1e-6) -> None:
         self.regularize = regularize
 
     def fit(self, codes: np.ndarray, seed: int) -> Self:

@@ -7,6 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from fgcli.config.fields import Count, Share, Weight
 from fgcli.densities.gaussian import RAISE, Gaussian
 from fgcli.densities.mixture import Mixture, standardize
 from fgcli.errors import FgError
@@ -21,20 +22,14 @@ class GMM(Gaussian):
         shrink: how far each covariance is drawn to their weighted mean (Friedman 1989, "Regularized Discriminant
             Analysis"): 0 for the thesis's mixture; towards 1 where components have fewer codes than dimensions.
         starts: k-means starts, of which the likeliest fit is kept; local optima matter more than anything else.
-
-    Raises:
-        ValueError: an argument out of range.
     """
 
     name = "gmm"
 
-    def __init__(self, components: int = 10, regularize: float = 1e-6, shrink: float = 0.0, starts: int = 3) -> None:
+    def __init__(
+        self, components: Count = 10, regularize: Weight = 1e-6, shrink: Share = 0.0, starts: Count = 3
+    ) -> None:
         super().__init__(regularize)
-        if components < 1 or starts < 1 or not 0 <= shrink <= 1:
-            raise ValueError(
-                f"{self.name} expects components >= 1, starts >= 1, 0 <= shrink <= 1, "
-                f"found {components}, {starts}, {shrink}"
-            )
         self.components, self.shrink, self.starts = components, shrink, starts
 
     def model(self, seed: int) -> Any:

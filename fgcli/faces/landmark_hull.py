@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import numpy as np
 from PIL import Image, ImageDraw
+from pydantic import Field
 
 from fgcli.faces.landmarks import JAW, NOSE_BASE, eye_centres
 from fgcli.faces.view import View
@@ -20,9 +23,7 @@ class LandmarkHull:
             thirds the brows are near 0.45 and the hairline near 1.9; eyes, unlike brows, stay when a face moves.
     """
 
-    def __init__(self, forehead: float = 1.5) -> None:
-        if not 0.5 <= forehead <= 2.5:
-            raise ValueError(f"forehead: expected 0.5 to 2.5 lengths from eyes to nose, found {forehead}")
+    def __init__(self, forehead: Annotated[float, Field(ge=0.5, le=2.5)] = 1.5) -> None:
         self.forehead = forehead
 
     def segment(self, view: View) -> np.ndarray:

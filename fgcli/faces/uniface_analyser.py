@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from fgcli.config.fields import Part
 from fgcli.faces.landmarks import Box, Face, averaged, flaw
 from fgcli.faces.uniface_models import PROVIDERS, fetched
 
@@ -22,9 +23,7 @@ class UnifaceAnalyser:
         "so does whatever is made with it."
     )
 
-    def __init__(self, confidence: float = 0.5) -> None:
-        if not 0 < confidence < 1:
-            raise ValueError(f"confidence: expected a score between 0 and 1, found {confidence}")
+    def __init__(self, confidence: Part = 0.5) -> None:
         self._detector, self._landmarker = fetched("preprocess.analyser", lambda: _models(confidence))
 
     def analyse(self, image: np.ndarray) -> list[Face]:

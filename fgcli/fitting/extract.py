@@ -13,6 +13,7 @@ from torch import Tensor
 
 from fgcli import artifacts
 from fgcli.config import build
+from fgcli.config.fields import Positive
 from fgcli.errors import FgError
 from fgcli.fitting.landmark_fit import frontal
 from fgcli.fitting.regressor import Regressor
@@ -53,7 +54,7 @@ class Regress:
         FgError: no such file, or one of another head.
     """
 
-    def __init__(self, head: Head, regressor: Path, framing: float) -> None:
+    def __init__(self, head: Head, regressor: Path, framing: Positive) -> None:
         stored = artifacts.load(regressor, artifacts.REGRESSOR)
         told = stored.meta["head"]
         if told["sha256"] != identity(head, told["build"])["sha256"]:

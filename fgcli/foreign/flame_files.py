@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -148,7 +148,9 @@ def recognise(path: Path, content: Mapping[str, Any]) -> str:
     return name
 
 
-def flame_head(texture: str = "auto", contour_sign: str = "auto") -> Head:
+def flame_head(
+    texture: Literal["auto", "flame", "bfm", "none"] = "auto", contour_sign: Literal["auto", "+", "-"] = "auto"
+) -> Head:
     """FLAME (Li et al. 2017) from the imported files. Landmarks and texture may lack until something needs them.
 
     Args:
@@ -159,8 +161,6 @@ def flame_head(texture: str = "auto", contour_sign: str = "auto") -> Head:
     Raises:
         FgError: no model, no texture of the chosen kind, or files that do not fit each other.
     """
-    if texture not in ("auto", "flame", "bfm", "none") or contour_sign not in ("auto", "+", "-"):
-        raise ValueError("expected texture auto, flame, bfm or none, and contour_sign auto, + or -")
     model = head_parts.load("flame_model", "flame.head.name=flame")
     assert model is not None
     arrays = _arrays(model)

@@ -6,6 +6,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from fgcli.capabilities import Halves, Posterior
+from fgcli.config.fields import Count
 from fgcli.layers.began import began_decoder, began_encoder
 
 
@@ -18,13 +19,11 @@ class BeganVAE(Posterior, Halves):
         filters: of the first block; the encoder's grow by as many a block. BEGAN: 64 or 128, the paper's not told.
 
     Raises:
-        ValueError: a size, code size or number of filters out of range.
+        ValueError: images of another size.
     """
 
-    def __init__(self, image_shape: tuple[int, int, int], codes: int = 64, filters: int = 64) -> None:
+    def __init__(self, image_shape: tuple[int, int, int], codes: Count = 64, filters: Count = 64) -> None:
         super().__init__()
-        if codes < 1 or filters < 1:
-            raise ValueError(f"began_vae expects codes >= 1 and filters >= 1, found {codes} and {filters}")
         self.image_shape, self.code_shape = image_shape, (1, codes)
         self.encoder = began_encoder(image_shape, 2 * codes, filters)
         self.decoder = began_decoder(image_shape, codes, filters)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from fgcli.capabilities import Halves, Posterior
+from fgcli.config.fields import Count, Width
 
 WIDTHS = (128, 256, 512, 1024)
 START = 8
@@ -31,7 +32,7 @@ class ConvAutoencoder(Halves):
             al. 2018): "none", "decoder" as the thesis says, or "both" as its released code does.
 
     Raises:
-        ValueError: an argument out of range.
+        ValueError: images of another size.
     """
 
     heads = 1
@@ -39,8 +40,8 @@ class ConvAutoencoder(Halves):
     def __init__(
         self,
         image_shape: tuple[int, int, int],
-        codes: int = 64,
-        width: float = 1.0,
+        codes: Count = 64,
+        width: Width = 1.0,
         kernel: Literal[4, 5] = 4,
         spectral: Literal["none", "decoder", "both"] = "none",
     ) -> None:
@@ -48,8 +49,6 @@ class ConvAutoencoder(Halves):
         channels, size, across = image_shape
         if size != across or size < 16 or size & (size - 1):
             raise ValueError(f"conv_autoencoder expects a square of a power of two from 16 px, found {size}x{across}")
-        if codes < 1 or not 0 < width <= 4:
-            raise ValueError(f"conv_autoencoder expects codes >= 1 and 0 < width <= 4, found {codes} and {width}")
         self.image_shape, self.code_shape = image_shape, (1, codes)
         widths = [max(4, round(w * width)) for w in WIDTHS]
         self.encoder = encoder(channels, widths, size // 2 ** len(widths), codes * self.heads, kernel)

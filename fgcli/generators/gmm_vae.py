@@ -6,11 +6,14 @@ The thesis gives the kinds of layers (section 4.8.1), not their sizes: filters a
 from __future__ import annotations
 
 import math
+from typing import Annotated
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from fgcli.capabilities import Classifies
+from fgcli.config.fields import Count, Positive, Width
 
 FILTERS, MOST_FILTERS, DENSE = 32, 128, 256
 """Filters of the encoder's first stage and of its widest, and size of the dense layers, at width 1."""
@@ -33,26 +36,24 @@ class GMMVAE(Classifies):
         variable_entropy: whether the encoder's noise depends on the image.
 
     Raises:
-        ValueError: a size, class count, code size, width or variance out of range.
+        ValueError: images of another size, or more classes than codes.
     """
 
     def __init__(
         self,
         image_shape: tuple[int, int, int],
-        classes: int = 10,
-        codes: int = 10,
-        width: float = 1.0,
-        variance: float = 1 / 3000,
+        classes: Annotated[int, Field(ge=2)] = 10,
+        codes: Count = 10,
+        width: Width = 1.0,
+        variance: Positive = 1 / 3000,
         variable_entropy: bool = False,
     ) -> None:
         super().__init__()
         channels, size, across = image_shape
         if size != across or size < 16 or size & (size - 1):
             raise ValueError(f"gmm_vae expects a square of a power of two from 16 px, found {size}x{across}")
-        if not 2 <= classes <= codes:
-            raise ValueError(f"gmm_vae expects 2 <= classes <= codes, found {classes} classes and {codes} codes")
-        if not 0 < width <= 8 or variance <= 0:
-            raise ValueError(f"gmm_vae expects 0 < width <= 8 and variance > 0, found {width} and {variance}")
+        if classes > codes:
+            raise ValueError(f"gmm_vae expects classes <= codes, found {classes} classes and {codes} codes")
         self.image_shape, self.code_shape = image_shape, (1, codes)
         self.variance, self.variable_entropy = variance, variable_entropy
         stages = int(math.log2(size // START))

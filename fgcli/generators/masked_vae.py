@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from fgcli.capabilities import Masks, Posterior, Started
+from fgcli.config.fields import Count, Width
 from fgcli.layers.blocks import ELU, down_block, up_block
 from fgcli.layers.linear import LinearPath
 
@@ -26,18 +27,16 @@ class UnmaskedVAE(Posterior, Started):
             the convolutions only learn what is not linear; it wants `start(images)` before training.
 
     Raises:
-        ValueError: a size, code size or width out of range.
+        ValueError: images of another size.
     """
 
     def __init__(
-        self, image_shape: tuple[int, int, int], codes: int = 512, width: float = 1.0, linear: bool = False
+        self, image_shape: tuple[int, int, int], codes: Count = 512, width: Width = 1.0, linear: bool = False
     ) -> None:
         super().__init__()
         channels, size, across = image_shape
         if size != across or not (size == 144 or (size >= 16 and size & (size - 1) == 0)):
             raise ValueError(f"masked_vae expects a square of 144 or a power of two from 16 px, found {size}x{across}")
-        if codes < 1 or not 0 < width <= 4:
-            raise ValueError(f"masked_vae expects codes >= 1 and 0 < width <= 4, found {codes} and {width}")
         self.image_shape, self.code_shape = image_shape, (1, codes)
         sizes = halvings(size)  # 144 -> 144, 72, 36, 18, 9, 4, 2, 1
         widths = [scaled(w, width) for w in filters(len(sizes) - 1)]
@@ -82,7 +81,7 @@ class MaskedVAE(UnmaskedVAE, Masks):
     """
 
     def __init__(
-        self, image_shape: tuple[int, int, int], codes: int = 512, width: float = 1.0, linear: bool = False
+        self, image_shape: tuple[int, int, int], codes: Count = 512, width: Width = 1.0, linear: bool = False
     ) -> None:
         super().__init__(image_shape, codes, width, linear)
         sizes = halvings(image_shape[1])

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from fgcli.capabilities import Encodes, Generator, Solved
+from fgcli.config.fields import Count
 from fgcli.layers.linear import principal_components
 
 FIT_BYTES, FIT_COPIES = 2_000_000_000, 4
@@ -23,18 +24,18 @@ class PCA(Encodes, Solved):
         codes: number of components.
 
     Raises:
-        ValueError: code size out of range.
+        ValueError: more codes than values.
     """
 
     average: Tensor
     components: Tensor
     scale: Tensor
 
-    def __init__(self, image_shape: tuple[int, int, int], codes: int = 128) -> None:
+    def __init__(self, image_shape: tuple[int, int, int], codes: Count = 128) -> None:
         super().__init__()
         pixels = int(np.prod(image_shape))
-        if not 1 <= codes <= pixels:
-            raise ValueError(f"pca expects 1 to {pixels} codes for images of {pixels} values, found {codes}")
+        if codes > pixels:
+            raise ValueError(f"pca expects at most {pixels} codes for images of {pixels} values, found {codes}")
         self.image_shape, self.code_shape = image_shape, (1, codes)
         self.register_buffer("average", torch.zeros(pixels))
         self.register_buffer("components", torch.zeros(codes, pixels))

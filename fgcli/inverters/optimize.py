@@ -13,6 +13,7 @@ from torch import Tensor
 from fgcli.backbones import lpips_network
 from fgcli.capabilities import Generator
 from fgcli.codes import Codes, apart, decode, prior
+from fgcli.config.fields import Count, Positive, Weight
 from fgcli.errors import FgError
 from fgcli.inverters import Context, Inverter
 
@@ -39,24 +40,18 @@ class Optimize(Inverter):
             the result depend on the machine.
 
     Raises:
-        ValueError: an argument out of range.
         FgError: LPIPS was asked for, and its weights are not here or pictures are too small.
     """
 
     def __init__(
         self,
         image_shape: tuple[int, int, int],
-        steps: int = 200,
-        learning_rate: float = 0.05,
-        starts: int = 64,
+        steps: Count = 200,
+        learning_rate: Positive = 0.05,
+        starts: Count = 64,
         distance: Literal["auto", "lpips", "pixels"] = "auto",
-        seconds: float = 0.0,
+        seconds: Weight = 0.0,
     ) -> None:
-        if min(steps, starts) < 1 or learning_rate <= 0 or seconds < 0 or distance not in ("auto", "lpips", "pixels"):
-            raise ValueError(
-                "optimize expects steps and starts >= 1, learning_rate > 0, seconds >= 0, distance auto, lpips or "
-                f"pixels, found {steps}, {starts}, {learning_rate}, {seconds}, {distance}"
-            )
         self.steps, self.learning_rate, self.starts, self.seconds = steps, learning_rate, starts, seconds
         self.network = None if distance == "pixels" else perceptual(min(image_shape[1:]), needed=distance == "lpips")
 

@@ -11,6 +11,7 @@ import scipy.special
 from fgcli.backbones import FEATURES
 from fgcli.capabilities import TellsClasses
 from fgcli.config import lookup
+from fgcli.config.fields import Count
 from fgcli.metrics.distribution import Distribution, Score, require
 
 SEED = 0
@@ -24,17 +25,15 @@ class InceptionScore(Distribution):
         splits: parts of the set whose scores are averaged (published: 10 of 50,000 images).
 
     Raises:
-        ValueError: features without classes, or no split.
+        ValueError: features without classes.
     """
 
     prefix, better, alone, classes = "inception_score", "higher", True, True
 
-    def __init__(self, features: str, splits: int = 10) -> None:
+    def __init__(self, features: str, splits: Count = 10) -> None:
         extractor = lookup(FEATURES, features, "features")
         if not (isinstance(extractor, type) and issubclass(extractor, TellsClasses)):
             raise ValueError(f"inception_score expects features that know classes, found {features!r}")
-        if splits < 1:
-            raise ValueError(f"inception_score expects splits of 1 or more, found {splits}")
         super().__init__(features)
         self.splits = splits
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -25,16 +25,16 @@ class LPIPS(Paired):
         device: where it computes.
 
     Raises:
-        ValueError: another trunk.
         FgError: the trunk's weights are not imported, or the images are too small.
     """
 
     def __init__(
-        self, image_shape: tuple[int, int, int], net: str = "alex", device: torch.device | str = "cpu"
+        self,
+        image_shape: tuple[int, int, int],
+        net: Literal["alex", "vgg"] = "alex",
+        device: torch.device | str = "cpu",
     ) -> None:
         super().__init__()
-        if net not in lpips_network.TRUNKS:
-            raise ValueError(f"lpips expects net {' or '.join(lpips_network.TRUNKS)}, found {net!r}")
         self.name, self.net, self.device = f"lpips_{net}", net, device
         if min(image_shape[1:]) < SMALLEST[net]:
             raise FgError(f"{self.name}: expected images of at least {SMALLEST[net]} px, found {image_shape[1:]}")

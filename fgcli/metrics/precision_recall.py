@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from fgcli.config.fields import Count
 from fgcli.metrics.distribution import Distribution, Score, require
 from fgcli.metrics.neighbours import BLOCK, radii, squared_distances
 
@@ -16,16 +17,11 @@ class PrecisionRecall(Distribution):
     Args:
         features: the extractor, an entry of fgcli.backbones.FEATURES.
         k: neighbours that a ball around an image reaches to (paper: 3).
-
-    Raises:
-        ValueError: no neighbour.
     """
 
     prefix, better = "precision_recall", "higher"
 
-    def __init__(self, features: str, k: int = 3) -> None:
-        if k < 1:
-            raise ValueError(f"precision_recall expects k of 1 or more, found {k}")
+    def __init__(self, features: str, k: Count = 3) -> None:
         super().__init__(features)
         self.k = k
 

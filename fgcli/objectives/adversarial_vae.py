@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from fgcli.capabilities import Halves, Posterior
+from fgcli.config.fields import Count, Weight
 from fgcli.layers.began import began_decoder, began_encoder
 from fgcli.objectives.vae import kl_divergence
 from fgcli.training.objective import Batch, Group, Objective, Phase, Terms
@@ -41,9 +42,6 @@ class AdversarialVAE(Objective):
         integral: gain lambda_1; 1e-3 in the paper.
         proportional: gain lambda_2; 1e-5 in the paper.
         differential: gain lambda_3; 1e-5 in the paper.
-
-    Raises:
-        ValueError: a negative weight or gain.
     """
 
     network: Posterior
@@ -53,21 +51,19 @@ class AdversarialVAE(Objective):
     def __init__(
         self,
         generator: Halves,
-        codes: int = 64,
-        filters: int = 64,
-        kl: float = 1.0,
-        reconstructed: float = 0.3,
-        similarity: float = 0.1,
-        l1: float = 0.1,
-        diversity: float = 0.5,
-        integral: float = 1e-3,
-        proportional: float = 1e-5,
-        differential: float = 1e-5,
+        codes: Count = 64,
+        filters: Count = 64,
+        kl: Weight = 1.0,
+        reconstructed: Weight = 0.3,
+        similarity: Weight = 0.1,
+        l1: Weight = 0.1,
+        diversity: Weight = 0.5,
+        integral: Weight = 1e-3,
+        proportional: Weight = 1e-5,
+        differential: Weight = 1e-5,
     ) -> None:
         super().__init__(generator, (Halves, Posterior))
         self.gains = (integral, proportional, differential)
-        if min(kl, reconstructed, similarity, l1, diversity, *self.gains) < 0:
-            raise ValueError("adversarial_vae expects weights, diversity and gains >= 0")
         self.discriminator = Discriminator(generator.image_shape, codes, filters)
         self.reconstructed, self.diversity = reconstructed, diversity
         self.register_buffer("k", torch.zeros(()))

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from fgcli.capabilities import Classifies
+from fgcli.config.fields import CountOrNone, Seed, Weight
 from fgcli.errors import UsageError
 from fgcli.pixels import squared_error
 from fgcli.training.columns import COLUMNS
@@ -35,9 +36,6 @@ class GMMELBO(Objective):
         unlabelled_after: steps for which rows without a label are only reconstructed; not in the thesis. From a network
             that knows no class yet, Eq. 4.2 draws all of them to one mean, whichever is nearest at the start.
         seed: of the run; it chooses the labels.
-
-    Raises:
-        ValueError: alpha, labels_per_class or unlabelled_after below 0.
     """
 
     network: Classifies
@@ -46,15 +44,12 @@ class GMMELBO(Objective):
     def __init__(
         self,
         generator: Classifies,
-        alpha: float = 50.0,
-        labels_per_class: int = 0,
-        unlabelled_after: int = 0,
-        seed: int = 0,
+        alpha: Weight = 50.0,
+        labels_per_class: CountOrNone = 0,
+        unlabelled_after: CountOrNone = 0,
+        seed: Seed = 0,
     ) -> None:
         super().__init__(generator, (Classifies,))
-        if min(alpha, labels_per_class, unlabelled_after) < 0:
-            found = f"{alpha}, {labels_per_class} and {unlabelled_after}"
-            raise ValueError(f"gmm_vae expects alpha, labels_per_class and unlabelled_after >= 0, found {found}")
         classes, known = len(generator.means), COLUMNS["identity"]
         derive = partial(chosen_labels, classes=classes, per_class=labels_per_class, seed=seed)
         self.needs = ("images", replace(known, name="labels", derive=derive))

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fgcli.capabilities import Masks, Posterior
+from fgcli.config.fields import Weight
 from fgcli.objectives.vae import kl_divergence
 from fgcli.pixels.ssim import ssim
 from fgcli.training.objective import Batch, Group, Objective, Phase, Terms
@@ -36,7 +37,7 @@ class MaskedELBO(Objective):
             what its KL assumes.
 
     Raises:
-        ValueError: a negative weight, no reconstruction term, no posterior, or a mask decoder that would not learn.
+        ValueError: no reconstruction term, no posterior, or a mask decoder that would not learn.
     """
 
     network: Posterior
@@ -44,20 +45,20 @@ class MaskedELBO(Objective):
     def __init__(
         self,
         generator: Posterior,
-        ssim: float = 1.0,
-        l1: float = 0.0,
-        l2: float = 100.0,
-        bce: float = 1.0,
-        dice: float = 1.0,
-        kl: float = 1e-3,
+        ssim: Weight = 1.0,
+        l1: Weight = 0.0,
+        l2: Weight = 100.0,
+        bce: Weight = 1.0,
+        dice: Weight = 1.0,
+        kl: Weight = 1e-3,
         legacy_sampling: bool = False,
     ) -> None:
         super().__init__(generator, (Posterior,))
         self.mask = isinstance(generator, Masks)
         self.needs = ("images", "masks") if self.mask else ("images",)
         weights = {"ssim": ssim, "l1": l1, "l2": l2, "kl": kl} | ({"bce": bce, "dice": dice} if self.mask else {})
-        if min(weights.values()) < 0 or not (ssim or l1 or l2):
-            raise ValueError("masked_elbo expects weights >= 0 and at least one of ssim, l1, l2 above 0")
+        if not (ssim or l1 or l2):
+            raise ValueError("masked_elbo expects at least one of ssim, l1, l2 above 0")
         self.legacy_sampling = legacy_sampling
         self.weights = {name: weight for name, weight in weights.items() if weight}
         if self.mask and not (bce or dice):

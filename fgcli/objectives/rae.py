@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import cached
 
 from fgcli.capabilities import Halves, Posterior
+from fgcli.config.fields import Weight
 from fgcli.objectives.jacobian import MODES, still_statistics
 from fgcli.training.objective import Batch, Group, Objective, Phase, Terms
 
@@ -34,7 +35,7 @@ class RAE(Objective):
         reduction: "mean" or "sum".
 
     Raises:
-        ValueError: a negative weight, an unknown mode, or a generator that is not deterministic.
+        ValueError: a generator that is not deterministic.
     """
 
     network: Halves
@@ -42,16 +43,14 @@ class RAE(Objective):
     def __init__(
         self,
         generator: Halves,
-        beta: float = 1e-4,
-        gp: float = 0.0,
+        beta: Weight = 1e-4,
+        gp: Weight = 0.0,
         gp_mode: Literal["hutchinson", "finite_difference", "exact", "reference"] = "finite_difference",
-        l2: float = 0.0,
+        l2: Weight = 0.0,
         l2_dense: bool = False,
         reduction: Literal["mean", "sum"] = "mean",
     ) -> None:
         weights = {"reconstruction": 1.0, "codes": beta, "gradient": gp, "l2": l2}
-        if min(weights.values()) < 0 or gp_mode not in MODES or reduction not in ("mean", "sum"):
-            raise ValueError(f"rae expects weights >= 0, a gp_mode of {', '.join(MODES)}, reduction mean or sum")
         super().__init__(generator, (Halves,), (Posterior,))
         self.mean, self.penalty = reduction == "mean", MODES[gp_mode]
         self.per_value = self.mean and gp_mode != "reference"

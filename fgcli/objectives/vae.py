@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from fgcli.capabilities import Encodes, Masks, Posterior
+from fgcli.config.fields import Count, Weight
 from fgcli.training.objective import Batch, Group, Objective, Phase, Terms
 
 
@@ -25,14 +26,12 @@ class VAE(Objective):
         std: 0 for the VAE; else sigma of the constant-variance VAE, 0.7 in the released code.
 
     Raises:
-        ValueError: an argument out of range, or a generator without what it needs.
+        ValueError: a generator without what it needs.
     """
 
     network: Encodes
 
-    def __init__(self, generator: Encodes, kl: float = 0.024, samples: int = 1, std: float = 0.0) -> None:
-        if kl < 0 or samples < 1 or std < 0:
-            raise ValueError(f"vae expects kl >= 0, samples >= 1 and std >= 0, found {kl}, {samples} and {std}")
+    def __init__(self, generator: Encodes, kl: Weight = 0.024, samples: Count = 1, std: Weight = 0.0) -> None:
         super().__init__(generator, *(((Encodes,), (Posterior, Masks)) if std else ((Posterior,), (Masks,))))
         self.samples, self.std = samples, std
         self.groups = {"vae": Group(list(generator.parameters()))}

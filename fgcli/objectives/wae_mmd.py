@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from fgcli.capabilities import Encodes, Posterior
+from fgcli.config.fields import Positive, Weight
 from fgcli.training.objective import Batch, Group, Objective, Phase, Terms
 
 SCALES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
@@ -25,7 +26,7 @@ class WAEMMD(Objective):
         noise: standard deviation of noise on the input, clipped at as much; 0.01 for CelebA.
 
     Raises:
-        ValueError: an argument out of range, or a generator that is not deterministic.
+        ValueError: a generator that is not deterministic.
     """
 
     network: Encodes
@@ -33,13 +34,11 @@ class WAEMMD(Objective):
     def __init__(
         self,
         generator: Encodes,
-        mmd: float = 0.03,
-        reconstruction: float = 1.0,
+        mmd: Positive = 0.03,
+        reconstruction: Positive = 1.0,
         reduction: Literal["mean", "sum"] = "mean",
-        noise: float = 0.0,
+        noise: Weight = 0.0,
     ) -> None:
-        if min(mmd, reconstruction) <= 0 or noise < 0 or reduction not in ("mean", "sum"):
-            raise ValueError("wae_mmd expects weights > 0, noise >= 0, reduction mean or sum")
         super().__init__(generator, (Encodes,), (Posterior,))
         self.mean, self.noise = reduction == "mean", noise
         weights = {"reconstruction": reconstruction, "mmd": mmd}

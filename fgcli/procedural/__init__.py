@@ -7,9 +7,10 @@ expression; `texels` and `albedo` the painted texture. Every number is our own o
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import Field
 
 from fgcli.heads.head import Head
 from fgcli.procedural import albedo, landmarks, modes, parts, rig
@@ -17,7 +18,9 @@ from fgcli.procedural import albedo, landmarks, modes, parts, rig
 NOTICE = "Procedural head: made of formulas, under this package's own licence."
 
 
-def procedural_head(detail: float = 1.0, texture_size: int = 256) -> Head:
+def procedural_head(
+    detail: Annotated[float, Field(ge=0.4, le=4)] = 1.0, texture_size: Annotated[int, Field(ge=16, le=4096)] = 256
+) -> Head:
     """The procedural head; the same arguments give the same bytes.
 
     Args:
