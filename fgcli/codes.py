@@ -166,7 +166,7 @@ def reader(latents: Path) -> Callable[[Any], Codes]:
         latents: or a file of drawn faces.
 
     Raises:
-        FgError: another file.
+        FgError: another file; and of the function: codes that are not finite.
     """
     stored = artifacts.load(latents, names=())
     if stored.schema != artifacts.SAMPLES.tag:
@@ -175,7 +175,9 @@ def reader(latents: Path) -> Callable[[Any], Codes]:
     values, known = artifacts.rows(latents, "codes"), conditions(latents)
 
     def read(rows: Any) -> Codes:
-        return Codes(torch.from_numpy(np.array(values[rows])), space, None if known is None else tensor(known[rows]))
+        found = np.array(values[rows])
+        artifacts.verify_finite(f"{latents} codes", found, "invert again")
+        return Codes(torch.from_numpy(found), space, None if known is None else tensor(known[rows]))
 
     return read
 

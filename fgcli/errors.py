@@ -8,8 +8,22 @@ class FgError(Exception):
     """
 
 
+def reason(error: Exception) -> str:
+    """What the system or a library says of an error, as the end of a sentence.
+
+    >>> reason(FileNotFoundError(2, "No such file or directory")), reason(ValueError("Line contains NUL"))
+    ('no such file or directory', 'line contains NUL')
+    """
+    text = " ".join((getattr(error, "strerror", None) or str(error)).split())
+    return text[:1].lower() + text[1:]
+
+
 class UsageError(FgError):
     """The command line or the params are wrong; exit code 2."""
+
+
+class FlawError(Exception):
+    """What is wrong with the content of a file, found where its name and its mending are not known: they are added."""
 
 
 class Stopped(FgError):

@@ -244,8 +244,10 @@ def test_damaged_text_is_told(tmp_path):
 
 def test_names_that_are_not_utf_8_are_kept_readable(tmp_path):
     name = os.fsdecode(b"\xff.jpg")
-    arrays = rows_of_faces() | {"source": [name, "2"]}
-    artifacts.save(tmp_path / name, FACES, arrays, params={}, inputs={}, meta=META_OF_FACES | {"datasets": [name]})
+    arrays = rows_of_faces() | {"source": [name, "2"], "attributes": np.zeros((2, 1), np.int8)}
+    artifacts.save(
+        tmp_path / name, FACES, arrays, params={}, inputs={}, meta=META_OF_FACES | {"attribute_names": [name]}
+    )
     stored = artifacts.load(tmp_path / name, FACES)
     assert stored["source"].tolist() == [r"\udcff.jpg", "2"]
     artifacts.write_json(tmp_path / "x.json", {"name": name})

@@ -223,7 +223,7 @@ def test_sets_that_are_not_yaml_are_refused(item, message):
     [
         ("seed=-1", "train.seed: input should be greater than or equal to 0, found -1"),
         (f"seed={10**20}", f"train.seed: input should be less than {2**63}, found {10**20}"),
-        ("seed=true", "train.seed: input should be a valid integer, found True"),
+        ("seed=true", "train.seed: input should be a valid integer, found true"),
         ('steps="7"', "train.steps: input should be a valid integer, found '7'"),
         ("tensorboard='no'", "train.tensorboard: input should be a valid boolean, found 'no'"),
         ("warmup=1:30", "train.warmup: input should be a valid integer, found '1:30'"),

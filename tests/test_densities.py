@@ -454,7 +454,7 @@ def test_codes_that_are_no_numbers_are_refused(tmp_path, name):
     given = {"methods": {"m": {"name": {"density": "gaussian", "editor": "mean_difference"}[name]}}, "seed": 0}
     params = stage.Params(**given | ({"attributes": []} if name == "editor" else {}))
     message = (
-        r"latents.h5 codes: expected finite numbers, found NaN or infinity in 1 of 6 rows, the first of them 4; invert"
+        r"latents.h5: expected finite numbers in codes, found NaN or infinity in 1 of 6 rows, the first of them 4; run"
     )
     with pytest.raises(FgError, match=message):
         stage.run(latents, tmp_path / "out.h5", params=params)

@@ -517,7 +517,11 @@ def test_faces_and_other_pictures_do_not_mix(tmp_path):
 
 
 def test_no_photo_is_cut_for_a_generator_of_whole_pictures(tmp_path):
-    meta = {"build": {}, "space": "z", "training": {"preprocess": {"size": 16}}}
+    meta = {
+        "build": {"name": "pca", "image_shape": [3, 16, 16]},
+        "space": "z",
+        "training": {"preprocess": {"size": 16}},
+    }
     artifacts.save(tmp_path / "g.h5", artifacts.GENERATOR, {}, params={}, inputs={}, meta=meta)
     with pytest.raises(
         FgError, match=r"g.h5: expected a generator of faces .*, found one of pictures taken whole; give"

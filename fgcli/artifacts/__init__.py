@@ -1,8 +1,10 @@
 """Artifacts: the HDF5 files through which stages meet. The only place that knows h5py."""
 
+from fgcli.artifacts.checks import verify_arrays, verify_state
 from fgcli.artifacts.files import (
     Artifact,
     Writer,
+    blamed,
     create,
     layout,
     load,
@@ -35,10 +37,10 @@ from fgcli.artifacts.schemas import (
     SCHEMAS,
     SENTENCES,
     SPLITS,
-    Content,
     Field,
     Schema,
 )
+from fgcli.artifacts.told import Content
 
 __all__ = [
     "ATTACKS",
@@ -64,6 +66,7 @@ __all__ = [
     "Field",
     "Schema",
     "Writer",
+    "blamed",
     "create",
     "layout",
     "load",
@@ -72,8 +75,10 @@ __all__ = [
     "rows",
     "save",
     "sha256",
+    "verify_arrays",
     "verify_finite",
     "verify_free_space",
+    "verify_state",
     "write_aside",
     "write_json",
 ]

@@ -23,9 +23,11 @@ import h5py
 import numpy as np
 
 import fgcli
+from fgcli.artifacts.checks import flaws, read
 from fgcli.artifacts.schemas import FACES, SCHEMAS, Field, Schema
+from fgcli.artifacts.told import Told, told
 from fgcli.console import readable
-from fgcli.errors import FgError
+from fgcli.errors import FgError, FlawError
 
 UMASK = os.umask(0)
 os.umask(UMASK)
@@ -52,7 +54,8 @@ class Artifact:
 
     def group(self, prefix: str) -> dict[str, np.ndarray]:
         """The arrays below `prefix/`, by their names without it."""
-        return {k[len(prefix) + 1 :]: v for k, v in self.arrays.items() if k.startswith(prefix + "/")}
+        inner = {k[len(prefix) + 1 :]: v for k, v in self.arrays.items() if k.startswith(prefix + "/")}
+        return Told(inner, self.path, prefix, RUN_AGAIN)
 
 
 class Writer:
@@ -225,11 +228,22 @@ def load(
         head = _head(path, file, mend)
         if schema is not None and head["schema"] != schema.tag:
             made_by = SCHEMAS.get(head["schema"].split("/")[0])
-            kind = f"{head['schema']} file" if made_by else f"file of unknown kind {head['schema']}"
-            raise FgError(f"{path}: expected a {schema.tag} file, found a {kind}; give the file of the right stage")
-        wanted = _datasets(file) if names is None else names
-        arrays = {name: _decode(file[name][()]) for name in wanted}
-    return Artifact(path, arrays=arrays, **{k: head[k] for k in ("schema", "meta", "params", "inputs", "fg_version")})
+            found = f"{head['schema']} file" if made_by else f"file of unknown kind {head['schema']}"
+            raise FgError(f"{path}: expected a {schema.tag} file, found a {found}; give the file of the right stage")
+        kind, arrays = _known(head["schema"]), {}
+        for name in _datasets(file) if names is None else names:
+            arrays[name] = read(file[name], name, kind, head["meta"])
+    known = {key: told(head[key], path, key, mend) for key in ("schema", "meta", "params", "inputs", "fg_version")}
+    return Artifact(path, arrays=Told(arrays, path, "the dataset", mend), **known)
+
+
+@contextmanager
+def blamed(path: Path, mend: str = RUN_AGAIN) -> Iterator[None]:
+    """Inside the block a flaw found is that of this file, and `mend` helps."""
+    try:
+        yield
+    except FlawError as error:
+        raise FgError(f"{path}: {error}; {mend}") from error
 
 
 def verify_finite(where: str, values: np.ndarray, fix: str) -> None:
@@ -255,6 +269,8 @@ def rows(path: Path, name: str) -> np.ndarray:
                 f"{path}: expected a file with {name}, found a {schema} file; give the file of the right stage"
             )
         dataset = file[name]
+        if not isinstance(dataset, h5py.Dataset):
+            raise FgError(f"{path}: expected the dataset {name}, found a group; {RUN_AGAIN}")
         shape, dtype, offset = dataset.shape, dataset.dtype, dataset.id.get_offset()
     if offset is None:  # nothing was ever written, as in a file with no rows
         return np.zeros(shape, dtype)
@@ -316,7 +332,8 @@ def _open(path: Path, mend: str = RUN_AGAIN) -> Iterator[h5py.File]:
         raise FgError(f"{path}: expected a whole HDF5 file, found {found}; {mend}") from error
     with file:
         try:
-            yield file
+            with blamed(path, mend):
+                yield file
         except (OSError, RuntimeError, KeyError, UnicodeError) as error:
             reason = " ".join(str(error).split())
             raise FgError(f"{path}: expected readable datasets, found damage ({reason}); {mend}") from error
@@ -328,17 +345,20 @@ def _head(path: Path, file: h5py.File, mend: str) -> dict[str, Any]:
     try:
         head = json.loads(file["head"][()].tobytes())
         sound = all(isinstance(head[key], kind) for key, kind in HEAD.items())
-        schema = SCHEMAS.get(head["schema"].split("/")[0])
     except (ValueError, KeyError, TypeError, AttributeError):
-        sound, schema = False, None
+        sound = False
     if not sound:
         raise FgError(f"{path}: expected the head of an fg artifact, found a damaged one; {mend}")
-    if schema and schema.tag == head["schema"]:
-        lacking = [f"meta {key}" for key in schema.meta if key not in head["meta"]]
-        lacking += [name for name, field in schema.fields.items() if not field.optional and name not in file]
-        if lacking:
-            raise FgError(f"{path}: expected a whole {schema.tag} file, found no {', '.join(lacking)} in it; {mend}")
+    schema = _known(head["schema"])
+    for flaw in flaws(file, schema, head) if schema else ():
+        raise FgError(f"{path}: {flaw}; {mend}")
     return head
+
+
+def _known(tag: str) -> Schema | None:
+    """The schema of a name and version; None where this fg has another version of it, or none."""
+    schema = SCHEMAS.get(tag.split("/")[0])
+    return schema if schema and schema.tag == tag else None
 
 
 def _datasets(file: h5py.File) -> tuple[str, ...]:
@@ -350,11 +370,6 @@ def _datasets(file: h5py.File) -> tuple[str, ...]:
 def _text(values: Any) -> np.ndarray:
     encoded = [readable(str(v)).encode() for v in values]
     return np.array(encoded, f"S{max(map(len, encoded), default=1) or 1}")
-
-
-def _decode(array: Any) -> np.ndarray:
-    array = np.asarray(array)
-    return np.char.decode(array, "utf-8") if array.dtype.kind == "S" else array
 
 
 def _plain(value: Any) -> Any:

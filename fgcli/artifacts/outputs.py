@@ -57,7 +57,7 @@ def identity(path: Path) -> object:
         status = path.stat()
         return status.st_dev, status.st_ino
     except OSError:
-        return path.absolute().resolve()
+        return os.path.realpath(path)  # which bears links in a circle
 
 
 def place(flag: str, path: Path, kind: str) -> None:

@@ -7,29 +7,59 @@ positions are pixels from the top left.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any
+
+from fgcli.artifacts import told
 
 
 @dataclass(frozen=True)
 class Field:
-    """One dataset: numpy type ("str" for text), axes by name or length ("n 68 2"), meaning and unit; may it lack?"""
+    """One dataset.
+
+    Attributes:
+        dtype: numpy's name of it, or "str" for text.
+        axes: by name or length, as "n 68 2".
+        meaning: and unit.
+        optional: whether it may lack.
+        low: least value of numbers. high: the greatest. Those of floats are finite; `nan`: or NaN, where there is none.
+        names: meta key of the list that the values are places in, if the list has any.
+    """
 
     dtype: str
     axes: str
     meaning: str
     optional: bool = False
+    low: float = -math.inf
+    high: float = math.inf
+    nan: bool = False
+    names: str = ""
 
 
 @dataclass(frozen=True)
 class Schema:
-    """One kind of file: its fields, groups whose content the method decides, and required meta keys."""
+    """One kind of file.
+
+    Attributes:
+        fields: its datasets by name.
+        groups: of datasets that the method decides; numbers in those of `finite` are finite.
+        meta: required keys and the types of their values.
+        more: the same of keys that may lack.
+        params: type of the params, as far as others read them.
+        lengths: axes that are as long as a list in meta, by its key.
+    """
 
     name: str
     version: int
     fields: dict[str, Field] = field(default_factory=dict)
     groups: tuple[str, ...] = ()
-    meta: tuple[str, ...] = ()
+    meta: Mapping[str, Any] = field(default_factory=dict)
+    finite: tuple[str, ...] = ()
+    more: Mapping[str, Any] = field(default_factory=dict)
+    params: Any = dict[str, Any]
+    lengths: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def tag(self) -> str:
@@ -40,10 +70,6 @@ class Schema:
 SPLITS = ("train", "val", "test")
 """Names of the values 0, 1, 2 of a split."""
 
-Content = Literal["faces", "digits", "pictures"]
-"""What the rows of faces.h5 are, its meta `content`: faces, with masks, landmarks and crop; or, taken whole and without
-these, written and printed digits, or pictures of other things."""
-
 FACES = Schema(
     "faces",
     2,
@@ -52,15 +78,30 @@ FACES = Schema(
         "masks": Field("uint8", "n h w", "255 on the face, 0 elsewhere", optional=True),
         "landmarks": Field("float32", "n 68 2", "68 landmarks (x, y), crop px", optional=True),
         "crop": Field("float32", "n 2 3", "affine map from source px to crop px", optional=True),
-        "attributes": Field("int8", "n k", "1 has it, 0 has it not, -1 unknown; names in meta"),
-        "identity": Field("int32", "n", "person, or class of a picture, -1 unknown; names in meta identity_names"),
-        "split": Field("uint8", "n", "0 train, 1 val, 2 test"),
-        "group": Field("int32", "n", "equal for photos of one person, or nearly equal ones", optional=True),
+        "attributes": Field("int8", "n k", "1 has it, 0 has it not, -1 unknown; names in meta", low=-1, high=1),
+        "identity": Field(
+            "int32",
+            "n",
+            "person, or class of a picture, -1 unknown; names in meta identity_names",
+            low=-1,
+            names="identity_names",
+        ),
+        "split": Field("uint8", "n", "0 train, 1 val, 2 test", low=0, high=2),
+        "group": Field("int32", "n", "equal for photos of one person, or nearly equal ones", low=0, optional=True),
         "source": Field("str", "n", "data set and name of the photo"),
         "rejected/source": Field("str", "r", "photos that gave no row"),
         "rejected/reason": Field("str", "r", "why, one sentence each"),
     },
-    meta=("content", "attribute_names", "datasets", "analyser", "segmenter"),
+    meta={
+        "content": told.Content,
+        "attribute_names": told.Names,
+        "datasets": list[told.Pictures],
+        "analyser": told.Part | None,
+        "segmenter": told.Part | None,
+    },
+    more={"identity_names": told.Names, "ignored": dict[told.Text, told.Count]},
+    params=told.Cut,
+    lengths={"k": "attribute_names"},
 )
 """analyser, segmenter: what found and masked the faces; none of pictures taken whole."""
 
@@ -79,45 +120,91 @@ FLAME = Schema(
         "landmarks2d": Field("float32", "n 68 2", "the head's landmarks, crop px"),
         "residuals": Field("float32", "n", "mean distance of the head's landmarks to those found, outer eye distances"),
         "colour_error": Field(
-            "float32", "n", "root mean squared error of the render on the face, in [0, 1]; NaN: no texture"
+            "float32", "n", "root mean squared error of the render on the face, in [0, 1]; NaN: no texture", nan=True
         ),
         "status": Field("str", "n", "ok, or what is wrong with the row"),
-        "split": Field("uint8", "n", "copied from faces.h5"),
+        "split": Field("uint8", "n", "copied from faces.h5", low=0, high=2),
     },
-    meta=("head", "method"),
+    meta={"head": told.HeadTold, "method": told.Component},
+    params=told.Cut,
 )
 
-REGRESSOR = Schema("regressor", 1, groups=("weights", "history"), meta=("build", "head", "training"))
+REGRESSOR = Schema(
+    "regressor",
+    1,
+    groups=("weights", "history"),
+    meta={"build": told.RegressorBuild, "head": told.HeadTold, "training": told.RegressorTraining},
+    finite=("weights",),
+)
 """A network from faces to parameters of one head: weights/, history/ and how it was built."""
 
 HEAD_PART = Schema(
-    "head_part", 1, groups=("arrays",), meta=("part", "name", "source_sha256", "content_sha256", "licence")
+    "head_part",
+    1,
+    groups=("arrays",),
+    meta=dict.fromkeys(("part", "name", "source_sha256", "content_sha256", "licence"), told.Text),
+    finite=("arrays",),
 )
 """arrays/: one imported file of a foreign head or of its encoder, under our names; name: the file's own."""
 
 CLASSIFIER = Schema(
-    "classifier", 1, groups=("weights", "history"), meta=("build", "classes", "identity_names", "training")
+    "classifier",
+    1,
+    groups=("weights", "history"),
+    meta={
+        "build": told.ClassifierBuild,
+        "classes": list[told.Count],
+        "identity_names": told.Names,
+        "training": told.Training,
+    },
+    finite=("weights",),
 )
 """A network that tells the identities of faces.h5 apart; classes: their values in its order, identity_names: theirs."""
 
-GENERATOR = Schema("generator", 1, groups=("weights", "ema", "history"), meta=("build", "space", "training"))
+GENERATOR = Schema(
+    "generator",
+    1,
+    groups=("weights", "ema", "history"),
+    meta={"build": told.Build, "space": told.Space, "training": told.Training},
+    finite=("weights", "ema"),
+)
 """build: registry name and arguments. weights/, ema/: state dicts. history/: step and each term (steps)."""
 
-CHECKPOINT = Schema("checkpoint", 1, groups=("state",), meta=("step", "fingerprint", "layout"))
+CHECKPOINT = Schema(
+    "checkpoint",
+    1,
+    groups=("state",),
+    meta={"step": told.Count, "fingerprint": told.Text, "layout": Any},
+    more={"best": told.Best, "sums": dict[told.Text, told.Pair], "code": told.Text},
+    finite=("state/objective", "state/ema"),
+)
 """Everything that a run needs to go on: nested state as arrays, its non-array part in layout."""
 
 LATENTS = Schema(
     "latents",
     2,
     {
-        "codes": Field("float32", "n l d", "one code per row of faces.h5"),
+        "codes": Field(
+            "float32", "n l d", "one code per row of faces.h5", low=-1e9, high=1e9
+        ),  # squares do not overflow
         "error": Field("float32", "n", "root mean squared error of the reconstruction on the face, in [0, 2]"),
-        "attributes": Field("int8", "n k", "copied from faces.h5"),
-        "split": Field("uint8", "n", "copied from faces.h5"),
-        "identity": Field("int32", "n", "person of each face, copied from faces.h5; of faces alone", optional=True),
+        "attributes": Field("int8", "n k", "copied from faces.h5", low=-1, high=1),
+        "split": Field("uint8", "n", "copied from faces.h5", low=0, high=2),
+        "identity": Field(
+            "int32", "n", "person of each face, copied from faces.h5; of faces alone", low=-1, optional=True
+        ),
         "condition": Field("uint8", "n h w c", "condition of each face, where its generator wants one", optional=True),
     },
-    meta=("space", "generator", "build", "inverter", "seed", "self_test", "attribute_names"),
+    meta={
+        "space": told.Space,
+        "generator": told.Text,
+        "build": told.Component,
+        "inverter": told.Component,
+        "seed": told.Count,
+        "self_test": dict[str, float],
+        "attribute_names": told.Names,
+    },
+    lengths={"k": "attribute_names"},
 )
 """generator: its sha256, build: what it is. inverter, seed: how the codes were found, and are to be for any photo.
 self_test: how near that comes to pictures whose codes are known."""
@@ -126,18 +213,26 @@ SAMPLES = Schema(
     "samples",
     1,
     {
-        "codes": Field("float32", "n l d", "one code per drawn face"),
+        "codes": Field("float32", "n l d", "one code per drawn face", low=-1e9, high=1e9),
         "seed": Field("uint64", "n", "the seed that draws this face alone"),
         "condition": Field("uint8", "n h w c", "condition of each face, where its generator wants one", optional=True),
     },
-    meta=("space", "generator", "density", "truncation"),
+    meta={"space": told.Space, "generator": told.Text, "density": told.Text, "truncation": float},
 )
 """Drawn faces, whose rows are taken as those of latents.h5. density: its label, or prior."""
 
-DENSITY = Schema("density", 1, groups=("methods",), meta=("space", "generator", "methods"))
+METHODS = {"space": told.Space, "generator": told.Text, "methods": dict[str, told.Method]}
+DENSITY = Schema("density", 1, groups=("methods",), meta=METHODS, finite=("methods",))
 """methods/NAME/: the arrays of each fitted density; meta methods: its build and its scores."""
 
-EDITOR = Schema("editor", 2, groups=("methods",), meta=("space", "generator", "attributes", "choice", "methods"))
+EDITOR = Schema(
+    "editor",
+    2,
+    groups=("methods",),
+    meta=METHODS | {"attributes": told.Names, "choice": told.Text, "methods": dict[str, told.FittedEditor]},
+    finite=("methods",),
+    more={"probes": dict[told.Text, float]},
+)
 """methods/NAME/: the arrays of each fitted editor; meta methods: its build, its scores and on what each attribute was
 matched. choice: which attributes it learns and, if params name none, why not others."""
 
@@ -153,9 +248,9 @@ CLASSES = Schema(
             "float32", "n", "squared error of the reconstruction in [0, 1], sum over pixels of channel means"
         ),
         "label": Field("int32", "n", "true class, -1 unknown"),
-        "split": Field("uint8", "n", "copied from faces.h5"),
+        "split": Field("uint8", "n", "copied from faces.h5", low=0, high=2),
     },
-    meta=("generator", "class_names", "thresholds"),
+    meta={"generator": told.Text, "class_names": told.Names, "thresholds": dict[str, Any]},
 )
 
 ATTACKS = Schema(
@@ -163,7 +258,7 @@ ATTACKS = Schema(
     1,
     {
         "attack": Field("str", "m", "its label in params"),
-        "epsilon": Field("float32", "m", "largest change of a value in [0, 1]; NaN where it has no bound"),
+        "epsilon": Field("float32", "m", "largest change of a value in [0, 1]; NaN where it has no bound", nan=True),
         "row": Field("int32", "m", "row of faces.h5 that was attacked; -1 noise"),
         "label": Field("int32", "m", "its true class; -1 none"),
         "target": Field("int32", "m", "class to reach; -1 any but the true one"),
@@ -175,14 +270,14 @@ ATTACKS = Schema(
             "float32", "m", "squared error of the reconstruction in [0, 1], sum over pixels of channel means"
         ),
     },
-    meta=("generator", "class_names", "thresholds"),
+    meta={"generator": told.Text, "class_names": told.Names, "thresholds": dict[str, Any]},
 )
 
 CONDITIONS = Schema(
     "conditions",
     1,
     {"renders": Field("uint8", "n h w c", "texture render and normals (n + 1) / 2 of each face's head, 0..255")},
-    meta=("flame",),
+    meta={"flame": told.Text},
 )
 
 SENTENCES = Schema(
@@ -192,12 +287,17 @@ SENTENCES = Schema(
         "rules": Field("int16", "n t", "rules of the grammar, -1 after the end"),
         "text": Field("str", "n", "the sentence that the rules derive"),
         "target": Field("float32", "n", "the number that belongs to the sentence"),
-        "split": Field("uint8", "n", "0 train, 1 val, 2 test"),
+        "split": Field("uint8", "n", "0 train, 1 val, 2 test", low=0, high=2),
     },
-    meta=("grammar",),
+    meta={"grammar": told.Text},
 )
 
-EVALUATION = Schema("evaluation", 3, groups=("values", "replicates"), meta=("protocols", "numbers"))
+EVALUATION = Schema(
+    "evaluation",
+    3,
+    groups=("values", "replicates"),
+    meta={"protocols": told.Protocols, "numbers": told.Text},
+)
 """values/: the number of each image, or the features, behind every number in metrics.json, and their rows and people;
 replicates/: what each number is in trials with other people. numbers: the hash of metrics.json."""
 

@@ -102,5 +102,8 @@ def load(path: Path) -> Classifier:
     """
     stored = artifacts.load(path, artifacts.CLASSIFIER)
     network = Classifier(**stored.meta["build"])
-    network.load_state_dict({k: torch.from_numpy(v) for k, v in stored.group("weights").items()})
+    state = stored.group("weights")
+    with artifacts.blamed(path):
+        artifacts.verify_state(state, {k: v.shape for k, v in network.state_dict().items()})
+    network.load_state_dict({k: torch.from_numpy(v) for k, v in state.items()})
     return network.eval().requires_grad_(False)

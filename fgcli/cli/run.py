@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import warnings
 from collections.abc import Callable, Mapping
@@ -12,7 +13,7 @@ from typing import Any
 import typer
 
 from fgcli.console import say
-from fgcli.errors import FgError, Interrupted, Stopped, UsageError
+from fgcli.errors import FgError, Interrupted, Stopped, UsageError, reason
 
 
 def guarded(work: Callable[[], Any], debug: bool) -> Any:
@@ -36,6 +37,8 @@ def told(error: Exception) -> str:
         return str(error)
     if isinstance(error, OSError | MemoryError):
         return plain(error)
+    if isinstance(error, RuntimeError) and re.search("can't allocate memory|out of memory", str(error)):  # torch's
+        return plain(MemoryError())
     return f"a defect of fg: {type(error).__name__}: {error}; --debug shows where: please report it"
 
 
@@ -50,7 +53,7 @@ def plain(error: OSError | MemoryError) -> str:
     """An error of the operating system as a sentence."""
     if isinstance(error, MemoryError):
         return "expected enough memory, found too little; lower the batch or the image size"
-    return f"{error.filename or 'file'}: {(error.strerror or str(error)).lower()}; check the path and its permissions"
+    return f"{error.filename or 'file'}: {reason(error)}; check the path and its permissions"
 
 
 def show(results: Mapping[str, Any], as_json: bool) -> None:

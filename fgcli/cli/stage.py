@@ -35,7 +35,8 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an e
 def command(name: str) -> Any:
     """The command of one stage."""
     stage = importlib.import_module(f"fgcli.stages.{name}")
-    flags = {field: option for field in stage.Params.model_fields if (option := flag(name, stage, field))}
+    known = config.defaults().get(name, {})
+    flags = {f: option for f in stage.Params.model_fields if (option := flag(stage, f, known.get(f)))}
     paths = {k: p for k, p in inspect.signature(stage.run).parameters.items() if is_path(stage, k)}
 
     def call(**given: Any) -> None:
@@ -132,7 +133,7 @@ def path_option(key: str, default: Path | None, kind: str | None) -> inspect.Par
     return keyword(key, Annotated[Path | None, typer.Option(*names, help=text)], default)
 
 
-def flag(name: str, stage: ModuleType, field: str) -> Any:
+def flag(stage: ModuleType, field: str, default: Any) -> Any:
     """A param as a flag, a component by its name; None for lists and mappings, which `--set` reaches."""
     info = stage.Params.model_fields[field]
     kind = info.annotation
@@ -140,7 +141,6 @@ def flag(name: str, stage: ModuleType, field: str) -> Any:
     component = config.is_spec(info)
     if kind not in PLAIN and not choices and not component:
         return None
-    default = config.defaults().get(name, {}).get(field)
     text = (info.description or "").replace("\n", " ") + (f" One of {', '.join(choices)}." if choices else "")
     names = f"--{field}".replace("_", "-")
     names += f"/--no-{field}".replace("_", "-") if kind is bool else ""

@@ -159,7 +159,16 @@ def mistake(error: Any) -> str:
     """What pydantic expected and found, of one of its `errors()`."""
     if error["type"] == "json_invalid":  # what was read as YAML is JSON but for half a letter
         return "expected text in UTF-8, found other bytes; rename it"
-    return f"{error['msg'][0].lower()}{error['msg'][1:]}, found {error['input']!r}; correct it"
+    return f"{error['msg'][0].lower()}{error['msg'][1:]}, found {shown(error['input'])}; correct it"
+
+
+def shown(value: Any) -> str:
+    """A value as YAML has it; text in quotes.
+
+    >>> shown(None), shown([True, 1]), shown("x")
+    ('null', '[true, 1]', "'x'")
+    """
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, bool | list | dict | None) else repr(value)
 
 
 def _inside(kind: Any, place: Iterable[Any]) -> Any:

@@ -13,7 +13,7 @@ import numpy as np
 from fgcli.console import readable, say
 from fgcli.datasets.files import IMAGE_ENDINGS, files_below, fixed, photos_among, photos_below
 from fgcli.datasets.photoset import Photo, PhotoSet
-from fgcli.errors import FgError
+from fgcli.errors import FgError, reason
 
 VALUES = {"1": 1, "0": 0, "-1": -1, "": -1, "true": 1, "false": 0, "1.0": 1, "0.0": 0, "-1.0": -1}
 """As people, spreadsheets and pandas write them, in small letters."""
@@ -105,7 +105,7 @@ def _read(path: Path) -> tuple[list[str], list[dict[str, str]]]:
     except UnicodeDecodeError as error:
         raise FgError(f"{path}: expected a CSV in UTF-8, found another encoding; save it as UTF-8") from error
     except (OSError, csv.Error) as error:
-        raise FgError(f"{path}: expected a CSV of attributes, found {type(error).__name__}; check the path") from error
+        raise FgError(f"{path}: expected a CSV of attributes, found {reason(error)}; check the file") from error
     if "file" not in header or len(set(header)) != len(header):
         raise FgError(f"{path}: expected unique columns with `file` among them, found {', '.join(header) or 'none'}")
     for number, row in enumerate(rows, 2):

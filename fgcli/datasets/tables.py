@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fgcli.errors import FgError
+from fgcli.errors import FgError, reason
 
 
 def attribute_table(path: Path) -> tuple[list[str], list[str], np.ndarray]:
@@ -75,4 +75,4 @@ def _lines(path: Path) -> list[list[str]]:
     try:
         return [line.split(mark) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
-        raise FgError(f"{path}: expected a readable text table, found {type(error).__name__}") from error
+        raise FgError(f"{path}: expected a readable text table, found {reason(error)}; check the file") from error

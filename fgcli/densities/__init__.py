@@ -62,7 +62,7 @@ class Density(ABC):
     @classmethod
     @abstractmethod
     def from_arrays(cls, arrays: dict[str, np.ndarray]) -> Self:
-        """The density that `arrays` gave."""
+        """The density that `arrays` gave; raises FlawError where they are none's."""
 
 
 @dataclass(frozen=True)
@@ -84,8 +84,9 @@ def load(path: Path) -> Densities:
         FgError: not a density file.
     """
     stored = artifacts.load(path, artifacts.DENSITY)
-    methods = {
-        name: config.lookup(DENSITIES, about["build"]["name"], str(path)).from_arrays(stored.group(f"methods/{name}"))
-        for name, about in stored.meta["methods"].items()
-    }
+    methods = {}
+    for name, about in stored.meta["methods"].items():
+        kind = config.lookup(DENSITIES, about["build"]["name"], str(path))
+        with artifacts.blamed(path):
+            methods[name] = kind.from_arrays(stored.group(f"methods/{name}"))
     return Densities(methods, stored.meta["space"])

@@ -8,10 +8,15 @@ import numpy as np
 from pydantic import Field
 from scipy.linalg import solve_triangular
 
+from fgcli.artifacts import verify_arrays, verify_state
 from fgcli.config.fields import MOST, Count, CountOrNone, Positive, Weight
 from fgcli.densities import Density
 from fgcli.densities.gaussian import Gaussian
 from fgcli.densities.mixture import standardize
+from fgcli.errors import FlawError
+
+BUILD, LARGEST = ("transforms", "bins", "hidden"), 2**14
+"""What a file keeps of the arguments, and the greatest that is built from one."""
 
 
 class Flow(Density):
@@ -99,16 +104,21 @@ class Flow(Density):
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, np.ndarray]) -> Self:
-        """The density that `arrays` gave."""
+        """The density that `arrays` gave; raises FlawError where they are none's."""
         import torch
 
-        parts: dict[str, dict[str, np.ndarray]] = {"build": {}, "gaussian": {}, "net": {}}
+        verify_arrays(arrays, {f"build/{name}": "" for name in BUILD})
+        build = {name: int(arrays[f"build/{name}"]) for name in BUILD}
+        if min(build.values()) < 1 or build["bins"] < 2 or max(build.values()) > LARGEST:
+            raise FlawError(f"expected a build of 1 to {LARGEST}, bins of 2 at least, found {build}")
+        parts: dict[str, dict[str, np.ndarray]] = {"gaussian": {}, "net": {}}
         for name, value in arrays.items():
             part, _, key = name.partition("/")
-            parts[part][key] = value
-        density = cls(**{k: int(v) for k, v in parts["build"].items()})
+            parts.get(part, {})[key] = value
+        density = cls(**build)
         density.gaussian = Gaussian.from_arrays(parts["gaussian"])
         density.net = spline_flow(density.gaussian.mixture.means.shape[1], **density.build).double()
+        verify_state(parts["net"], {k: v.shape for k, v in density.net.state_dict().items()})
         density.net.load_state_dict({k: torch.from_numpy(v) for k, v in parts["net"].items()})
         return density
 

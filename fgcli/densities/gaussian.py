@@ -49,7 +49,7 @@ class Gaussian(Density):
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, np.ndarray]) -> Self:
-        """The density that `arrays` gave."""
+        """The density that `arrays` gave; raises FlawError where they are none's."""
         density = cls()
         density.mixture = Mixture.from_arrays(arrays)
         return density

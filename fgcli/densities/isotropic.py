@@ -6,6 +6,7 @@ from typing import Self
 
 import numpy as np
 
+from fgcli.artifacts import verify_arrays
 from fgcli.densities import Density
 
 
@@ -32,7 +33,8 @@ class Isotropic(Density):
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, np.ndarray]) -> Self:
-        """The density that `arrays` gave."""
+        """The density that `arrays` gave; raises FlawError where they are none's."""
+        verify_arrays(arrays, {"shape": "2"})
         density = cls()
-        density.shape = tuple(arrays["shape"].tolist())
+        density.shape = tuple(arrays["shape"].astype(int).tolist())
         return density

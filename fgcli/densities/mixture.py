@@ -8,6 +8,12 @@ import numpy as np
 from scipy.linalg import solve_triangular
 from scipy.special import logsumexp
 
+from fgcli.artifacts import verify_arrays
+from fgcli.errors import FlawError
+
+AXES = {"weights": "k", "means": "k x", "factors": "k x x", "center": "l d", "scale": "l d"}
+"""Of the arrays of a file; x = l d."""
+
 
 class Mixture:
     """Weights (k), means (k, D) and Cholesky factors (k, D, D) of (x - center) / scale, for codes of D = l d values."""
@@ -29,8 +35,14 @@ class Mixture:
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, np.ndarray]) -> Self:
-        """The mixture that `arrays` gave."""
-        return cls(**arrays)
+        """The mixture that `arrays` gave; raises FlawError where they are none's."""
+        verify_arrays(arrays, AXES)
+        weights, size = arrays["weights"], arrays["center"].size
+        if arrays["means"].shape[1] != size:
+            raise FlawError(f"expected means of {size} values, as center has, found {arrays['means'].shape[1]}")
+        if (weights < 0).any() or abs(weights.sum() - 1) > 1e-6 or (arrays["scale"] <= 0).any():
+            raise FlawError("expected weights that add up to 1 and a scale above 0, found others")
+        return cls(**{name: arrays[name] for name in AXES})
 
     def draw(self, n: int, rng: np.random.Generator) -> np.ndarray:
         """n codes (n, l, d), float32."""

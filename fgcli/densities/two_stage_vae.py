@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from fgcli.artifacts import verify_arrays, verify_state
 from fgcli.config.fields import Count, CountOrNone, Positive, Weight, Width
 from fgcli.densities import Density
 from fgcli.densities.mixture import CONSTANT, standardize
-from fgcli.errors import FgError
+from fgcli.errors import FgError, FlawError
 
 if TYPE_CHECKING:
     import torch
@@ -155,15 +156,20 @@ class TwoStageVAE(Density):
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, np.ndarray]) -> Self:
-        """The density that `arrays` gave."""
+        """The density that `arrays` gave; raises FlawError where they are none's."""
         import torch
 
+        axes = {"center": "l d", "scale": "l d", "varies": "x", "net/encoder.0.bias": "u"}
+        verify_arrays(arrays, axes | dict.fromkeys(("regularize", "gamma2"), ""))
+        if arrays["varies"].shape != (arrays["center"].size,):
+            raise FlawError(f"expected {arrays['center'].size} values in varies, found {len(arrays['varies'])}")
         density = cls(regularize=float(arrays["regularize"]))
         density.center, density.scale = arrays["center"], arrays["scale"]
-        density.varies, density.gamma2 = arrays["varies"], float(arrays["gamma2"])
-        state = {k[4:]: torch.from_numpy(v) for k, v in arrays.items() if k.startswith("net/")}
+        density.varies, density.gamma2 = arrays["varies"].astype(bool), float(arrays["gamma2"])
+        state = {k[4:]: v for k, v in arrays.items() if k.startswith("net/")}
         density.net = networks(int(density.varies.sum()), len(state["encoder.0.bias"]))
-        density.net.load_state_dict(state)
+        verify_state(state, {k: v.shape for k, v in density.net.state_dict().items()})
+        density.net.load_state_dict({k: torch.from_numpy(v) for k, v in state.items()})
         return density
 
 

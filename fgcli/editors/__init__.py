@@ -18,7 +18,7 @@ from fgcli import artifacts, config
 from fgcli.capabilities import Kinds, Space
 from fgcli.codes import Codes
 from fgcli.editors.matching import Problem
-from fgcli.errors import FgError
+from fgcli.errors import FgError, FlawError
 
 EDITORS = {
     "mean_difference": "fgcli.editors.mean_difference:MeanDifference",
@@ -52,7 +52,7 @@ class Editor(ABC):
     @classmethod
     @abstractmethod
     def from_arrays(cls, arrays: dict[str, np.ndarray]) -> Self:
-        """The editor that `arrays` gave."""
+        """The editor that `arrays` gave; raises FlawError where they are none's."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,7 @@ class Editors:
 
     methods: Mapping[str, Editor]
     space: Space
+    path: Path = Path("editor.h5")
 
     def edit(self, label: str, codes: Codes, attribute: str, strength: float) -> Codes:
         """Codes edited by one of them.
@@ -70,7 +71,8 @@ class Editors:
         """
         if codes.space != self.space:
             raise FgError(f"editor {label}: expected codes of space {self.space}, found {codes.space}; fit it on these")
-        return codes.moved(self.methods[label].edit(codes.numpy(), attribute, strength))
+        with artifacts.blamed(self.path, "fit it on these codes"):
+            return codes.moved(self.methods[label].edit(codes.numpy(), attribute, strength))
 
 
 def load(path: Path) -> Editors:
@@ -80,8 +82,15 @@ def load(path: Path) -> Editors:
         FgError: not an editor file.
     """
     stored = artifacts.load(path, artifacts.EDITOR)
-    methods = {
-        name: config.lookup(EDITORS, about["build"]["name"], str(path)).from_arrays(stored.group(f"methods/{name}"))
-        for name, about in stored.meta["methods"].items()
-    }
-    return Editors(methods, stored.meta["space"])
+    methods = {}
+    for name, about in stored.meta["methods"].items():
+        kind = config.lookup(EDITORS, about["build"]["name"], str(path))
+        with artifacts.blamed(path):
+            methods[name] = kind.from_arrays(stored.group(f"methods/{name}"))
+    return Editors(methods, stored.meta["space"], path)
+
+
+def verify_size(move: np.ndarray, codes: np.ndarray) -> None:
+    """Raises FlawError unless what was learned (l, d, ...) fits codes (n, l, d)."""
+    if move.shape[:2] != codes.shape[1:]:
+        raise FlawError(f"expected edits of codes of {codes.shape[1:]}, found those of {move.shape[:2]}")

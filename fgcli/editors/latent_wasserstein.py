@@ -13,10 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fgcli.artifacts import verify_arrays
 from fgcli.config.fields import Count, Part, Positive
-from fgcli.editors import Editor
+from fgcli.editors import Editor, verify_size
 from fgcli.editors.matching import Problem
-from fgcli.errors import FgError
+from fgcli.errors import FgError, FlawError
 
 CONSTANT = 1e-6
 """Spread of a dimension, over the largest one or the largest mean, up to which it is constant."""
@@ -141,9 +142,10 @@ class LatentWasserstein(Editor):
         return divergence(a, edited, b, y.flatten(1)) / size
 
     def edit(self, codes: np.ndarray, attribute: str, strength: float) -> np.ndarray:
-        """Edited codes (n, l, d)."""
+        """Edited codes (n, l, d); raises FlawError where they are of another size."""
+        verify_size(self.maps[attribute], codes)
         z = torch.from_numpy(np.asarray(codes, np.float32))
-        return (z + strength * affine(torch.from_numpy(self.maps[attribute]), z)).numpy()
+        return (z + strength * affine(torch.from_numpy(self.maps[attribute]).float(), z)).numpy()
 
     def arrays(self) -> dict[str, np.ndarray]:
         """What a file keeps."""
@@ -151,7 +153,11 @@ class LatentWasserstein(Editor):
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, np.ndarray]) -> Self:
-        """The editor that `arrays` gave."""
+        """The editor that `arrays` gave; raises FlawError where they are none's."""
+        verify_arrays(arrays, dict.fromkeys(arrays, "l d e"))
+        for name, move in arrays.items():
+            if move.shape[2] != move.shape[1] + 1:
+                raise FlawError(f"expected numbers (l, d, d + 1) in {name}, found {move.shape}")
         editor = cls()
         editor.maps = arrays
         return editor

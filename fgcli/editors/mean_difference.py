@@ -6,7 +6,8 @@ from typing import Self
 
 import numpy as np
 
-from fgcli.editors import Editor
+from fgcli.artifacts import verify_arrays
+from fgcli.editors import Editor, verify_size
 from fgcli.editors.matching import Problem
 
 
@@ -30,7 +31,8 @@ class MeanDifference(Editor):
         return {"length": float(np.linalg.norm(direction))}
 
     def edit(self, codes: np.ndarray, attribute: str, strength: float) -> np.ndarray:
-        """Edited codes (n, l, d)."""
+        """Edited codes (n, l, d); raises FlawError where they are of another size."""
+        verify_size(self.directions[attribute], codes)
         return codes + np.float32(strength) * self.directions[attribute]
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -39,7 +41,8 @@ class MeanDifference(Editor):
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, np.ndarray]) -> Self:
-        """The editor that `arrays` gave."""
+        """The editor that `arrays` gave; raises FlawError where they are none's."""
+        verify_arrays(arrays, dict.fromkeys(arrays, "l d"))
         editor = cls()
         editor.directions = arrays
         return editor

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -61,14 +62,16 @@ def decode(path: Path, *, fix: bool = False, min_px: int = 1, max_megapixels: fl
     Raises:
         BadPhotoError: saying why.
     """
-    with _opened(path) as image:
+    with warnings.catch_warnings(record=True, action="always") as told, _opened(path) as image:
         _verify_size(image, min_px, max_megapixels)
         flaw = _flaw(image)
         if flaw and not fix:
             raise BadPhotoError(f"{flaw} photo, expected 8-bit RGB or grey; set preprocess.on_bad=fix to convert it")
         try:
             upright = _eight_bit(ImageOps.exif_transpose(image), flaw)
-            notes = (FIXED.get(flaw, f"{flaw} converted to RGB"),) if flaw else ()
+            notes: tuple[str, ...] = (FIXED.get(flaw, f"{flaw} converted to RGB"),) if flaw else ()
+            if any("EXIF" in str(warning.message) for warning in told):
+                notes += ("EXIF data that cannot be read ignored",)
             return _in_srgb(upright, image.info.get("icc_profile"), notes)
         except DAMAGE as error:
             kind = "truncated" if "truncated" in str(error).lower() else "damaged"
@@ -149,6 +152,8 @@ def _eight_bit(image: Image.Image, flaw: str) -> Image.Image:
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
     if flaw == "16-bit" and image.mode not in PLAIN_MODES:
         values = np.asarray(image, np.float64)
+        if not np.isfinite(values).all():
+            raise ValueError("values that are no numbers")
         return Image.fromarray(np.clip(values / 257.0, 0, 255).round().astype(np.uint8))
     return image
 

@@ -63,7 +63,10 @@ class Regress:
                 "train one on its renders (fg data make procedural_heads, fg regressor) or set flame.method=fit"
             )
         self.network = Regressor(**stored.meta["build"])
-        self.network.load_state_dict({k: torch.from_numpy(v) for k, v in stored.group("weights").items()})
+        state = stored.group("weights")
+        with artifacts.blamed(regressor):
+            artifacts.verify_state(state, {k: v.shape for k, v in self.network.state_dict().items()})
+        self.network.load_state_dict({k: torch.from_numpy(v) for k, v in state.items()})
         self.network.to(head.template.device).eval().requires_grad_(False)
         self.network.to(memory_format=torch.channels_last)  # a third faster for a single face
         self.zoom = framing / stored.meta["training"]["framing"]

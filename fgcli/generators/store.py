@@ -42,13 +42,16 @@ def load(path: Path, device: torch.device | str = "cpu", weights: str = "ema") -
     """The generator of a file, in eval mode, without gradients; `weights` is "ema" or "weights".
 
     Raises:
-        FgError: not a generator file.
+        FgError: not a generator file, or weights that are not this generator's.
     """
     stored = artifacts.load(path, artifacts.GENERATOR)
     build = dict(stored.meta["build"])
     image_shape = tuple(build.pop("image_shape"))
     generator: Generator = config.build(GENERATORS, build, str(path), image_shape=image_shape)
-    generator.load_state_dict({k: torch.from_numpy(v) for k, v in stored.group(weights).items()})
+    state = stored.group(weights)
+    with artifacts.blamed(path):
+        artifacts.verify_state(state, {k: v.shape for k, v in generator.state_dict().items()})
+    generator.load_state_dict({k: torch.from_numpy(v) for k, v in state.items()})
     return generator.to(device).eval().requires_grad_(False)
 
 

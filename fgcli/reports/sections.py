@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import struct
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +16,7 @@ import numpy as np
 from PIL import Image
 
 from fgcli.codes import Codes, walk
+from fgcli.errors import FgError
 from fgcli.reports import sentences
 from fgcli.reports.chroma import chroma
 from fgcli.reports.grid import spread
@@ -239,10 +242,32 @@ def samples(sets: Mapping[str, Sequence[np.ndarray]]) -> list[Row]:
 
 def neighbours(path: Path, nouns: Nouns) -> Picture:
     """The sheet of draws above the training faces nearest to them."""
-    with Image.open(path) as page:
-        image = np.asarray(page.convert("RGB"))
+    image = read_sheet(path, "fg evaluate")
     alt = f"draws from each density, and under each the training {nouns.faces} nearest to it"
     return picture(image, alt, most=SHEET_PX)
+
+
+def read_sheet(path: Path, made_by: str) -> np.ndarray:
+    """A picture that fg drew, uint8 (h, w, 3).
+
+    Raises:
+        FgError: it is damaged, or none.
+    """
+    try:
+        if not path.is_file():
+            raise OSError("no file")
+        with Image.open(path) as page:
+            return np.asarray(page.convert("RGB"))
+    except (
+        OSError,
+        SyntaxError,
+        ValueError,
+        EOFError,
+        struct.error,
+        zlib.error,
+        Image.DecompressionBombError,
+    ) as error:
+        raise FgError(f"{path}: expected a picture of fg's, found a damaged file; run {made_by} again") from error
 
 
 def training_sheets(folder: Path) -> list[Picture]:
@@ -251,8 +276,6 @@ def training_sheets(folder: Path) -> list[Picture]:
     chosen = sorted({0, len(paths) // 2, len(paths) - 1}) if paths else []
     found = []
     for path in [paths[i] for i in chosen][-SHEETS:]:
-        with Image.open(path) as page:
-            step = int(path.stem) if path.stem.isdecimal() else path.stem
-            image = np.asarray(page.convert("RGB"))
+        step, image = int(path.stem) if path.stem.isdecimal() else path.stem, read_sheet(path, "fg train")
         found.append(picture(image, f"the sample sheet of step {step}", f"step {step}", SHEET_PX))
     return found

@@ -33,7 +33,6 @@ def run(
     from fgcli.densities import DENSITIES, Density
 
     stored = artifacts.load(latents, artifacts.LATENTS, ("codes", "split"))
-    artifacts.verify_finite(f"{latents} codes", stored["codes"], "invert again")
     train = stored["codes"][stored["split"] == 0]
     held_out = stored["codes"][stored["split"] != 0]
     if len(train) < 2:

@@ -319,7 +319,7 @@ def _reconstruction(
         advance(len(data.models) * len(rows))
     for (name, kind), made in tables.items():
         result.add_paired(f"reconstruction/{name}/{kind}", made, data.people[data.held])
-    result.protocols["models"] |= {name: FLOORS[name] for name in floors}
+    result.protocols["models"] |= {name: {"value": FLOORS[name]} for name in floors}
     result.protocols["reconstruction"] = {metric.name: metric.protocol for metric in tables["generator", GIVEN]}
     result.protocols["masks"] = MASKS if data.content == "faces" else {GIVEN: "all"}
 

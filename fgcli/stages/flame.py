@@ -78,8 +78,8 @@ def run(
     inputs = {"faces": faces} | ({"regressor": regressor} if method["name"] == "regress" else {})
     told["inputs"] = {k: artifacts.sha256(p) for k, p in inputs.items()}
     settings = params.model_dump(exclude={"max_failed"})
-    folder = begin(output, [settings, told], resume)
     images, masks, landmarks = (artifacts.rows(faces, name) for name in ("images", "masks", "landmarks"))
+    folder = begin(output, [settings, told], resume)
     n = len(images)
     files = [folder / f"{first:09d}.npz" for first in range(0, n, ROWS)]
     done = sum(min(ROWS, n - i * ROWS) for i, file in enumerate(files) if file.exists())

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from fgcli import artifacts
-from fgcli.errors import FgError
+from fgcli.errors import FgError, FlawError
 
 MEND = "start anew with --no-resume"
 
@@ -31,7 +31,7 @@ def load(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """
     stored = artifacts.load(path, artifacts.CHECKPOINT, mend=MEND)
     try:
-        return _restore(stored.meta["layout"], stored.arrays), stored.meta
+        return _restore(stored.meta["layout"], dict(stored.arrays)), stored.meta
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise FgError(f"{path}: expected the layout of a checkpoint, found a damaged one; {MEND}") from error
 
@@ -43,6 +43,26 @@ def about(path: Path) -> dict[str, Any]:
         FgError: no such file, or a damaged one.
     """
     return artifacts.load(path, artifacts.CHECKPOINT, (), mend=MEND).meta
+
+
+def verify_like(found: Any, wanted: Any, place: str) -> None:
+    """Raises FlawError unless a state is built as another: the same names, shapes and types; an empty dict has any.
+
+    >>> verify_like({"step": 3}, {"step": 0}, "state")
+    """
+    if isinstance(wanted, Tensor):
+        if not isinstance(found, Tensor) or found.shape != wanted.shape:
+            shape = tuple(found.shape) if isinstance(found, Tensor) else found
+            raise FlawError(f"expected numbers of {tuple(wanted.shape)} in {place}, found {shape}")
+    elif isinstance(wanted, dict | list | tuple):
+        kind = dict if isinstance(wanted, dict) else list
+        keys = list(wanted) if kind is dict else range(len(wanted))
+        if not isinstance(found, kind) or (wanted and set(keys) != set(found if kind is dict else range(len(found)))):
+            raise FlawError(f"expected the state of this very run in {place}, found another")
+        for key in keys:
+            verify_like(found[key], wanted[key], f"{place}/{key}")
+    elif type(found) is not type(wanted) and None not in (found, wanted):
+        raise FlawError(f"expected another value in {place}, found {found!r}")
 
 
 def _flatten(value: Any, path: str, arrays: dict[str, np.ndarray]) -> Any:

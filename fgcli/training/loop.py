@@ -10,12 +10,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fgcli.errors import FgError, UsageError
+from fgcli.errors import FgError, FlawError, UsageError
 from fgcli.training.batches import Batches, step_rng
 from fgcli.training.devices import Compute
 from fgcli.training.ema import EMA
 from fgcli.training.objective import Batch, Objective, Phase, correction
 from fgcli.training.settings import Settings
+
+MOMENTS = {"step", "exp_avg", "exp_avg_sq"}
+"""What Adam keeps of a parameter."""
 
 
 @dataclass(frozen=True)
@@ -212,12 +215,15 @@ class Loop:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Goes on from a saved state."""
+        """Goes on from a saved state; raises FlawError where its moments are not those of the parameters."""
         self.objective.load_state_dict(state["objective"])
         self.ema.restore(state["ema"])
         for name, optimizer in self.optimizers.items():
             optimizer.load_state_dict(state["optimizers"][name])
             for parameter, moments in optimizer.state.items():
+                sizes = {tuple(value.shape) for value in moments.values() if value.numel() != 1}
+                if set(moments) != MOMENTS or sizes - {tuple(parameter.shape)}:
+                    raise FlawError(f"expected the moments of every parameter of {name}, found others")
                 for key, value in moments.items():
                     if value.shape == parameter.shape:  # a fused step pairs them by their place in memory
                         moments[key] = torch.empty_like(parameter).copy_(value)

@@ -130,7 +130,10 @@ class Session:
             return ema, {}, {}
         kept = {"steps": self.loop.step, "score": self.loop.score_name}
         if self.loop.settings.keep == "best" and self.best["best_step"]:
-            ema, kept = checkpoint.load(folder.best)[0]["ema"], kept | self.best
+            state, _ = checkpoint.load(folder.best)
+            with artifacts.blamed(folder.best, checkpoint.MEND):
+                checkpoint.verify_like(state, self.loop.state(), "state")
+            ema, kept = state["ema"], kept | self.best
         artifacts.write_json(folder.path / "history.json", read_lines(folder.stats))  # what DVC can plot
         return ema, read_history(folder.stats), kept
 
@@ -207,7 +210,9 @@ class Session:
         state, meta = checkpoint.load(folder.last)
         if meta["fingerprint"] != folder.name:
             return False
-        self.loop.restore(state)
+        with artifacts.blamed(folder.last, checkpoint.MEND):
+            checkpoint.verify_like(state, self.loop.state(), "state")
+            self.loop.restore(state)
         self.best, self.sums = meta["best"], {name: tuple(pair) for name, pair in meta["sums"].items()}
         if self.writes:
             other = "" if meta["code"] == code() else ", begun by other code of fg"
