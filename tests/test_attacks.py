@@ -245,6 +245,10 @@ def test_thresholds_are_scipys_quantile_and_the_least_error_that_keeps_its_share
     everyone = seen.error[(lonely == seen.predicted) & (seen.distance <= chi2(CODES).ppf(0.9))].numpy()
     again = SelectiveClassifier.calibrated(model, x, lonely, 0.9)
     assert again.reconstruction[2].item() == np.quantile(everyone, 0.9, method="inverted_cdf"), "none of its own"
+    shared = SelectiveClassifier.calibrated(model, x, labels, code_share=0.4)
+    distances = seen.distance.numpy()[(labels == seen.predicted).numpy()]
+    assert shared.latent == np.quantile(distances, 0.4, method="inverted_cdf")
+    assert sum(shared.behind) == (distances <= shared.latent).sum()
     unknown = SelectiveClassifier.calibrated(model, x, torch.full_like(labels, -1))
     assert torch.isfinite(unknown.reconstruction).all()
     with pytest.raises(ValueError, match="with a likely code, found none"):

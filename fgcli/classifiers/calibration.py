@@ -50,7 +50,7 @@ def calibrated(model: Generator, generator: Path, faces: Path, params: Any) -> t
         model: the generator of `generator`, on its device.
         generator: generator.h5.
         faces: faces.h5.
-        params: of a stage: `confidence` and `batch`.
+        params: of a stage: `confidence`, `code_share` and `batch`.
 
     Raises:
         FgError: a generator that cannot classify, or a val split that gives no thresholds.
@@ -68,7 +68,7 @@ def calibrated(model: Generator, generator: Path, faces: Path, params: Any) -> t
         raise FgError(f"{faces}: expected rows of the val split for the thresholds, found none; raise preprocess.val")
     try:
         defence = SelectiveClassifier.calibrated(
-            model, subject.pictures(rows), labels[rows], params.confidence, params.batch
+            model, subject.pictures(rows), labels[rows], params.confidence, params.batch, params.code_share
         )
     except ValueError as error:
         raise FgError(f"{generator}: {error}; train it longer") from error

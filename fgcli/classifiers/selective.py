@@ -76,12 +76,19 @@ class SelectiveClassifier:
 
     @classmethod
     def calibrated(
-        cls, model: Classifies, images: Tensor, labels: Tensor, confidence: float = CONFIDENCE, batch: int = 256
+        cls,
+        model: Classifies,
+        images: Tensor,
+        labels: Tensor,
+        confidence: float = CONFIDENCE,
+        batch: int = 256,
+        code_share: float = 0.0,
     ) -> SelectiveClassifier:
         """With thresholds that keep `confidence` of clean held-out images (n, c, h, w) in [-1, 1].
 
-        tau_enc is the chi-square quantile for the code's size; tau_dec of a class is the least error that keeps the
-        share of the images that are rightly taken for it, or of all that are rightly classified where none is. Of
+        tau_enc is the chi-square quantile for the code's size, or with `code_share` the least distance that keeps so
+        many of the images that are rightly classified. tau_dec of a class is the least error that keeps the share of
+        the images that are rightly taken for it, or of all that are rightly classified where none is. Of
         n < 1 / (1 - confidence) that is the largest, which keeps n / (n + 1) of new ones on average. Images beyond
         tau_enc do not count: they are rejected anyhow, and one of them would open the second threshold far.
 
@@ -91,14 +98,18 @@ class SelectiveClassifier:
             labels: their classes (n); -1 where unknown, and then what is predicted counts as right.
             confidence: share kept.
             batch: images in memory at a time.
+            code_share: of the images that tau_enc keeps; 0 for the chi-square quantile.
 
         Raises:
             ValueError: no image is rightly classified.
         """
-        latent = float(chi2.ppf(confidence, model.code_shape[1]))
-        blank = cls(model, latent, torch.full((len(model.means),), torch.inf), batch)
+        blank = cls(model, torch.inf, torch.full((len(model.means),), torch.inf), batch)
         found = blank.decide(images)
-        right = ((found.predicted == labels) | (labels < 0)) & ~found.far
+        right = (found.predicted == labels) | (labels < 0)
+        latent = float(chi2.ppf(confidence, model.code_shape[1]))
+        if code_share and right.any():
+            latent = least_keeping(found.distance[right], code_share).item()
+        right &= found.distance <= latent
         if not right.any():
             raise ValueError("expected held-out images that are rightly classified with a likely code, found none")
         own = [found.error[right & (found.predicted == c)] for c in range(len(model.means))]

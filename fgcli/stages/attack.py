@@ -38,6 +38,8 @@ class Params(Section):
     """The faces that are attacked."""
     confidence: Annotated[float, Field(gt=0, lt=1)]
     """Share of clean pictures of the val split that each threshold keeps."""
+    code_share: Annotated[float, Field(ge=0, lt=1)]
+    """Share of them that the code's threshold keeps, by their distances; 0: the chi-square quantile of confidence."""
     epsilons: list[Annotated[float, Field(ge=0, le=1)]]
     """Sizes of FGSM's change."""
     methods: dict[str, Spec]

@@ -35,6 +35,8 @@ class Params(Section):
     """The faces that the numbers are about."""
     confidence: Annotated[float, Field(gt=0, lt=1)]
     """Share of clean pictures of the val split that each threshold keeps."""
+    code_share: Annotated[float, Field(ge=0, lt=1)]
+    """Share of them that the code's threshold keeps, by their distances; 0: the chi-square quantile of confidence."""
     reclassify: Reclassify
     """How a picture that was rejected is classified by its decoder."""
     batch: Annotated[int, Field(ge=1)]
