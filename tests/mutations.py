@@ -210,7 +210,7 @@ def poison(folder: Path, template: Path, case: Case) -> list[str]:
         if path.suffix == ".html" and re.search(rb">[^<]*\b(nan|inf)\b", path.read_bytes()):
             faults.append(f"{name} says nan")
         whole = Path(str(template) + ".pictures") / hashlib.sha256(case.command.words.encode()).hexdigest()[:16]
-        if path.suffix == ".png" and whole.exists() and whole.read_bytes() != path.read_bytes():
+        if name == "out/s.png" and whole.exists() and whole.read_bytes() != path.read_bytes():
             faults.append(f"{name} shows what is not finite")
     return faults
 
@@ -220,10 +220,12 @@ def keep_pictures(template: Path) -> None:
     kept = Path(str(template) + ".pictures")
     kept.mkdir()
     for command in COMMANDS:
-        if command.writes == ("out/s.png",):
+        if command.writes[:1] == ("out/s.png",):
             done(template, command.words)
             name = hashlib.sha256(command.words.encode()).hexdigest()[:16]
             shutil.move(template / "out/s.png", kept / name)
+            for other in command.writes[1:]:
+                (template / other).unlink()
 
 
 def main() -> int:

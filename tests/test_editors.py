@@ -14,6 +14,7 @@ from fgcli import artifacts, config, editors
 from fgcli.codes import Codes, linear, slerp
 from fgcli.datasets.openpeople import openpeople
 from fgcli.datasets.orl import orl
+from fgcli.datasets.splits import assign
 from fgcli.datasets.united import unite
 from fgcli.editors import EDITORS, choice
 from fgcli.editors.latent_wasserstein import Frame, LatentWasserstein, affine, parts
@@ -474,13 +475,17 @@ def test_what_is_named_is_learned_though_it_would_not_be_by_default(tmp_path):
 
 def test_the_demo_learns_and_matches_what_readme_shows():
     """By its labels, before photos are rejected; colour is measured, and of all OpenPeople's."""
-    table = unite([openpeople(), orl()], 0.1, 0.15)
+    sets = [openpeople(), orl()]
+    table = unite(sets)
     table.fill_colour(slice(None), np.array([source.startswith("openpeople") for source in table.sources], np.int8))
-    train = table.split == 0
+    alike = [table.identity_names.index(f"openpeople/{person}") for person in ("P004", "P006", "P010")]
+    groups = np.where(np.isin(table.identity, alike), alike[0], table.identity)
+    train = assign(sets, 0.1, 0.15, groups, groups >= 0) == 0
     labels = choice.Labels(table.attribute_names, table.attributes[train], table.identity[train])
     attributes, _ = choice.learned(labels)
-    assert attributes == ["smiling", "mouth_open", "eyeglasses"]
-    for attribute in attributes:
+    assert attributes == ["smiling", "mouth_open", "eyeglasses", "facial_hair"]
+    assert choice.matched(labels, "facial_hair") == (("male", "colour"), {})
+    for attribute in attributes[:3]:
         assert choice.matched(labels, attribute) == (("male", "facial_hair", "colour"), {})
 
 

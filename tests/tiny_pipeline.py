@@ -36,6 +36,7 @@ def stage(name: str, reads: str, writes: str, more: str = "") -> Command:
 ALL = "faces.h5 generator.h5 latents.h5 density.h5"
 RUN = "train/last.h5 train/last.h5 train/best.h5 train/run.json train/stats.jsonl train/history.json"
 NEW = "--folder out/new -o out/new.h5"
+DRAWN = ("out/s.png", "out/s.h5", *(f"out/s-seed000{i}.png" for i in range(4)))
 COMMANDS = (
     stage("train", "faces.h5", "new new.h5", NEW),
     stage("train", "faces.h5 generator.h5", "new new.h5", f"{NEW} --init-from out/generator.h5"),
@@ -50,8 +51,8 @@ COMMANDS = (
     stage("regressor", "faces.h5 flame.h5", "regressor.h5 regressor", "--faces out/faces.h5 --flame out/flame.h5"),
     stage("flame", "faces.h5 regressor.h5", "flame.h5 flame.png"),
     stage("flame", "faces.h5 regressor.h5", "", "--dry-run"),
-    Command("sample -n 4 -o out/s.png", ("out/generator.h5", "out/density.h5"), ("out/s.png",)),
-    Command("sample -n 4 --density prior -o out/s.png", ("out/generator.h5",), ("out/s.png",)),
+    Command("sample -n 4 -o out/s.png", ("out/generator.h5", "out/density.h5"), DRAWN),
+    Command("sample -n 4 --density prior -o out/s.png", ("out/generator.h5",), DRAWN),
     *(
         Command(f"{words} -o out/s.png", ("out/generator.h5", "out/latents.h5", *more), ("out/s.png",))
         for words, *more in (

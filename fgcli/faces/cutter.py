@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -62,8 +62,8 @@ class Cut:
     mask: np.ndarray
     landmarks: np.ndarray
     matrix: np.ndarray
-    notes: tuple[str, ...]
-    embedding: np.ndarray
+    notes: tuple[str, ...] = ()
+    embedding: np.ndarray = field(default_factory=lambda: np.zeros(0))
 
 
 @dataclass(frozen=True)
