@@ -23,7 +23,7 @@ SIDE = 16
 """Of thumbnails, px."""
 TOLD = 5
 """Pairs of nearly equal photos that are named."""
-ROWS = 2048
+ROWS = 512
 """Rows that are compared with all others at a time."""
 
 
@@ -124,11 +124,17 @@ def _root(parent: np.ndarray, i: int) -> int:
 def sentences(table: Table, groups: Groups, rows: np.ndarray, split: np.ndarray) -> list[str]:
     """What a person should know of the groups of n photos, of which `rows` (m,) gave a face, split (n,)."""
     people, near, of = groups.people[rows], groups.near[rows], table.identity[rows]
-    lines = []
-    for leader in np.unique(people):
-        names = [table.identity_names[person] for person in np.unique(of[(people == leader) & (of >= 0)])]
-        if len(names) > 1:
-            lines.append(f"{', '.join(names[:-1])} and {names[-1]} are split as one person, as their faces are alike")
+    known: dict[int, dict[str, None]] = {}
+    parts: dict[int, set[int]] = {}
+    for leader, person, part in zip(people.tolist(), of.tolist(), split[rows].tolist(), strict=True):
+        parts.setdefault(leader, set()).add(part)
+        if person >= 0:
+            known.setdefault(leader, {})[table.identity_names[person]] = None
+    lines = [
+        f"{', '.join(names[:-1])} and {names[-1]} are split as one person, as their faces are alike"
+        for names in map(list, known.values())
+        if len(names) > 1
+    ]
     alike = int(((of < 0) & (people != rows) & (near == rows)).sum())
     if alike:
         lines.append(f"{alike} photos of unknown people are split with others, as their faces are alike")
@@ -136,7 +142,7 @@ def sentences(table: Table, groups: Groups, rows: np.ndarray, split: np.ndarray)
     if equal:
         more = f"; and {len(equal) - TOLD} more pairs" if len(equal) > TOLD else ""
         lines.append(f"nearly equal photos stay together: {'; '.join(equal[:TOLD])}{more}")
-    parted = [leader for leader in np.unique(people) if len(np.unique(split[rows][people == leader])) > 1]
+    parted = sum(len(found) > 1 for found in parts.values())
     if parted:
-        lines.append(f"{len(parted)} people or nearly equal photos are in several splits, as their data sets have it")
+        lines.append(f"{parted} people or nearly equal photos are in several splits, as their data sets have it")
     return lines
