@@ -88,7 +88,7 @@ def paired(numbers: Mapping[str, Any], protocols: Mapping[str, Any], nouns: Noun
             lines.append(_with_intervals(_paired_line(name, entries, about.get(name, {})), numbers, places))
         note = protocols.get("masks", {}).get(mask, "")
         title = nouns.region if mask == "given_mask" else f"the {mask.replace('_', ' ')}"
-        tables.append(Table(title, note, _columns(models, nouns), lines))
+        tables.append(Table(title, note, _columns(entries, nouns), lines))
     return tables
 
 
