@@ -185,6 +185,17 @@ def test_numbers_have_intervals_and_so_have_differences(full):
     assert numbers["verification"]["pairs_of_two_people"] == TEST * (TEST - 1) // 2
 
 
+def test_people_told_by_their_faces_alone_prove_no_threshold(made, tmp_path):
+    folder = tmp_path / "in"
+    shutil.copytree(made, folder)
+    stored = artifacts.load(made / "faces.h5")
+    unknown = {"identity": np.full(len(stored["split"]), -1, np.int32), "group": stored["identity"]}
+    save(folder / "faces.h5", artifacts.FACES, stored.arrays | unknown, stored.meta)
+    found = measure(folder, tmp_path, FACES[:1], baseline="none")
+    assert "verification" not in found
+    assert "look_alike" in found["reconstruction"]
+
+
 def test_every_number_has_a_protocol(full):
     out, returned = full
     protocols = json.loads((out / "protocols.json").read_text())

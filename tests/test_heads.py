@@ -511,6 +511,20 @@ def test_render_writes_a_strip(flags, tmp_path, skin, rows, frames):
         assert output.read_bytes() == first
 
 
+def test_fits_are_five_pictures_a_face_and_of_these_photos_only(flags, rendered, tmp_path):
+    output = tmp_path / "fits.png"
+    call("flame", "fits", 3, 5, "-o", output, "--size", 40, *flags)
+    sheet = np.asarray(Image.open(output).convert("RGB"))
+    assert sheet.shape[1] >= 5 * 40
+    assert sheet.shape[0] >= 2 * 40
+    other = tmp_path / "other.h5"
+    other.write_bytes(rendered["faces"].read_bytes() + b"0")
+    done = call("flame", "fits", 3, "-o", tmp_path / "x.png", *flags, "--faces", other, code=1)
+    assert "give the right --faces" in done.stderr
+    assert "--skin" not in done.stderr
+    assert not (tmp_path / "x.png").exists()
+
+
 def test_walking_from_a_head_to_itself_stands_still(flags, tmp_path):
     call("flame", "render", 3, 3, "-o", tmp_path / "s.png", "--frames", 3, "--size", 40, "--skin", "model", *flags)
     strip = np.asarray(Image.open(tmp_path / "s.png").convert("RGB")).astype(int)

@@ -106,8 +106,7 @@ def left_out_together(data: Material, counts: Mapping[str, int], samples: int, s
     A mid-point goes with the face that it begins at.
     """
     order, train = _drawn_rows(data, samples, seed)
-    held = blocks(data.people[data.held])
-    number = int(held.max()) + 1
+    number = int(blocks(data.people[data.held]).max()) + 1
     of_rows = {HELD_OUT: data.held, "real/train": train, "reconstructions": data.coded, "interpolations": order}
     found = {}
     for name, count in counts.items():
@@ -115,7 +114,7 @@ def left_out_together(data: Material, counts: Mapping[str, int], samples: int, s
         if rows is None:
             found[name] = np.arange(count) % number
         else:
-            found[name] = held if rows is data.held else blocks(data.people[rows]) % number
+            found[name] = blocks(data.people[rows]) % number
     return found
 
 

@@ -114,7 +114,7 @@ def run(
         total += sets.count(data, params.samples) if distances else 0
         with progress("evaluate", total, unit="images") as advance:
             _reconstruction(data, create, _floors(data, embedder, params), params, result, advance)
-            _verification(data, embedder, params, result)
+            _verification(faces, data, embedder, params, result)
             _distribution(data, distances, collection, context["region"], params, result, advance)
             page = neighbours.page(data, likeness, context["region"], params.batch, params.seed, advance)
     result.add_intervals(data.people[data.held])
@@ -324,11 +324,16 @@ def _reconstruction(
     result.protocols["masks"] = MASKS if data.content == "faces" else {GIVEN: "all"}
 
 
-def _verification(data: Material, embedder: DlibEmbedding, params: Params, result: Results) -> None:
-    """What the threshold of identity_same is worth: its errors on pairs of held-out faces of known people."""
+def _verification(faces: Path, data: Material, embedder: DlibEmbedding, params: Params, result: Results) -> None:
+    """What the threshold of identity_same is worth: its errors on pairs of held-out faces of known people.
+
+    People told by the same embeddings would prove nothing.
+    """
+    from fgcli import artifacts
     from fgcli.metrics.identity import verification
 
-    rows = data.held[data.people[data.held] >= 0][:VERIFIED]
+    identity = artifacts.load(faces, artifacts.FACES, ("identity",))["identity"]
+    rows = data.held[identity[data.held] >= 0][:VERIFIED]
     if _identity_wanted(data, params) and len(rows) > 1:
         result.numbers["verification"] = verification(embedder(data.images[rows]), data.people[rows])
 

@@ -162,13 +162,11 @@ def _row(item: str, n: int, flame: Path, other: str = "") -> int:
     return row
 
 
-def _verify_photos(stored: Artifact, flame: Path, faces: Path) -> None:
+def _verify_photos(stored: Artifact, flame: Path, faces: Path, instead: str = "") -> None:
     from fgcli import artifacts
 
     if stored.inputs["faces"] != artifacts.sha256(faces):
-        raise FgError(
-            f"{faces}: expected the faces of {flame}, found others; give the right --faces or use --skin model"
-        )
+        raise FgError(f"{faces}: expected the faces of {flame}, found others; give the right --faces{instead}")
 
 
 def _skins(head: Head, p: Parameters, what: list[str], flame: Path, faces: Path, skin: Skin) -> Tensor | None:
@@ -187,6 +185,6 @@ def _skins(head: Head, p: Parameters, what: list[str], flame: Path, faces: Path,
     rows = [row for item in what if (row := whole(item)) is not None]
     if len(rows) < len(what):
         raise UsageError("--skin photo: expected rows, whose photos are in faces.h5, found an .npz; use --skin model")
-    _verify_photos(artifacts.load(flame, artifacts.FLAME, ()), flame, faces)
+    _verify_photos(artifacts.load(flame, artifacts.FLAME, ()), flame, faces, " or use --skin model")
     images, masks = (torch.from_numpy(artifacts.rows(faces, name)[rows]).float() / 255 for name in ("images", "masks"))
     return photo_texture(head, images.movedim(3, 1), masks[:, None], p)
