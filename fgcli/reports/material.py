@@ -66,8 +66,8 @@ class Material:
         return [fade(image, mask) for image, mask in zip(pictures, self.decode_masks(codes), strict=True)]
 
     def people(self, rows: np.ndarray) -> list[np.ndarray]:
-        """`rows` person by person; a face of an unknown person is a person of its own."""
-        who = self.identity[rows].astype(np.int64)
+        """`rows` person by person, look-alikes as one, or class by class; an unknown one is a person of its own."""
+        who = (self.identity if self.nouns.whole else self.group)[rows].astype(np.int64)
         who = np.where(who < 0, -1 - np.arange(len(rows)), who)
         return [rows[who == person] for person in dict.fromkeys(who.tolist())]
 
