@@ -93,7 +93,8 @@ def learned(editor: Path, generator: Path, method: str, attribute: str) -> tuple
         told = artifacts.load(editor, artifacts.EDITOR, ()).meta["choice"]
         raise FgError(f"{editor}: expected an editor that learned an attribute, found one that {told}")
     if attribute not in attributes:
-        raise UsageError(f"--attribute {attribute}: expected one of {', '.join(attributes)}; fit it with fg editor")
+        learnt = ", ".join(attributes)
+        raise UsageError(f"--attribute {attribute}: expected one of {learnt}, those of {editor}; fit it with fg editor")
     return known, chosen
 
 
