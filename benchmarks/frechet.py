@@ -21,7 +21,7 @@ import scipy.linalg
 import torch
 from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
 
-from fgcli.metrics.frechet import Gaussian, frechet
+from fgcli.frechet import Gaussian, frechet
 
 
 def features(rows: int, size: int, seed: int) -> np.ndarray:

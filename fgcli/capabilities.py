@@ -19,6 +19,11 @@ from torch import Tensor, nn
 
 from fgcli.errors import UsageError
 
+MEAN_OF = 4096
+"""Draws whose mean is a mapping's mean code."""
+BOUND = 4.0
+"""Largest entry of a code that a critic tells, in units of a mapped code's deviation."""
+
 Space = Literal["z", "w", "w+"]
 """z: the prior's own, as N(0, I); w: what a mapping makes of z; w+: one w for every layer of the network."""
 
@@ -159,6 +164,97 @@ class Mapped(Generator):
     @abstractmethod
     def map(self, z: Tensor) -> Tensor:
         """Codes w (n, 1, d) of z (n, mapped_size)."""
+
+
+class Critic(nn.Module, ABC):
+    """A GAN's discriminator, designed against one generator: it scores images, real ones high.
+
+    Attributes:
+        size: of the last features.
+        group: images that it compares with each other; a batch is a multiple of it.
+        smooth: whether its weights are held, so that it does without a gradient penalty.
+    """
+
+    size: int
+    group: int = 1
+    smooth: bool = False
+
+    @abstractmethod
+    def features(self, images: Tensor) -> list[Tensor]:
+        """What each block makes of images, (n, channels, h, w); last, (n, size), what heads are put on."""
+
+    @abstractmethod
+    def score(self, features: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Logits (n) of being real, of the last features (n, size) and, if it knows classes, labels (n)."""
+
+    def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Logits (n) of images (n, c, h, w)."""
+        return self.score(self.features(images)[-1], labels)
+
+
+class Contested(Mapped):
+    """A GAN's generator, which keeps its opponent beside it.
+
+    Attributes:
+        critic: the discriminator.
+        classes: how many classes `map` and the critic are told; 0: none.
+    """
+
+    can = "has a critic"
+    such_as = "dcgan"
+    critic: Critic
+    classes: int = 0
+
+    def oppose(self, critic: Critic) -> None:
+        """Keeps the critic, once all else is built."""
+        self.critic = critic
+
+    def labels(self, n: int, rng: torch.Generator) -> Tensor | None:
+        """n classes at random, on the generator's device; None if it knows none."""
+        if not self.classes:
+            return None
+        return torch.randint(self.classes, (n,), generator=rng, device=rng.device).to(self.device)
+
+    @abstractmethod
+    def map(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Codes w (n, 1, d) of z (n, mapped_size) and, if it knows classes, labels (n)."""
+
+    def prior(self, n: int, rng: torch.Generator, truncation: float = 1.0) -> Tensor:
+        """w of n draws z ~ N(0, I), in eval mode; below 1 `truncation` draws them to the mean of MEAN_OF draws."""
+        w = self.map(self.normal(n, (self.mapped_size,), rng), self.labels(n, rng))
+        if truncation == 1:
+            return w
+        fixed = torch.Generator().manual_seed(0)
+        mean = self.map(self.normal(MEAN_OF, (self.mapped_size,), fixed), self.labels(MEAN_OF, fixed)).mean(0)
+        return mean + truncation * (w - mean)
+
+    def draft(self, codes: Tensor, rng: torch.Generator) -> Tensor:
+        """As `decode`, with what is random in training: by default nothing."""
+        return self.decode(codes)
+
+
+class Invertible(Contested, Encodes):
+    """A GAN whose critic also tells codes: `code_head` on its last features (Ghosh's thesis, section 6.3.1).
+
+    Codes are bounded, BOUND tanh(a / BOUND), which the thesis does not say: with free ones training may diverge.
+    """
+
+    can = "has a critic that tells codes"
+    such_as = "invertible_dcgan"
+    code_head: nn.Linear
+
+    def oppose(self, critic: Critic) -> None:
+        """Keeps the critic and puts a head for codes on it."""
+        super().oppose(critic)
+        self.code_head = nn.Linear(critic.size, self.code_shape[1])
+
+    def codes_of(self, features: Tensor) -> Tensor:
+        """Codes (n, 1, d) of the critic's last features (n, size)."""
+        return BOUND * torch.tanh(self.code_head(features) / BOUND)[:, None]
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Codes (n, 1, d)."""
+        return self.codes_of(self.critic.features(images)[-1])
 
 
 class Solved(Generator):

@@ -65,6 +65,12 @@ class Codes:
         return [self[i : i + size] for i in range(0, len(self), size)]
 
 
+def coded(generator: Generator, values: Tensor, condition: Tensor | None = None) -> Codes:
+    """Codes of a generator: of one with a row for each layer (w+), those of one row (n, 1, d) are in w."""
+    one = generator.space == "w+" and values.shape[1] == 1
+    return Codes(values, "w" if one else generator.space, condition)
+
+
 def decode(generator: Generator, codes: Codes) -> Tensor:
     """Images (n, c, h, w) in [-1, 1]: all that fg shows or measures of codes is decoded here.
 
@@ -134,10 +140,11 @@ def apart(seed: int) -> int:
 def prior(generator: Generator, n: int, seed: int, truncation: float = 1.0) -> Codes:
     """The n draws from `seed` on of the generator's own prior; below 1 `truncation` draws them to the prior's mean."""
 
+    @torch.no_grad()
     def block(k: int) -> Tensor:
         return generator.prior(BLOCK, torch.Generator().manual_seed(k), truncation)
 
-    return Codes(numbered(n, seed, block), generator.space)
+    return coded(generator, numbered(n, seed, block))
 
 
 def conditioned(codes: Codes, conditions: np.ndarray | None, seed: int) -> Codes:

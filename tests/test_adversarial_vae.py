@@ -137,7 +137,7 @@ def test_each_phase_is_its_equation_with_its_gradient(name):
     total = phase.total(phase.loss(batch(), rng()))
     expected = expected_losses(found, 0.6)[name]
     torch.testing.assert_close(total, expected)
-    pairs = [torch.autograd.grad(v, found.groups[phase.group].parameters) for v in (total, expected)]
+    pairs = [torch.autograd.grad(v, found.moved(phase)) for v in (total, expected)]
     for a, b in zip(*pairs, strict=True):
         assert a.abs().sum() > 0
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
@@ -159,7 +159,7 @@ def test_terms_that_are_watched():
 def test_phases_are_encoder_decoder_discriminator_and_share_no_weight():
     found = objective()
     assert [p.name for p in found.phases] == ["encoder", "decoder", "discriminator"]
-    owners = [{id(p) for p in found.groups[phase.group].parameters} for phase in found.phases]
+    owners = [{id(p) for p in found.moved(phase)} for phase in found.phases]
     modules = (found.network.encoder, found.network.decoder, found.discriminator)
     assert owners == [{id(p) for p in module.parameters()} for module in modules]
     assert sum(map(len, owners)) == len(list(found.parameters()))

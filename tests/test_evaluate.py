@@ -15,11 +15,11 @@ from fgcli.backbones.pixels import Pixels
 from fgcli.codes import apart, prior, slerp
 from fgcli.densities.gaussian import Gaussian
 from fgcli.errors import FgError, UsageError
+from fgcli.frechet import Gaussian as Fitted
+from fgcli.frechet import frechet
 from fgcli.generators import GENERATORS, store
 from fgcli.generators.masked_vae import MaskedVAE, UnmaskedVAE
 from fgcli.metrics import sets
-from fgcli.metrics.frechet import Gaussian as Fitted
-from fgcli.metrics.frechet import frechet
 from fgcli.pixels import tensor
 from fgcli.stages import evaluate
 

@@ -225,7 +225,7 @@ def test_every_weight_of_a_generator_is_taught_by_an_objective(name):
     best = max(fits, key=lambda o: sum(len(group.parameters) for group in o.groups.values()))
     taught = set()
     for phase in best.phases:
-        parameters = best.groups[phase.group].parameters
+        parameters = best.moved(phase)
         gradients = torch.autograd.grad(phase.total(phase.loss(batch(), rng())), parameters)
         taught |= {id(p) for p, g in zip(parameters, gradients, strict=True) if g.abs().sum() > 0}
     # A bias before batch norm has no effect, so its gradient is only rounding: it must at least be there.
@@ -245,11 +245,11 @@ def test_objectives(name):
             assert {id(p) for p in group.parameters} <= known  # or a checkpoint would lose them
         moved = [id(p) for group in objective.groups.values() for p in group.parameters]
         assert len(moved) == len(set(moved)), "each parameter is of one group"
-        assert {phase.group for phase in objective.phases} == set(objective.groups)
+        assert {name for phase in objective.phases for name in phase.groups} == set(objective.groups)
         for need in objective.needs:
             assert need in COLUMNS or isinstance(need, Column)
         for phase in objective.phases:
-            parameters = objective.groups[phase.group].parameters
+            parameters = objective.moved(phase)
             assert phase.interval >= 1
             terms = phase.loss(batch(), rng(3))
             assert set(terms) == set(phase.weights)

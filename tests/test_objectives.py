@@ -163,7 +163,7 @@ def test_the_weighted_sum_and_its_gradient(mask):
     total = phase.total(phase.loss(data, rng()))
     expected = by_hand(generator, data, noise, ALL, mask)
     torch.testing.assert_close(total, expected, rtol=1e-5, atol=1e-6)
-    parts = [torch.autograd.grad(v, loss.groups[phase.group].parameters) for v in (total, expected)]
+    parts = [torch.autograd.grad(v, loss.moved(phase)) for v in (total, expected)]
     for a, b in zip(*parts, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4 * float(b.abs().max()) + 1e-7)
 
@@ -217,9 +217,9 @@ def test_hypotheses_are_one_line_each(name):
     found = phase.loss(batch(), rng())
     assert set(found) == set(expected)
     assert all(torch.isfinite(v) and v.ndim == 0 for v in found.values())
-    trained = {id(p) for p in built.groups[phase.group].parameters}
+    trained = {id(p) for p in built.moved(phase)}
     assert trained == {id(p) for p in generator.parameters()}
-    gradients = torch.autograd.grad(phase.total(found), built.groups[phase.group].parameters)
+    gradients = torch.autograd.grad(phase.total(found), built.moved(phase))
     assert len(gradients) == len(trained)
 
 

@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fgcli.capabilities import Conditional, Mapped, Masks
+from fgcli.frechet import Gaussian, frechet
 from fgcli.generators.pca import PCA
-from fgcli.metrics.frechet import Gaussian, frechet
 from fgcli.training.objective import Group, Objective, Phase
 
 

@@ -11,5 +11,7 @@ GENERATORS = {
     "conv_vae": "fgcli.generators.conv_autoencoder:ConvVAE",
     "gmm_vae": "fgcli.generators.gmm_vae:GMMVAE",
     "began_vae": "fgcli.generators.began_vae:BeganVAE",
+    "dcgan": "fgcli.generators.dcgan:DCGAN",
+    "invertible_dcgan": "fgcli.generators.dcgan:InvertibleDCGAN",
     "pca": "fgcli.generators.pca:PCA",
 }

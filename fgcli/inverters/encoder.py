@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from fgcli.capabilities import Encodes, Generator
-from fgcli.codes import Codes
+from fgcli.codes import Codes, coded
 from fgcli.inverters import Context, Inverter
 
 
@@ -19,4 +19,4 @@ class Encoder(Inverter):
     def invert(self, generator: Generator, images: Tensor, context: Context) -> Codes:
         """Codes of images (n, c, h, w) in [-1, 1]."""
         assert isinstance(generator, Encodes)
-        return Codes(generator.encode(images), generator.space, context.condition)
+        return coded(generator, generator.encode(images), context.condition)

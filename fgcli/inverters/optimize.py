@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fgcli.backbones import lpips_network
 from fgcli.capabilities import Generator
-from fgcli.codes import Codes, apart, decode, prior
+from fgcli.codes import Codes, apart, coded, decode, prior
 from fgcli.config.fields import Count, Positive, Weight
 from fgcli.errors import FgError
 from fgcli.inverters import Context, Inverter
@@ -99,13 +99,13 @@ class Optimize(Inverter):
         rows = 1 if context.condition is None else n  # one picture serves all images, if they have no conditions
         best, lowest = candidates[:1].expand(n, -1, -1), images.new_full((n,), torch.inf)
         for candidate in candidates:
-            code = Codes(candidate.expand(rows, -1, -1), generator.space, context.condition)
+            code = coded(generator, candidate.expand(rows, -1, -1), context.condition)
             losses = away(decode(generator, code).expand(n, -1, -1, -1))
             best = torch.where((losses < lowest)[:, None, None], candidate, best)
             lowest = torch.minimum(losses, lowest)
             if time.monotonic() > end:
                 break
-        return Codes(best, generator.space, context.condition)
+        return coded(generator, best, context.condition)
 
 
 def multiscale(x: Tensor, y: Tensor) -> Tensor:

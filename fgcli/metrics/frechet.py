@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import Any
 
 import numpy as np
-import scipy.linalg
 
-from fgcli.metrics.distribution import Distribution, Score, require
-
-CHUNK = 2048
-"""Rows that are centred at a time: 32 MB of 2048 features, so that many rows need little memory."""
+from fgcli.frechet import Gaussian, frechet
+from fgcli.metrics.distribution import Distribution, Score
 
 
 class Frechet(Distribution):
@@ -47,79 +43,3 @@ class Frechet(Distribution):
     def caveat(self, rows: int, size: int) -> str:
         """With fewer images than features the distance is biased upwards more than it says."""
         return f"biased: n = {rows} < {size} features" if rows < size else f"n = {rows}"
-
-
-class Gaussian:
-    """The Gaussian fitted to rows (n, d), in float64; each of its parts is computed when it is first asked for."""
-
-    def __init__(self, rows: np.ndarray) -> None:
-        self.rows = rows
-        self.mean = rows.mean(0, dtype=np.float64)
-        self.full = len(rows) > rows.shape[1]
-        """Whether there are rows enough for a covariance that is positive definite."""
-
-    @cached_property
-    def covariance(self) -> np.ndarray:
-        """Upper triangle (d, d) of the unbiased covariance: half the products of a plain A^T A.
-
-        sum over x of (x - mean) (x - mean)^T / (n - 1)
-        """
-        total = np.zeros((len(self.mean), len(self.mean)), order="F")
-        for start in range(0, len(self.rows), CHUNK):
-            part = self.rows[start : start + CHUNK] - self.mean
-            total = scipy.linalg.blas.dsyrk(1 / (len(self.rows) - 1), part.T, beta=1.0, c=total, overwrite_c=True)
-        return total
-
-    @cached_property
-    def cholesky(self) -> np.ndarray:
-        """Upper U (d, d) with U^T U = covariance.
-
-        Raises:
-            LinAlgError: the covariance is singular.
-        """
-        return scipy.linalg.cholesky(self.covariance, check_finite=False)
-
-    @cached_property
-    def factor(self) -> np.ndarray:
-        """A (k, d) with A^T A = covariance: the centred rows, or their triangular factor where that is smaller."""
-        centred = (self.rows - self.mean) / np.sqrt(len(self.rows) - 1)
-        return scipy.linalg.qr(centred, mode="r")[0][: centred.shape[1]] if self.full else centred
-
-
-def frechet(a: Gaussian, b: Gaussian) -> float:
-    """Fréchet distance of two Gaussians, in float64; what is slow about `a` is kept for the next call.
-
-    |ma - mb|^2 + tr(Sa) + tr(Sb) - 2 tr((Sa Sb)^(1/2))
-
-    With more rows than features the covariances are positive definite and the eigenvalues of their product are the
-    quickest; else the singular values of the product of their factors are, and they are exact where a covariance is
-    singular: the root of a zero eigenvalue's rounding error is not small.
-
-    Raises:
-        FgError: one was fitted to fewer than two rows.
-    """
-    require("Fréchet distance", 2, a.rows, b.rows)
-    gap = a.mean - b.mean
-    if a.full and b.full:
-        try:
-            root = _by_eigenvalues(a, b)
-            return float(gap @ gap + sum(np.trace(g.covariance) for g in (a, b)) - 2 * root)
-        except scipy.linalg.LinAlgError:  # features that depend on each other
-            pass
-    return float(gap @ gap + sum((g.factor**2).sum() for g in (a, b)) - 2 * _by_singular_values(a, b))
-
-
-def _by_eigenvalues(a: Gaussian, b: Gaussian) -> float:
-    """tr((Sa Sb)^(1/2)): with Sa = U^T U, Sa Sb has the eigenvalues of U Sb U^T, which is symmetric.
-
-    Raises:
-        LinAlgError: Sa is singular.
-    """
-    product, _ = scipy.linalg.lapack.dsygst(b.covariance, a.cholesky, itype=2)
-    values = scipy.linalg.eigvalsh(product, lower=False, overwrite_a=True, check_finite=False)
-    return float(np.sqrt(np.maximum(values, 0)).sum())
-
-
-def _by_singular_values(a: Gaussian, b: Gaussian) -> float:
-    """The same: with Sa = A^T A and Sb = B^T B, the singular values of A B^T."""
-    return float(scipy.linalg.svdvals(a.factor @ b.factor.T).sum())

@@ -10,5 +10,7 @@ OBJECTIVES = {
     "vae": "fgcli.objectives.vae:VAE",
     "wae_mmd": "fgcli.objectives.wae_mmd:WAEMMD",
     "rae": "fgcli.objectives.rae:RAE",
+    "gan": "fgcli.objectives.gan:GAN",
+    "invgan": "fgcli.objectives.invgan:InvGAN",
     "adversarial_vae": "fgcli.objectives.adversarial_vae:AdversarialVAE",
 }

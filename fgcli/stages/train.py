@@ -213,6 +213,7 @@ def make_session(
     from fgcli.training.session import Session
     from fgcli.training.settings import Settings
 
-    objective = supply(OBJECTIVES, params.objective, "train.objective", generator=generator, seed=params.seed)
+    given = {"generator": generator, "seed": params.seed, "batch": params.batch}
+    objective = supply(OBJECTIVES, params.objective, "train.objective", **given)
     augment, settings = Augment(**params.augment.model_dump()), Settings.of(params.model_dump())
     return Session.of(objective, compute, settings, files, split, draw=save_rows, augment=augment)

@@ -45,6 +45,7 @@ class Batches:
         n = len(self.rows)
         places = np.arange(step * self.batch, (step + 1) * self.batch)[compute.rank :: compute.ranks]
         batch = self.of(np.array([self.order(p // n)[p % n] for p in places]), compute)
+        batch["places"] = torch.from_numpy(places - step * self.batch)
         self.augment(batch, self.columns, step_rng(self.seed, step, compute.rank))
         for name, column in self.columns.items():
             if column.plane and not column.binary:
@@ -57,7 +58,7 @@ class Batches:
             name: table.column.convert(to_device(table.values[rows], compute), compute.memory_format)
             for name, table in self.tables.items()
         }
-        return batch | {"rows": torch.from_numpy(rows)}
+        return batch | {"rows": torch.from_numpy(rows), "places": torch.arange(len(rows))}
 
     def order(self, epoch: int) -> np.ndarray:
         """The rows in the order of one epoch."""

@@ -132,9 +132,10 @@ class Loop:
             yield Tick(self.step, terms)
 
     def _update(self, phase: Phase, batch: Batch) -> dict[str, float]:
-        parameters, optimizer = self.objective.groups[phase.group].parameters, self.optimizers[phase.group]
+        parameters = self.objective.moved(phase)
         stream = [other.draws or other.name for other in self.objective.phases].index(phase.draws or phase.name)
-        rng = step_rng(self.settings.seed + 1, self.step, self.compute.rank, self.compute.device, stream)
+        rank = 0 if self.objective.alike else self.compute.rank
+        rng = step_rng(self.settings.seed + 1, self.step, rank, self.compute.device, stream)
         with self.compute.autocast():
             terms = phase.loss(batch, rng)
         gradients = gradients_of(phase, phase.total(terms), parameters)
@@ -146,10 +147,12 @@ class Loop:
             gradients = clip_each(gradients, self.settings.clip)
         for parameter, gradient in zip(parameters, gradients, strict=True):
             parameter.grad = gradient
-        for group in optimizer.param_groups:
-            group["lr"] = self.rate(self.step, phase.group)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+        for name in phase.groups:
+            optimizer = self.optimizers[name]
+            for group in optimizer.param_groups:
+                group["lr"] = self.rate(self.step, name)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
         if phase.after:
             phase.after(named)
         return {f"{phase.name}/{term}": value for term, value in named.items()}
@@ -239,9 +242,8 @@ def gradients_of(phase: Phase, total: Tensor, parameters: list[nn.Parameter]) ->
     """
     found = torch.autograd.grad(total, parameters, allow_unused=True) if total.requires_grad else ()
     if all(gradient is None for gradient in found):
-        raise ValueError(
-            f"phase {phase.name}: expected a loss that depends on group {phase.group}, found none that does"
-        )
+        groups = " or ".join(phase.groups)
+        raise ValueError(f"phase {phase.name}: expected a loss that depends on group {groups}, found none that does")
     return [torch.zeros_like(p) if g is None else own(g) for p, g in zip(parameters, found, strict=True)]
 
 

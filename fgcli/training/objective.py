@@ -14,7 +14,7 @@ from fgcli.codes import Codes, decode, decode_mask
 from fgcli.training.columns import Column
 
 Batch = dict[str, Tensor]
-"""The columns that the objective needs, by name, and `rows` (n): their places in faces.h5."""
+"""The columns that the objective needs, by name, `rows` (n): their places in faces.h5, and `places` (n): in the batch of all processes."""
 
 Terms = dict[str, Tensor]
 
@@ -42,7 +42,7 @@ class Phase:
 
     Attributes:
         name: names the phase in logs.
-        group: name of the group that moves; phases of one group share its Adam.
+        group: name of the group that moves, or names of several; phases of one group share its Adam.
         loss: (batch, rng) -> {term: scalar}, unweighted.
         weights: a weight for each term; a term of weight 0 is only watched.
         interval: the phase runs at steps divisible by it. A lazy one, above 1, has its gradient scaled by as much, and
@@ -53,12 +53,17 @@ class Phase:
     """
 
     name: str
-    group: str
+    group: str | tuple[str, ...]
     loss: Callable[[Batch, torch.Generator], Terms]
     weights: dict[str, float]
     interval: int = 1
     draws: str = ""
     after: Callable[[dict[str, float]], None] | None = None
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """The names of all groups that move."""
+        return (self.group,) if isinstance(self.group, str) else self.group
 
     def total(self, terms: Terms) -> Tensor:
         """The weighted sum that is minimised."""
@@ -75,7 +80,7 @@ def correction(phases: list[Phase], group: str) -> float:
     >>> correction([Phase("d", "d", loss, {}), Phase("r1", "d", loss, {}, interval=16)], "d") * 17
     16.0
     """
-    intervals = [phase.interval for phase in phases if phase.group == group]
+    intervals = [phase.interval for phase in phases if group in phase.groups]
     always = intervals.count(1)
     return always / sum(1 / k for k in intervals) if always else 1.0
 
@@ -121,6 +126,8 @@ class Objective(nn.Module):
 
     Attributes:
         needs: columns of a batch: names in COLUMNS, or columns of its own.
+        alike: whether all processes of a run get the same rng: for an objective that draws for the whole batch and
+            takes what belongs to its `places`, so that several processes train as one.
         groups: what is updated, by name. phases: when and by what, in order.
 
     Args:
@@ -133,6 +140,7 @@ class Objective(nn.Module):
     """
 
     needs: tuple[str | Column, ...] = ("images",)
+    alike: bool = False
     groups: dict[str, Group]
     phases: list[Phase]
 
@@ -142,6 +150,14 @@ class Objective(nn.Module):
             alone = () if any(issubclass(kind, Conditional) for kind in wanted) else (Conditional,)
             require(network, wanted, (*refused, *alone), by=f"objective {type(self).__name__}")
         self.network = network
+
+    def moved(self, phase: Phase) -> list[nn.Parameter]:
+        """The parameters that a phase moves."""
+        return [p for name in phase.groups for p in self.groups[name].parameters]
+
+    def trouble(self) -> str:
+        """What is wrong with the run, if it is seen, and what to do; it is told at validations."""
+        return ""
 
     def score(self) -> Score | None:
         """A fresh measure for one validation: the first phase's loss; None where no number tells better from worse."""

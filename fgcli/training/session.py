@@ -181,6 +181,7 @@ class Session:
     def report(self, folder: RunFolder, write: Callable[[dict[str, Any]], None]) -> None:
         """A line of stats, a sample sheet, and the best checkpoint when this is it."""
         step, loss = self.loop.step, self.loop.validate(self.validation())
+        self.warn(folder)
         means = {name: total / count for name, (total, count) in sorted(self.sums.items())}
         self.sums = {}
         if not self.writes:
@@ -193,6 +194,12 @@ class Session:
         if loss is not None and (self.best["best_loss"] is None or loss < self.best["best_loss"]):
             self.best = {"best_step": step, "best_loss": loss}
             self.save(folder.best, folder.name)
+
+    def warn(self, folder: RunFolder) -> None:
+        """Tells what the objective sees going wrong."""
+        if self.writes and (wrong := self.loop.objective.trouble()):
+            good = f"the last good checkpoint is {folder.best if folder.best.exists() else folder.last}"
+            say(f"{self.loop.section}: step {self.loop.step}: {wrong}; {good}")
 
     def stride(self) -> int:
         """Step through the held-out rows that shows SHEET_FACES of them."""

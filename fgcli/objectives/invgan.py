@@ -1,0 +1,224 @@
+"""InvGAN: a GAN whose critic learns to invert the generator while both learn (Ghosh's thesis, chapter 6).
+
+What the thesis leaves open is our choice, by measurement: codes are bounded; reconstructions are no fakes, and codes
+are not inferred again, unless asked for; features are compared by L1, mean over the blocks of the critic; the codes of
+the previous batch are constants; each term has the weight 1.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fgcli.capabilities import Invertible
+from fgcli.codes import coded, decode
+from fgcli.config.fields import Count, CountOrNone, Share, Weight
+from fgcli.objectives.gan import GAN, Loss, critic_loss, frozen, spread
+from fgcli.training.objective import Batch, Phase, Terms
+
+SCALES = (0.25, 0.5, 1.0, 2.0, 4.0)
+"""Of the kernels of the maximum mean discrepancy, in the median of squared distances."""
+RUNAWAY = 2.5
+"""Standard deviation of inferred codes beyond which a run has come to grief; the prior's is 1."""
+
+
+class InvGAN(GAN):
+    """GAN with inference: w_R = D(x) are codes of photos x.
+
+    The critic also minimises |w - D(G(w))|^2 on fakes (Eq. 6.3), of whose codes a share are w_R of the batch before.
+    Generator and critic together minimise, through w_R, the distance of the critic's features of x and G(w_R) (Eq. 6.2)
+    and the discrepancy of w and w_R. The naive model (section 6.4.4) has `inferred`, `matching` and `mmd` 0; the
+    augmented one `matching` and `mmd` 0. Of the arguments of `gan` it has those below.
+
+    Args:
+        generator: whose critic tells codes.
+        batch, loss, gamma, penalty_interval, augment, strength, ada_target, ada_images: as for `gan`.
+        inferred: share of fakes whose codes are those of the photos of the batch before; 0.5 in the thesis.
+        latent: weight of |w - D(G(w))|^2, mean over entries.
+        matching: weight of L_fm, L1.
+        mmd: weight of the discrepancy.
+        reinference: weight of |w_R - D(G(w_R))|^2; 1 in the thesis.
+        reconstructions: weight of the GAN's loss of G(w_R), as of other fakes; 1 in the thesis.
+        supervision: weight of the cross-entropy of classes told from w_R, for rows with a label.
+        classes: how many there are; 0: no supervision.
+    """
+
+    network: Invertible
+    capabilities = (Invertible,)
+    judged = True
+    before: Tensor
+    known: Tensor
+    watched_codes: Tensor
+
+    def __init__(
+        self,
+        generator: Invertible,
+        batch: Count = 32,
+        loss: Loss = "logistic",
+        gamma: Weight | Literal["auto"] = "auto",
+        penalty_interval: Count = 16,
+        augment: Literal["none", "fixed", "ada"] = "none",
+        strength: Share = 0.0,
+        ada_target: Share = 0.6,
+        ada_images: Count = 500_000,
+        inferred: Share = 0.5,
+        latent: Weight = 1.0,
+        matching: Weight = 1.0,
+        mmd: Weight = 1.0,
+        reinference: Weight = 0.0,
+        reconstructions: Weight = 0.0,
+        supervision: Weight = 1.0,
+        classes: CountOrNone = 0,
+    ) -> None:
+        given = (augment, strength, ada_target, ada_images)
+        super().__init__(generator, batch, loss, gamma, penalty_interval, 0.0, 0.0, *given)
+        self.inferred, self.reinference, self.reconstructions = inferred, reinference, reconstructions
+        self.teaches = {"matching": matching, "mmd": mmd}
+        self.register_buffer("before", torch.zeros(batch, 1, generator.code_shape[1]))
+        self.register_buffer("known", torch.tensor(False))  # whether there was a batch before
+        self.register_buffer("watched_codes", torch.ones(()))
+        watched = self.phases[0].weights | {"codes": 0.0}
+        told = {"latent": latent, "reinference": reinference, "reconstructions": reconstructions}
+        self.phases[0] = Phase("critic", "critic", self.critic_loss, watched | told, after=self.settle)
+        moved: str | tuple[str, ...] = ("generator", "critic") if matching or mmd else "generator"
+        weights = {"gan": 1.0, "spread": 0.0, "reconstructions": reconstructions} | self.teaches
+        self.phases[-1] = Phase("generator", moved, self.generator_loss, weights)
+        self.reader = nn.Linear(generator.code_shape[1], classes) if classes and supervision else None
+        if self.reader:
+            self.needs = (*self.needs, "labels")
+            self.groups["critic"].parameters.extend(self.reader.parameters())
+            self.phases[0].weights["classes"] = supervision
+
+    def opponent(self) -> list[nn.Parameter]:
+        """The critic and its head for codes."""
+        return [*super().opponent(), *self.network.code_head.parameters()]
+
+    def codes(self, batch: Batch, rng: torch.Generator, labels: Tensor | None) -> Tensor:
+        """w (n, 1, d): from the prior, the last of them inferred from the batch before, once there was one."""
+        w = super().codes(batch, rng, labels)
+        first = len(w) - round(self.inferred * len(w) * float(self.known))
+        return torch.cat([w[:first], self.before[: len(w) - first]])
+
+    def critic_loss(self, batch: Batch, rng: torch.Generator) -> Terms:
+        """Of scores and of codes; keeps the codes of this batch for the next."""
+        critic, network, x = self.network.critic, self.network, batch["images"]
+        with torch.no_grad():
+            w, images, labels = self.fakes(batch, rng)
+        seen, made = critic.features(self.seen(x, batch, rng))[-1], critic.features(self.seen(images, batch, rng))[-1]
+        real, fake = critic.score(seen, batch.get("labels")), critic.score(made, labels)
+        inferred = network.codes_of(seen)
+        terms = {"gan": critic_loss(self.loss, real, fake), "latent": (network.codes_of(made) - w).square().mean()}
+        terms |= self.watch(real, fake) | {"codes": inferred.detach().std()}
+        if self.reader:
+            logits = self.reader(inferred[:, 0])
+            terms["classes"] = (
+                F.cross_entropy(logits, batch["labels"], ignore_index=-1)
+                if (batch["labels"] >= 0).any()
+                else logits.sum() * 0
+            )
+        if self.reinference or self.reconstructions:
+            with torch.no_grad():
+                again = network.draft(inferred, rng)
+            found = critic.features(self.seen(again, batch, rng))[-1]
+            terms["reinference"] = (network.codes_of(found) - inferred.detach()).square().mean()
+            terms["reconstructions"] = F.softplus(critic.score(found, batch.get("labels"))).mean()
+        if self.training:
+            self.before[: len(x)] = inferred.detach()
+            self.known.fill_(True)
+        return terms
+
+    def generator_loss(self, batch: Batch, rng: torch.Generator) -> Terms:
+        """Of scores; of what the critic sees in photos and in their reconstructions; of inferred codes and the prior's.
+
+        Into the critic gradients flow through the inferred codes alone.
+        """
+        x, critic = batch["images"], self.network.critic
+        terms: Terms = {}
+        if any(self.teaches.values()):
+            inferred = self.network.encode(x)
+        _, images, labels = self.fakes(batch, rng)
+        with frozen(critic):
+            terms["gan"] = self.fooled(images, labels, batch, rng)
+            if any(self.teaches.values()) or self.reconstructions:
+                again = self.network.draft(inferred, rng)
+                made = critic.features(again)
+                with torch.no_grad():
+                    goal = critic.features(x)
+                terms["matching"] = torch.stack([distance(a, b) for a, b in zip(made, goal, strict=True)]).mean()
+                if self.reconstructions:
+                    terms["reconstructions"] = F.softplus(-critic.score(made[-1], batch.get("labels"))).mean()
+        if any(self.teaches.values()):
+            drawn = self.network.map(self.normal(batch, rng), self.labels(batch, rng))
+            terms["mmd"] = discrepancy(drawn.flatten(1), inferred.flatten(1))
+        return terms | {"spread": spread(images) / spread(x)}
+
+    def settle(self, values: dict[str, float]) -> None:
+        """What watches for trouble."""
+        super().settle(values)
+        self.watched_codes.fill_(values["codes"])
+
+    def trouble(self) -> str:
+        """As for `gan`; and codes that run away."""
+        if float(self.watched_codes) > RUNAWAY:
+            return (
+                f"inferred codes deviate by {float(self.watched_codes):.1f}, where the prior's do by 1; lower "
+                "train.learning_rate or raise objective.mmd"
+            )
+        return super().trouble()
+
+    def score(self) -> Reconstruction:  # type: ignore[override]
+        """Mean absolute error of reconstructions."""
+        return Reconstruction(self.network)
+
+
+class Reconstruction:
+    """Mean absolute error, in [0, 2], of reconstructed validation images."""
+
+    name = "the mean absolute error of reconstructions"
+
+    def __init__(self, generator: Invertible) -> None:
+        self.generator, self.total, self.count = generator, 0.0, 0
+
+    def update(self, batch: Batch, rng: torch.Generator) -> None:
+        """Sees one batch."""
+        x = batch["images"]
+        made = decode(self.generator, coded(self.generator, self.generator.encode(x)))
+        self.total += float(distance(made, x)) * len(x)
+        self.count += len(x)
+
+    def compute(self) -> float:
+        """The error."""
+        return self.total / self.count
+
+
+def distance(a: Tensor, b: Tensor) -> Tensor:
+    """Mean |a - b|, in float32."""
+    return (a.float() - b.float()).abs().mean()
+
+
+def discrepancy(x: Tensor, y: Tensor) -> Tensor:
+    """Unbiased estimate of the squared maximum mean discrepancy of rows x (n, d) and y (m, d) (Gretton et al. 2012).
+
+    sum_{i != j} k(x_i, x_j) / (n (n - 1)) + the same of y - 2 sum_{i, j} k(x_i, y_j) / (n m), where k is the mean of
+    exp(-|a - b|^2 / s) over s = SCALES times the median of |x_i - y_j|^2, which counts as a constant.
+
+    >>> float(discrepancy(torch.zeros(3, 2), torch.ones(3, 2)).sign())
+    1.0
+    """
+    x, y = x.float(), y.float()
+    across, within = gaps(x, y), (gaps(x, x), gaps(y, y))
+    median = across.detach().median().clamp_min(1e-12)
+
+    def kernel(squares: Tensor) -> Tensor:
+        return torch.stack([torch.exp(-squares / (s * median)) for s in SCALES]).mean(0)
+
+    own = [(kernel(g).sum() - len(g)) / (len(g) * (len(g) - 1)) for g in within]  # k(a, a) = 1
+    return own[0] + own[1] - 2 * kernel(across).mean()
+
+
+def gaps(x: Tensor, y: Tensor) -> Tensor:
+    """Squared distances (n, m) of rows."""
+    return (x[:, None] - y[None]).square().sum(2)
