@@ -49,7 +49,7 @@ from fgcli.training.augment import Augment
 from fgcli.training.batches import Batches
 from fgcli.training.columns import COLUMNS, Column, tables
 from fgcli.training.devices import Compute
-from fgcli.training.loop import Loop
+from fgcli.training.loop import Loop, gradients_of
 from fgcli.training.settings import Settings
 
 IMAGE = (3, 16, 16)
@@ -157,6 +157,7 @@ def batch(n=4):
         "masks": torch.from_numpy(masks[:, None] // 255).float(),
         "labels": torch.arange(n) % 4 - 1,
         "rows": torch.arange(n),
+        "places": torch.arange(n),
     }
 
 
@@ -226,7 +227,7 @@ def test_every_weight_of_a_generator_is_taught_by_an_objective(name):
     taught = set()
     for phase in best.phases:
         parameters = best.moved(phase)
-        gradients = torch.autograd.grad(phase.total(phase.loss(batch(), rng())), parameters)
+        gradients = gradients_of(phase, phase.total(phase.loss(batch(), rng())), parameters)
         taught |= {id(p) for p, g in zip(parameters, gradients, strict=True) if g.abs().sum() > 0}
     # A bias before batch norm has no effect, so its gradient is only rounding: it must at least be there.
     assert {n for n, p in generator.named_parameters() if p.requires_grad and id(p) not in taught} == set()
@@ -254,7 +255,7 @@ def test_objectives(name):
             terms = phase.loss(batch(), rng(3))
             assert set(terms) == set(phase.weights)
             assert all(t.ndim == 0 and torch.isfinite(t) for t in terms.values())
-            gradients = torch.autograd.grad(phase.total(terms), parameters)
+            gradients = gradients_of(phase, phase.total(terms), parameters)
             assert all(torch.isfinite(g).all() for g in gradients)
             again = phase.loss(batch(), rng(3))
             assert {k: v.item() for k, v in again.items()} == {k: v.item() for k, v in terms.items()}
@@ -302,6 +303,10 @@ def test_every_objective_goes_on_bit_for_bit(name, tmp_path, faces):
 def test_inverters(name, generator):
     model = fitted(generator).eval().requires_grad_(False)
     images, spec = batch()["images"], small(INVERTERS, name)
+    if not all(isinstance(model, kind) for kind in config.lookup(INVERTERS, name, "test").requires):
+        with pytest.raises(UsageError, match=rf"test {name}: expected a generator that [^\n]+; choose one such as"):
+            inverters.create(spec, model, "test")
+        return
     inverter = inverters.create(spec, model, "test")
     codes = inverter.invert(model, images, Context(3))
     assert isinstance(codes, Codes)

@@ -1,8 +1,8 @@
 """Random views of what a critic sees, real or made, through which gradients flow.
 
 They keep a critic from learning few photos by heart (Zhao et al. 2020, DiffAugment; Karras et al. 2020a, ADA). Each
-kind of change befalls each image with probability p. Below about 0.8 the generator does not learn the changes themselves.
-Ours: moved pictures go on as in a mirror, since with black borders the samples get grey frames.
+kind of change befalls each image with probability p; below about 0.8 the generator does not learn the changes
+themselves. Ours: moved pictures go on as in a mirror, since with black borders the samples get grey frames.
 """
 
 from __future__ import annotations

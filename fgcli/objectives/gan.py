@@ -17,6 +17,7 @@ from fgcli.config.fields import Count, Share, Weight
 from fgcli.errors import UsageError
 from fgcli.frechet import Gaussian, frechet
 from fgcli.objectives.augmenter import Augmenter
+from fgcli.objectives.gmm_vae import labels_column
 from fgcli.training.objective import Batch, Group, Objective, Phase, Terms
 
 Loss = Literal["logistic", "hinge", "relativistic"]
@@ -81,6 +82,8 @@ class GAN(Objective):
         ada_images: Count = 500_000,
     ) -> None:
         super().__init__(generator, self.capabilities)
+        if generator.classes:
+            self.needs = ("images", labels_column(generator.classes, 0, 0))
         self.batch, self.loss, self.mixing = batch, loss, mixing
         verify_group(generator, batch)
         start = 0.0 if augment == "none" else strength

@@ -18,7 +18,7 @@ from fgcli.capabilities import Classifies
 from fgcli.config.fields import CountOrNone, Seed, Weight
 from fgcli.errors import UsageError
 from fgcli.pixels import squared_error
-from fgcli.training.columns import COLUMNS
+from fgcli.training.columns import COLUMNS, Column
 from fgcli.training.objective import Batch, Group, Objective, Phase, Terms
 
 
@@ -50,9 +50,7 @@ class GMMELBO(Objective):
         seed: Seed = 0,
     ) -> None:
         super().__init__(generator, (Classifies,))
-        classes, known = len(generator.means), COLUMNS["identity"]
-        derive = partial(chosen_labels, classes=classes, per_class=labels_per_class, seed=seed)
-        self.needs = ("images", replace(known, name="labels", derive=derive))
+        self.needs = ("images", labels_column(len(generator.means), labels_per_class, seed))
         self.register_buffer("taken", torch.zeros((), dtype=torch.long))
         self.unlabelled_after = unlabelled_after
         self.weights = {"reconstruction": 1.0, "latent": alpha}
@@ -108,6 +106,12 @@ def entropy_excess(log_std: Tensor, variance: float) -> Tensor:
     """
     ratio = (2 * log_std).exp() / variance
     return variance * (ratio - 1 - ratio.log()).sum(1)
+
+
+def labels_column(classes: int, per_class: int, seed: int) -> Column:
+    """The batch's column `labels` (n): what `chosen_labels` gives."""
+    derive = partial(chosen_labels, classes=classes, per_class=per_class, seed=seed)
+    return replace(COLUMNS["identity"], name="labels", derive=derive)
 
 
 def chosen_labels(identity: np.ndarray, rows: np.ndarray, classes: int, per_class: int, seed: int) -> np.ndarray:

@@ -15,8 +15,9 @@ from torch import Tensor, nn
 
 from fgcli.capabilities import Invertible
 from fgcli.codes import coded, decode
-from fgcli.config.fields import Count, CountOrNone, Share, Weight
+from fgcli.config.fields import Count, CountOrNone, Seed, Share, Weight
 from fgcli.objectives.gan import GAN, Loss, critic_loss, frozen, spread
+from fgcli.objectives.gmm_vae import labels_column
 from fgcli.training.objective import Batch, Phase, Terms
 
 SCALES = (0.25, 0.5, 1.0, 2.0, 4.0)
@@ -44,6 +45,8 @@ class InvGAN(GAN):
         reconstructions: weight of the GAN's loss of G(w_R), as of other fakes; 1 in the thesis.
         supervision: weight of the cross-entropy of classes told from w_R, for rows with a label.
         classes: how many there are; 0: no supervision.
+        labels_per_class: training rows of each class whose label is used; 0 for every label.
+        seed: of the run; it chooses the labels.
     """
 
     network: Invertible
@@ -52,6 +55,7 @@ class InvGAN(GAN):
     before: Tensor
     known: Tensor
     watched_codes: Tensor
+    latest: Tensor
 
     def __init__(
         self,
@@ -72,23 +76,27 @@ class InvGAN(GAN):
         reconstructions: Weight = 0.0,
         supervision: Weight = 1.0,
         classes: CountOrNone = 0,
+        labels_per_class: CountOrNone = 0,
+        seed: Seed = 0,
     ) -> None:
         given = (augment, strength, ada_target, ada_images)
         super().__init__(generator, batch, loss, gamma, penalty_interval, 0.0, 0.0, *given)
         self.inferred, self.reinference, self.reconstructions = inferred, reinference, reconstructions
-        self.teaches = {"matching": matching, "mmd": mmd}
+        self.teaches = {name: weight for name, weight in (("matching", matching), ("mmd", mmd)) if weight}
         self.register_buffer("before", torch.zeros(batch, 1, generator.code_shape[1]))
         self.register_buffer("known", torch.tensor(False))  # whether there was a batch before
         self.register_buffer("watched_codes", torch.ones(()))
-        watched = self.phases[0].weights | {"codes": 0.0}
         told = {"latent": latent, "reinference": reinference, "reconstructions": reconstructions}
+        told = {name: weight for name, weight in told.items() if weight or name == "latent"}
+        watched = self.phases[0].weights | {"codes": 0.0}
         self.phases[0] = Phase("critic", "critic", self.critic_loss, watched | told, after=self.settle)
-        moved: str | tuple[str, ...] = ("generator", "critic") if matching or mmd else "generator"
-        weights = {"gan": 1.0, "spread": 0.0, "reconstructions": reconstructions} | self.teaches
+        moved: str | tuple[str, ...] = ("generator", "critic") if self.teaches else "generator"
+        made = {"reconstructions": reconstructions} if reconstructions else {}
+        weights = self.phases[-1].weights | self.teaches | made
         self.phases[-1] = Phase("generator", moved, self.generator_loss, weights)
         self.reader = nn.Linear(generator.code_shape[1], classes) if classes and supervision else None
         if self.reader:
-            self.needs = (*self.needs, "labels")
+            self.needs = ("images", labels_column(classes, labels_per_class, seed))
             self.groups["critic"].parameters.extend(self.reader.parameters())
             self.phases[0].weights["classes"] = supervision
 
@@ -103,7 +111,7 @@ class InvGAN(GAN):
         return torch.cat([w[:first], self.before[: len(w) - first]])
 
     def critic_loss(self, batch: Batch, rng: torch.Generator) -> Terms:
-        """Of scores and of codes; keeps the codes of this batch for the next."""
+        """Of scores and of codes."""
         critic, network, x = self.network.critic, self.network, batch["images"]
         with torch.no_grad():
             w, images, labels = self.fakes(batch, rng)
@@ -113,21 +121,12 @@ class InvGAN(GAN):
         terms = {"gan": critic_loss(self.loss, real, fake), "latent": (network.codes_of(made) - w).square().mean()}
         terms |= self.watch(real, fake) | {"codes": inferred.detach().std()}
         if self.reader:
-            logits = self.reader(inferred[:, 0])
-            terms["classes"] = (
-                F.cross_entropy(logits, batch["labels"], ignore_index=-1)
-                if (batch["labels"] >= 0).any()
-                else logits.sum() * 0
-            )
+            logits, y = self.reader(inferred[:, 0]), batch["labels"]
+            known = F.cross_entropy(logits, y, ignore_index=-1, reduction="sum") / (y >= 0).sum().clamp_min(1)
+            terms["classes"] = known
         if self.reinference or self.reconstructions:
-            with torch.no_grad():
-                again = network.draft(inferred, rng)
-            found = critic.features(self.seen(again, batch, rng))[-1]
-            terms["reinference"] = (network.codes_of(found) - inferred.detach()).square().mean()
-            terms["reconstructions"] = F.softplus(critic.score(found, batch.get("labels"))).mean()
-        if self.training:
-            self.before[: len(x)] = inferred.detach()
-            self.known.fill_(True)
+            terms |= self.again(inferred, batch, rng)
+        self.latest = inferred.detach()
         return terms
 
     def generator_loss(self, batch: Batch, rng: torch.Generator) -> Terms:
@@ -136,28 +135,48 @@ class InvGAN(GAN):
         Into the critic gradients flow through the inferred codes alone.
         """
         x, critic = batch["images"], self.network.critic
-        terms: Terms = {}
-        if any(self.teaches.values()):
-            inferred = self.network.encode(x)
+        inferred = self.network.encode(x) if self.teaches else x.new_zeros(0)  # before the critic is frozen
         _, images, labels = self.fakes(batch, rng)
         with frozen(critic):
-            terms["gan"] = self.fooled(images, labels, batch, rng)
-            if any(self.teaches.values()) or self.reconstructions:
-                again = self.network.draft(inferred, rng)
-                made = critic.features(again)
-                with torch.no_grad():
-                    goal = critic.features(x)
-                terms["matching"] = torch.stack([distance(a, b) for a, b in zip(made, goal, strict=True)]).mean()
-                if self.reconstructions:
-                    terms["reconstructions"] = F.softplus(-critic.score(made[-1], batch.get("labels"))).mean()
-        if any(self.teaches.values()):
+            terms = {"gan": self.fooled(images, labels, batch, rng), "spread": spread(images) / spread(x)}
+            if "matching" in self.teaches or self.reconstructions:
+                terms |= self.compared(x, self.network.draft(inferred, rng), batch)
+        if "mmd" in self.teaches:
             drawn = self.network.map(self.normal(batch, rng), self.labels(batch, rng))
             terms["mmd"] = discrepancy(drawn.flatten(1), inferred.flatten(1))
-        return terms | {"spread": spread(images) / spread(x)}
+        return terms
+
+    def compared(self, x: Tensor, again: Tensor, batch: Batch) -> Terms:
+        """Photos and their reconstructions as the critic sees them, mean over its blocks (Eq. 6.2)."""
+        critic = self.network.critic
+        with torch.no_grad():
+            goal = critic.features(x)
+        made = critic.features(again)
+        terms = {}
+        if "matching" in self.teaches:
+            terms["matching"] = torch.stack([distance(a, b) for a, b in zip(made, goal, strict=True)]).mean()
+        if self.reconstructions:
+            terms["reconstructions"] = F.softplus(-critic.score(made[-1], batch.get("labels"))).mean()
+        return terms
+
+    def again(self, inferred: Tensor, batch: Batch, rng: torch.Generator) -> Terms:
+        """Of reconstructions: codes inferred again, and scores as those of other fakes."""
+        critic = self.network.critic
+        with torch.no_grad():
+            images = self.network.draft(inferred, rng)
+        found = critic.features(self.seen(images, batch, rng))[-1]
+        terms = {}
+        if self.reinference:
+            terms["reinference"] = (self.network.codes_of(found) - inferred.detach()).square().mean()
+        if self.reconstructions:
+            terms["reconstructions"] = F.softplus(critic.score(found, batch.get("labels"))).mean()
+        return terms
 
     def settle(self, values: dict[str, float]) -> None:
-        """What watches for trouble."""
+        """The codes of this batch, for the next; and what watches for trouble."""
         super().settle(values)
+        self.before[: len(self.latest)] = self.latest
+        self.known.fill_(True)
         self.watched_codes.fill_(values["codes"])
 
     def trouble(self) -> str:

@@ -14,7 +14,8 @@ from fgcli.codes import Codes, decode, decode_mask
 from fgcli.training.columns import Column
 
 Batch = dict[str, Tensor]
-"""The columns that the objective needs, by name, `rows` (n): their places in faces.h5, and `places` (n): in the batch of all processes."""
+"""The columns that the objective needs, by name; `rows` (n): their places in faces.h5; `places` (n): those in the batch
+of all processes."""
 
 Terms = dict[str, Tensor]
 
