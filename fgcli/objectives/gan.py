@@ -107,7 +107,9 @@ class GAN(Objective):
                 f"train.objective.gamma: expected above 0, found 0: {kind} diverges without a gradient penalty; "
                 "set it to auto"
             )
-        self.phases.append(Phase("generator", "generator", self.generator_loss, {"gan": 1.0, "spread": 0.0}))
+        self.phases.append(
+            Phase("generator", "generator", self.generator_loss, {"gan": 1.0, "spread": 0.0}, after=self.settle_spread)
+        )
         if path_length:
             weights = {"path": path_length, "length": 0.0}
             self.phases.append(Phase("path", "generator", self.path, weights, interval=4, after=self.settle_path))
@@ -214,6 +216,10 @@ class GAN(Objective):
         """The augmenter's p, and what watches for trouble."""
         self.augmenter.settle(values["sign"], self.batch)
         self.watched[1].lerp_(self.watched.new_tensor(values["certainty"]), SLOW)
+
+    def settle_spread(self, values: dict[str, float]) -> None:
+        """What watches for collapse."""
+        self.watched[0].lerp_(self.watched.new_tensor(values["spread"]), SLOW)
 
     def settle_path(self, values: dict[str, float]) -> None:
         """The mean path length."""

@@ -93,7 +93,7 @@ class InvGAN(GAN):
         moved: str | tuple[str, ...] = ("generator", "critic") if self.teaches else "generator"
         made = {"reconstructions": reconstructions} if reconstructions else {}
         weights = self.phases[-1].weights | self.teaches | made
-        self.phases[-1] = Phase("generator", moved, self.generator_loss, weights)
+        self.phases[-1] = Phase("generator", moved, self.generator_loss, weights, after=self.settle_spread)
         self.reader = nn.Linear(generator.code_shape[1], classes) if classes and supervision else None
         if self.reader:
             self.needs = ("images", labels_column(classes, labels_per_class, seed))
