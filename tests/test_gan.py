@@ -43,10 +43,11 @@ class LinearGenerator(Contested):
         super().__init__()
         self.image_shape, self.code_shape, self.mapped_size = IMAGE, (1, 5), 5
         self.b = nn.Parameter(torch.randn(5, math.prod(IMAGE), generator=rng(8)) / 20)
+        self.one = nn.Parameter(torch.ones(()))
         self.oppose(LinearCritic())
 
     def map(self, z, labels=None):
-        return z[:, None]
+        return self.one * z[:, None]
 
     def decode(self, codes, condition=None):
         return (codes.flatten(1) @ self.b).unflatten(1, IMAGE)
