@@ -1,7 +1,7 @@
 """InvGAN: a GAN whose critic learns to invert the generator while both learn (Ghosh's thesis, chapter 6).
 
 What the thesis leaves open is our choice, by measurement: codes are bounded; reconstructions are no fakes, and codes
-are not inferred again, unless asked for; features are compared by L1, mean over the blocks of the critic; the codes of
+are not inferred again, unless asked for; features are compared by L1, mean over entries, summed over the blocks of the critic; the codes of
 the previous batch are constants; each term has the weight 1.
 """
 
@@ -147,14 +147,14 @@ class InvGAN(GAN):
         return terms
 
     def compared(self, x: Tensor, again: Tensor, batch: Batch) -> Terms:
-        """Photos and their reconstructions as the critic sees them, mean over its blocks (Eq. 6.2)."""
+        """Photos and their reconstructions as the critic sees them, summed over its blocks (Eq. 6.2)."""
         critic = self.network.critic
         with torch.no_grad():
             goal = critic.features(x)
         made = critic.features(again)
         terms = {}
         if "matching" in self.teaches:
-            terms["matching"] = torch.stack([distance(a, b) for a, b in zip(made, goal, strict=True)]).mean()
+            terms["matching"] = torch.stack([distance(a, b) for a, b in zip(made, goal, strict=True)]).sum()
         if self.reconstructions:
             terms["reconstructions"] = F.softplus(-critic.score(made[-1], batch.get("labels"))).mean()
         return terms

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from fgcli.config import Section, Spec, build, supply
 from fgcli.config.fields import Precision, Seed, Threads, TrainingDevice
+from fgcli.console import say
 from fgcli.errors import FgError
 
 if TYPE_CHECKING:
@@ -85,6 +86,8 @@ class Params(Section):
 
 START_ROWS = 3000
 """Training rows, evenly spaced, from which what is solved in closed form is solved at most."""
+FEW = 200
+"""Training pictures below which a GAN only learns them by heart."""
 FREE = {"checkpoint_steps", "checkpoint_seconds", "tensorboard"}
 """Params that change no result: a run may go on with others."""
 
@@ -130,7 +133,7 @@ def run(
     import torch
 
     from fgcli import artifacts
-    from fgcli.capabilities import Solved, Started
+    from fgcli.capabilities import Contested, Solved, Started
     from fgcli.generators import store
     from fgcli.training.devices import Compute
     from fgcli.training.run_folder import RunFolder
@@ -143,6 +146,11 @@ def run(
     compute = Compute.of(params)
     torch.manual_seed(params.seed)
     generator = make_generator(params, images.shape)
+    if isinstance(generator, Contested) and len(rows) < FEW and compute.rank == 0:
+        say(
+            f"{faces}: expected {FEW} or more training pictures for a GAN, found {len(rows)}: it will learn them by heart; "
+            "add photos, set train.objective.augment=ada and train.augment.flip=0.5, or train a masked_vae"
+        )
     training: dict[str, Any] = {"precision": compute.precision, "rows": len(rows)}
     cut = {"preprocess": about.params}  # how a new photo must be cut for this generator
     history: dict[str, np.ndarray] = {}
