@@ -11,7 +11,7 @@ import torch
 
 from fgcli import codes as paths
 from fgcli.artifacts import Content
-from fgcli.capabilities import Generator, Masks
+from fgcli.capabilities import Generator, Invertible, Masks
 from fgcli.codes import Codes
 from fgcli.intervals import blocks
 from fgcli.pixels import u8
@@ -70,6 +70,7 @@ SETS = {
     "interpolations": "mid-points, by slerp in z and straight in w, of codes of random pairs of images of split SPLIT; "
     "each is in two",
     "samples_prior": "codes from the generator's own prior; N(0, I) for pca, whose training codes have unit variance",
+    "samples_again": "samples_prior, encoded by the critic and decoded again; of generators whose critic tells codes",
     "samples_NAME": "codes from the density NAME in density.h5",
 }
 
@@ -91,6 +92,8 @@ def sets(data: Material, *, samples: int, batch: int, seed: int) -> Iterator[tup
         yield f"{model.name}/interpolations", _interpolations(model, order, batch)
         for label, codes in draws(model, samples, seed):
             yield f"{model.name}/samples_{label}", decoded(model, codes, batch, seed)
+        if isinstance(model.generator, Invertible):
+            yield f"{model.name}/samples_again", _again(model, samples, batch, seed)
 
 
 def _drawn_rows(data: Material, samples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -129,7 +132,8 @@ def draws(model: Model, samples: int, seed: int) -> Iterator[tuple[str, Codes]]:
 
 def count(data: Material, samples: int) -> int:
     """How many images `sets` makes in all."""
-    drawn = sum((1 + len(model.densities)) * samples for model in data.models) + min(samples, len(data.train))
+    kinds = sum(1 + len(model.densities) + isinstance(model.generator, Invertible) for model in data.models)
+    drawn = kinds * samples + min(samples, len(data.train))
     return len(data.held) + len(data.models) * 2 * len(data.coded) + drawn
 
 
@@ -147,6 +151,16 @@ def _interpolations(model: Model, order: np.ndarray, batch: int) -> Images:
     """Between each row of `order` and the next one, the last and the first."""
     for start, end in zip(batches(order, batch), batches(np.roll(order, -1), batch), strict=True):
         yield decode(model, paths.walk(model.codes(start), model.codes(end), [0.5]))
+
+
+def _again(model: Model, samples: int, batch: int, seed: int) -> Images:
+    """The prior's samples, encoded and decoded again: how far the generator knows its own pictures."""
+    assert isinstance(model.generator, Invertible)
+    drawn = paths.prior(model.generator, samples, paths.apart(seed))
+    for codes in drawn.split(batch):
+        with torch.no_grad():
+            images = paths.decode(model.generator, codes)
+            yield decode(model, paths.coded(model.generator, model.generator.encode(images)))
 
 
 def decoded(model: Model, codes: Codes, batch: int, seed: int) -> Images:

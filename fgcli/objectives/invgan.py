@@ -1,8 +1,8 @@
 """InvGAN: a GAN whose critic learns to invert the generator while both learn (Ghosh's thesis, chapter 6).
 
 What the thesis leaves open is our choice, by measurement: codes are bounded; reconstructions are no fakes, and codes
-are not inferred again, unless asked for; features are compared by L1, mean over entries, summed over the blocks of the critic; the codes of
-the previous batch are constants; each term has the weight 1.
+are not inferred again, unless asked for; features are compared by L1, mean over entries, summed over the blocks of the
+critic; the codes of the previous batch are constants; each term has the weight 1.
 """
 
 from __future__ import annotations

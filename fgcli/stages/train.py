@@ -148,8 +148,8 @@ def run(
     generator = make_generator(params, images.shape)
     if isinstance(generator, Contested) and len(rows) < FEW and compute.rank == 0:
         say(
-            f"{faces}: expected {FEW} or more training pictures for a GAN, found {len(rows)}: it will learn them by heart; "
-            "add photos, set train.objective.augment=ada and train.augment.flip=0.5, or train a masked_vae"
+            f"{faces}: expected {FEW} or more training pictures for a GAN, found {len(rows)}: it will learn them by "
+            "heart; add photos, set train.objective.augment=ada and train.augment.flip=0.5, or train a masked_vae"
         )
     training: dict[str, Any] = {"precision": compute.precision, "rows": len(rows)}
     cut = {"preprocess": about.params}  # how a new photo must be cut for this generator
