@@ -15,6 +15,7 @@ FEATURES = {
     "pixels": "fgcli.backbones.pixels:Pixels",
     "laplacian": "fgcli.backbones.laplacian:Laplacian",
     "dlib_embedding": "fgcli.backbones.dlib_embedding:shared",
+    "face_detector": "fgcli.backbones.face_detector:FaceDetector",
     "inception": "fgcli.backbones.inception:Inception",
     "classifier": "fgcli.classifiers.features:Classes",
 }

@@ -31,6 +31,7 @@ METRICS = {
     "inception_score": "fgcli.metrics.inception_score:InceptionScore",
     "precision_recall": "fgcli.metrics.precision_recall:PrecisionRecall",
     "prd": "fgcli.metrics.prd:PRD",
+    "faces_found": "fgcli.metrics.faces_found:FacesFound",
     "sharpness": "fgcli.metrics.sharpness:Sharpness",
 }
 

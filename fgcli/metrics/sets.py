@@ -70,7 +70,7 @@ SETS = {
     "interpolations": "mid-points, by slerp in z and straight in w, of codes of random pairs of images of split SPLIT; "
     "each is in two",
     "samples_prior": "codes from the generator's own prior; N(0, I) for pca, whose training codes have unit variance",
-    "samples_again": "samples_prior, encoded by the critic and decoded again; of generators whose critic tells codes",
+    "reconstructed_samples": "samples_prior, encoded and decoded again; of generators whose critic tells codes",
     "samples_NAME": "codes from the density NAME in density.h5",
 }
 
@@ -93,7 +93,7 @@ def sets(data: Material, *, samples: int, batch: int, seed: int) -> Iterator[tup
         for label, codes in draws(model, samples, seed):
             yield f"{model.name}/samples_{label}", decoded(model, codes, batch, seed)
         if isinstance(model.generator, Invertible):
-            yield f"{model.name}/samples_again", _again(model, samples, batch, seed)
+            yield f"{model.name}/reconstructed_samples", _again(model, samples, batch, seed)
 
 
 def _drawn_rows(data: Material, samples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
