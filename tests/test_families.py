@@ -522,7 +522,9 @@ def test_distribution_metrics(name, features, context):
             assert found["same"] == found["real"]
             continue
         far = {"higher": -1, "lower": 1, "one": 0}[metric.better] * (found["other"] - found["same"])
-        assert far > 0 or metric.better == "one" or features in ("classifier", "laplacian", "face_detector")  # which see little here
+        assert (
+            far > 0 or metric.better == "one" or features in ("classifier", "laplacian", "face_detector")
+        )  # which see little here
         perfect = 0 if metric.better == "lower" else 1
         assert found["same"] == pytest.approx(perfect, abs=0.02) or name == "kid"  # which is below 0, being unbiased
     assert set(scores.left_out) <= {"one"}

@@ -20,6 +20,8 @@ from torch import nn
 from fgcli import artifacts
 from fgcli.errors import FgError, Stopped, UsageError
 from fgcli.generators import store
+from fgcli.generators.stylegan2 import StyleGAN2
+from fgcli.objectives.gan import GAN
 from fgcli.pixels import tensor
 from fgcli.stages import train
 from fgcli.training import checkpoint
@@ -108,10 +110,9 @@ def contest(faces, compute):
     """What eight steps of a GAN without batch norm say, with mixed codes, ADA and both lazy penalties."""
     torch.manual_seed(0)
     arguments = {"gamma": 0.1, "penalty_interval": 2, "path_length": 1.0, "mixing": 0.5, "augment": "ada"}
-    objective = GAN(Layered((3, 32, 32)), batch=8, strength=0.5, ada_images=100, **arguments)
-    settings = Settings(**{**vars(make_settings()), "steps": 8, "batch": 8})
-    batches = Batches(make_batches(Path(faces)).tables, np.arange(20), 8, 0)
-    return [tick.terms for tick in Loop(objective, compute, settings).run(batches)]
+    objective = GAN(StyleGAN2((3, 32, 32), codes=8, width=1 / 512), batch=8, strength=0.5, ada_images=100, **arguments)
+    loop = make_loop(objective, compute, steps=8, learning_rate=1e-3, schedule="constant", warmup=0)
+    return [tick.terms for tick in loop.run(make_batches(Path(faces)))]
 
 
 def launch(*arguments, launcher=(), **options):

@@ -13,5 +13,7 @@ GENERATORS = {
     "began_vae": "fgcli.generators.began_vae:BeganVAE",
     "dcgan": "fgcli.generators.dcgan:DCGAN",
     "invertible_dcgan": "fgcli.generators.dcgan:InvertibleDCGAN",
+    "stylegan2": "fgcli.generators.stylegan2:StyleGAN2",
+    "invertible_stylegan2": "fgcli.generators.stylegan2:InvertibleStyleGAN2",
     "pca": "fgcli.generators.pca:PCA",
 }
