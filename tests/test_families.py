@@ -172,7 +172,8 @@ def test_generators(name, tmp_path):
     assert generator.image_shape == IMAGE
     assert generator.space in ("z", "w", "w+")
     codes = generator.prior(5, rng(1))
-    assert (codes.shape, codes.dtype) == ((5, layers, size), torch.float32)
+    assert codes.shape in ((5, layers, size), (5, 1, size))  # one row may serve all layers
+    assert codes.dtype == torch.float32
     assert torch.equal(codes, generator.prior(5, rng(1)))
     assert not torch.equal(codes, generator.prior(5, rng(2)))
     with torch.no_grad():
@@ -184,7 +185,7 @@ def test_generators(name, tmp_path):
         if isinstance(generator, Encodes):
             faces = batch()["images"]
             found = generator.encode(faces)
-            assert (found.shape, found.dtype) == ((4, layers, size), torch.float32)
+            assert (found.shape, found.dtype) == ((4, *codes.shape[1:]), torch.float32)
             assert torch.equal(found, generator.encode(faces))
         if isinstance(generator, Masks):
             masks = generator.decode_mask(codes)
@@ -522,9 +523,8 @@ def test_distribution_metrics(name, features, context):
             assert found["same"] == found["real"]
             continue
         far = {"higher": -1, "lower": 1, "one": 0}[metric.better] * (found["other"] - found["same"])
-        assert (
-            far > 0 or metric.better == "one" or features in ("classifier", "laplacian", "face_detector")
-        )  # which see little here
+        blind = ("classifier", "laplacian", "face_detector")  # they see little here
+        assert far > 0 or metric.better == "one" or features in blind
         perfect = 0 if metric.better == "lower" else 1
         assert found["same"] == pytest.approx(perfect, abs=0.02) or name == "kid"  # which is below 0, being unbiased
     assert set(scores.left_out) <= {"one"}

@@ -1,4 +1,4 @@
-"""StyleGAN2's arithmetic against the paper's own words: a kernel for every image, scipy's filters, plain definitions."""
+"""StyleGAN2's arithmetic against the paper's words: a kernel for every image, scipy's filters, plain definitions."""
 
 import math
 

@@ -110,7 +110,7 @@ def contest(faces, compute):
     """What eight steps of a GAN without batch norm say, with mixed codes, ADA and both lazy penalties."""
     torch.manual_seed(0)
     arguments = {"gamma": 0.1, "penalty_interval": 2, "path_length": 1.0, "mixing": 0.5, "augment": "ada"}
-    objective = GAN(StyleGAN2((3, 32, 32), codes=8, width=1 / 512), batch=8, strength=0.5, ada_images=100, **arguments)
+    objective = GAN(StyleGAN2((3, 16, 16), codes=8, width=1 / 512), batch=8, strength=0.5, ada_images=100, **arguments)
     loop = make_loop(objective, compute, steps=8, learning_rate=1e-3, schedule="constant", warmup=0)
     return [tick.terms for tick in loop.run(make_batches(Path(faces)))]
 
