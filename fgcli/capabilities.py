@@ -11,7 +11,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from itertools import chain
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
 import numpy as np
 import torch
@@ -255,6 +255,28 @@ class Invertible(Contested, Encodes):
     def encode(self, images: Tensor) -> Tensor:
         """Codes (n, 1, d)."""
         return self.codes_of(self.critic.features(images)[-1])
+
+
+class Wraps(Generator):
+    """Stands around another generator, whose weights it takes from a file and leaves as they are.
+
+    Attributes:
+        inner: the other one, in eval mode and without gradients.
+    """
+
+    can = "wraps another generator"
+    such_as = "encoded"
+    inner: Generator
+
+    def train(self, mode: bool = True) -> Self:
+        """As for every module, but for the other one."""
+        super().train(mode)
+        self.inner.eval()
+        return self
+
+    @abstractmethod
+    def adopt(self) -> None:
+        """Called once the other one has its weights."""
 
 
 class Solved(Generator):

@@ -573,7 +573,7 @@ def test_lpips_is_taken_where_its_weights_are_and_remembered(alexnet):
     inverter = inverters.create({"name": "optimize", "steps": 3, "starts": 2}, model, "t")
     assert inverter.resolved() == {"distance": "lpips"}
     x = codes.decode(model, codes.prior(model, 2, 0)).detach()
-    away = inverter.distance(x)
+    away = inverter.distance(model, x)
     expected = inverter.network(x.flip(3), x).flatten() + (x.flip(3) - x).square().mean((1, 2, 3))
     torch.testing.assert_close(away(x.flip(3)), expected)
     assert inverter.invert(model, x, Context(1)).values.shape == (2, 2, 8)

@@ -10,9 +10,8 @@ from torch import Tensor, nn
 
 from fgcli.capabilities import Contested, Critic, Invertible
 from fgcli.config.fields import Count, Width
+from fgcli.layers.sides import START, sides
 
-START = 4
-"""Side of the smallest feature map, px."""
 WIDEST = 1024
 """Channels there, at width 1."""
 HIDDEN = 256
@@ -45,12 +44,12 @@ class DCGAN(Contested):
         critic_width: Width = 1.0,
     ) -> None:
         super().__init__()
-        sides = doublings(image_shape, "dcgan")
+        steps = sides(image_shape, "dcgan")
         self.image_shape, self.code_shape, self.mapped_size = image_shape, (1, codes), codes
         self.mapping = nn.Sequential(
             nn.Linear(codes, 4 * codes), nn.ReLU(), nn.Linear(4 * codes, codes), nn.BatchNorm1d(codes, affine=False)
         )
-        widths = [channels(side, width) for side in sides]
+        widths = [channels(side, width) for side in steps]
         blocks: list[nn.Module] = [nn.Linear(codes, widths[0] * START**2), nn.Unflatten(1, (widths[0], START, START))]
         for a, b in pairwise(widths):
             blocks += [nn.ConvTranspose2d(a, b, 4, 2, 1, bias=False), nn.BatchNorm2d(b), nn.ReLU()]
@@ -80,8 +79,8 @@ class DCGANCritic(Critic):
 
     def __init__(self, image_shape: tuple[int, int, int], width: float) -> None:
         super().__init__()
-        sides = doublings(image_shape, "dcgan")[::-1]
-        widths = [min(2 * channels(side, width), channels(START, width)) for side in sides]
+        steps = sides(image_shape, "dcgan")[::-1]
+        widths = [min(2 * channels(side, width), channels(START, width)) for side in steps]
         first = nn.Conv2d(image_shape[0], widths[0], 3, padding=1)
         downs = [nn.Conv2d(a, b, 4, 2, 1) for a, b in pairwise(widths)]
         self.blocks = nn.ModuleList([first, *downs])
@@ -107,18 +106,3 @@ def channels(side: int, width: float) -> int:
     (1024, 128, 8)
     """
     return max(4, round(min(WIDEST, 4096 / side) * width))
-
-
-def doublings(image_shape: tuple[int, int, int], name: str) -> list[int]:
-    """Sides of the feature maps, from 4 px to the image's.
-
-    Raises:
-        ValueError: not a square of a power of two.
-
-    >>> doublings((3, 32, 32), "dcgan")
-    [4, 8, 16, 32]
-    """
-    _, size, across = image_shape
-    if size != across or size < 2 * START or size & (size - 1):
-        raise ValueError(f"{name} expects a square of a power of two from {2 * START} px, found {size}x{across}")
-    return [START << i for i in range((size // START).bit_length())]

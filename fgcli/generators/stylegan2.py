@@ -10,10 +10,9 @@ from torch import Tensor, nn
 
 from fgcli.capabilities import Contested, Critic, Invertible
 from fgcli.config.fields import Count, Width
+from fgcli.layers.sides import START, sides
 from fgcli.layers.stylegan2 import EPSILON, Conv, Dense, Modulated, ToColour, deviation, doubled, leaky
 
-START = 4
-"""Side of the constant from which pictures grow, px."""
 GROUP = 4
 """Images whose deviation the critic sees."""
 MAPPING_RATE = 0.01
@@ -51,13 +50,13 @@ class StyleGAN2(Contested):
         noise: bool = False,
     ) -> None:
         super().__init__()
-        sides = sides_of(image_shape)
-        self.image_shape, self.code_shape, self.mapped_size = image_shape, (2 * len(sides), codes), codes
+        steps = sides(image_shape, "stylegan2")
+        self.image_shape, self.code_shape, self.mapped_size = image_shape, (2 * len(steps), codes), codes
         self.mapping = nn.ModuleList(Dense(codes, codes, rate=MAPPING_RATE) for _ in range(mapping_layers))
-        wide = [channels(side, width, widest) for side in sides]
+        wide = [channels(side, width, widest) for side in steps]
         self.constant = nn.Parameter(torch.randn(wide[0], START, START))
         self.convolutions, self.colours = nn.ModuleList(), nn.ModuleList()
-        for i, side in enumerate(sides):
+        for i, side in enumerate(steps):
             grain = side if noise else 0
             if i:
                 self.convolutions.append(Modulated(wide[i - 1], wide[i], codes, up=True, noise=grain))
@@ -113,7 +112,7 @@ class StyleGAN2Critic(Critic):
     def __init__(self, image_shape: tuple[int, int, int], width: float, widest: int, group: int) -> None:
         super().__init__()
         self.group = group
-        wide = [channels(side, width, widest) for side in sides_of(image_shape)[::-1]]
+        wide = [channels(side, width, widest) for side in sides(image_shape, "stylegan2")[::-1]]
         self.size = wide[-1]
         self.enter = Conv(image_shape[0], wide[0], 1)
         self.blocks = nn.ModuleList(Residual(a, b) for a, b in pairwise(wide))
@@ -156,18 +155,3 @@ def channels(side: int, width: float, widest: int) -> int:
     [64, 64, 32, 16]
     """
     return max(4, min(widest, round(32768 / side * width)))
-
-
-def sides_of(image_shape: tuple[int, int, int]) -> list[int]:
-    """Sides of the feature maps, from 4 px to the image's.
-
-    Raises:
-        ValueError: not a square of a power of two.
-
-    >>> sides_of((3, 32, 32))
-    [4, 8, 16, 32]
-    """
-    _, size, across = image_shape
-    if size != across or size < 2 * START or size & (size - 1):
-        raise ValueError(f"stylegan2 expects a square of a power of two from {2 * START} px, found {size}x{across}")
-    return [START << i for i in range((size // START).bit_length())]

@@ -22,6 +22,7 @@ from fgcli.codes import Codes, apart, conditioned, decode, prior
 
 INVERTERS = {
     "encoder": "fgcli.inverters.encoder:Encoder",
+    "hybrid": "fgcli.inverters.hybrid:Hybrid",
     "optimize": "fgcli.inverters.optimize:Optimize",
 }
 

@@ -11,10 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fgcli.backbones import lpips_network
-from fgcli.capabilities import Generator
+from fgcli.capabilities import Contested, Generator, require
 from fgcli.codes import Codes, apart, coded, decode, prior
 from fgcli.config.fields import Count, Positive, Weight
-from fgcli.errors import FgError
+from fgcli.errors import FgError, UsageError
 from fgcli.inverters import Context, Inverter
 
 SMALLEST = 8
@@ -28,14 +28,18 @@ PIXELS = 1.0
 class Optimize(Inverter):
     """argmin_z d(G(z), x) by Adam from the best of several draws; the best code on the way is kept, row by row.
 
-    d is LPIPS (Zhang et al. 2018) and the squared error of pixels, or `multiscale` where LPIPS's weights are not here.
+    d is LPIPS (Zhang et al. 2018) and the squared error of pixels, or `multiscale` where LPIPS's weights are not here,
+    or what a GAN's critic sees, L1 summed over its blocks, and the squared error of pixels.
 
     Args:
         image_shape: (c, h, w).
         steps: of Adam.
         learning_rate: of Adam, in units of the code.
         starts: draws from the prior, of which each image starts at the nearest.
-        distance: "lpips", "pixels", or "auto": lpips where its weights are here and pictures are large enough.
+        distance: "lpips", "pixels", "critic", or "auto": lpips where its weights are and pictures are large enough.
+        space: "w", one row for all layers, or "w+", a row for each, of generators that have several; "auto": w.
+        noise: what is added to the codes while searching, in deviations of the prior's, falling to 0 in the first three
+            quarters of the steps (Karras et al. 2020, appendix D, where it is 0.05).
         seconds: time for each image after which search and steps end early; 0 for as long as they take. A limit makes
             the result depend on the machine.
 
@@ -49,26 +53,30 @@ class Optimize(Inverter):
         steps: Count = 200,
         learning_rate: Positive = 0.05,
         starts: Count = 64,
-        distance: Literal["auto", "lpips", "pixels"] = "auto",
+        distance: Literal["auto", "lpips", "pixels", "critic"] = "auto",
+        space: Literal["auto", "w", "w+"] = "auto",
+        noise: Weight = 0.0,
         seconds: Weight = 0.0,
     ) -> None:
         self.steps, self.learning_rate, self.starts, self.seconds = steps, learning_rate, starts, seconds
-        self.network = None if distance == "pixels" else perceptual(min(image_shape[1:]), needed=distance == "lpips")
+        self.space, self.noise, self.critic = space, noise, distance == "critic"
+        wanted = distance in ("auto", "lpips")
+        self.network = perceptual(min(image_shape[1:]), needed=distance == "lpips") if wanted else None
 
     def resolved(self) -> dict[str, Any]:
         """Which distance it came to be."""
-        return {"distance": "lpips" if self.network else "pixels"}
+        return {"distance": "lpips" if self.network else "critic" if self.critic else "pixels"}
 
     def invert(self, generator: Generator, images: Tensor, context: Context) -> Codes:
         """Codes of images (n, c, h, w) in [-1, 1]."""
-        away, end = self.distance(images), self.deadline(len(images))
-        codes = self.nearest(generator, images, context, away, end)
+        away, end = self.distance(generator, images), self.deadline(len(images))
+        codes = self.layered(generator, self.start(generator, images, context, away, end))
         z = codes.values.clone().requires_grad_()
-        adam = torch.optim.Adam([z], self.learning_rate)
+        adam, jitter = torch.optim.Adam([z], self.learning_rate), self.jitter(generator, context, z.shape[1:])
         best, lowest = z.detach().clone(), images.new_full((len(z),), torch.inf)
-        for _ in range(self.steps + 1):  # the last one only looks
+        for step in range(self.steps + 1):  # the last one only looks
             with torch.enable_grad():
-                losses = away(decode(generator, Codes(z, codes.space, codes.condition)))
+                losses = away(decode(generator, codes.moved(z + jitter(step))))
                 (z.grad,) = torch.autograd.grad(losses.sum(), z)
             better = losses.detach() < lowest
             best = torch.where(better[:, None, None], z.detach(), best)
@@ -78,12 +86,58 @@ class Optimize(Inverter):
             adam.step()
         return codes.moved(best)
 
+    def start(
+        self, generator: Generator, images: Tensor, context: Context, away: Callable[[Tensor], Tensor], end: float
+    ) -> Codes:
+        """Where the search begins: see `nearest`."""
+        return self.nearest(generator, images, context, away, end)
+
+    def layered(self, generator: Generator, codes: Codes) -> Codes:
+        """Codes with a row for each layer where they are wanted.
+
+        Raises:
+            UsageError: the generator has no layers.
+        """
+        if self.space == "auto":
+            return codes
+        if generator.space != "w+":
+            raise UsageError(
+                f"optimize space: expected auto for {type(generator).__name__}, whose codes have one row, found "
+                f"{self.space}; set it to auto"
+            )
+        layers = generator.code_shape[0] if self.space == "w+" else 1
+        return coded(generator, codes.values[:, :layers].expand(-1, layers, -1), codes.condition)
+
+    def jitter(self, generator: Generator, context: Context, shape: torch.Size) -> Callable[[int], Tensor | float]:
+        """step -> what is added to the codes: the same for all rows, so that a row does not depend on others."""
+        if not self.noise:
+            return lambda step: 0.0
+        spread = prior(generator, self.starts, apart(context.seed)).values.std(0).mean()
+        rng = torch.Generator().manual_seed(apart(context.seed))
+
+        def draw(step: int) -> Tensor:
+            fall = max(0.0, 1 - step / (0.75 * self.steps)) ** 2
+            return self.noise * fall * spread * torch.randn(shape, generator=rng).to(spread.device)
+
+        return draw
+
     def deadline(self, n: int) -> float:
         """When n images must be done."""
         return time.monotonic() + self.seconds * n if self.seconds else float("inf")
 
-    def distance(self, images: Tensor) -> Callable[[Tensor], Tensor]:
-        """d(., images), (n)."""
+    def distance(self, generator: Generator, images: Tensor) -> Callable[[Tensor], Tensor]:
+        """d(., images), (n).
+
+        Raises:
+            UsageError: the critic's, of a generator without one.
+        """
+        if self.critic:
+            require(generator, (Contested,), by="optimize distance critic")
+            assert isinstance(generator, Contested)
+            critic = generator.critic
+            with torch.no_grad():
+                goal = critic.features(images)
+            return lambda made: apart_in(critic.features(made), goal) + (made - images).square().mean((1, 2, 3))
         if self.network is None:
             return lambda made: multiscale(made, images)
         network = self.network.to(images.device)
@@ -106,6 +160,11 @@ class Optimize(Inverter):
             if time.monotonic() > end:
                 break
         return coded(generator, best, context.condition)
+
+
+def apart_in(made: list[Tensor], goal: list[Tensor]) -> Tensor:
+    """Mean absolute difference (n) of features, summed over the lists."""
+    return torch.stack([(a - b).abs().flatten(1).mean(1) for a, b in zip(made, goal, strict=True)]).sum(0)
 
 
 def multiscale(x: Tensor, y: Tensor) -> Tensor:

@@ -12,5 +12,6 @@ OBJECTIVES = {
     "rae": "fgcli.objectives.rae:RAE",
     "gan": "fgcli.objectives.gan:GAN",
     "invgan": "fgcli.objectives.invgan:InvGAN",
+    "inversion": "fgcli.objectives.inversion:Inversion",
     "adversarial_vae": "fgcli.objectives.adversarial_vae:AdversarialVAE",
 }

@@ -10,7 +10,7 @@ from pydantic import Field
 from fgcli.config import Section, Spec, build, supply
 from fgcli.config.fields import Precision, Seed, Threads, TrainingDevice
 from fgcli.console import say
-from fgcli.errors import FgError
+from fgcli.errors import FgError, UsageError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -133,7 +133,7 @@ def run(
     import torch
 
     from fgcli import artifacts
-    from fgcli.capabilities import Contested, Solved, Started
+    from fgcli.capabilities import Contested, Solved
     from fgcli.generators import store
     from fgcli.training.devices import Compute
     from fgcli.training.run_folder import RunFolder
@@ -156,15 +156,12 @@ def run(
     history: dict[str, np.ndarray] = {}
     inputs = {"faces": faces}
     some = rows[:: -(-len(rows) // START_ROWS)]
+    if init_from:
+        inputs["init_from"] = init_from
+    begin(generator, init_from, params, images[some])
     if isinstance(generator, Solved):
-        generator.fit(images[some])
         ema = generator.state_dict()
     else:
-        if init_from:
-            generator.load_state_dict(weights_of(init_from, generator, params))
-            inputs["init_from"] = init_from
-        elif isinstance(generator, Started):
-            generator.start(images[some])
         files = {"faces": faces, "flame": flame, "conditions": conditions}
         session = make_session(params, generator, compute, files, about["split"])
         inputs |= session.files
@@ -186,7 +183,30 @@ def run(
     return {"output": str(output), **training, "parameters": sum(p.numel() for p in generator.parameters())}
 
 
-def weights_of(file: Path, generator: Generator, params: Params) -> dict[str, torch.Tensor]:
+def begin(generator: Generator, init_from: Path | None, params: Params, images: np.ndarray) -> None:
+    """Gives a generator the weights to start with: another's, or what it makes of images (n, h, w, c).
+
+    Raises:
+        FgError: weights of another network.
+        UsageError: none, of one that wraps another.
+    """
+    from fgcli.capabilities import Solved, Started, Wraps
+
+    if isinstance(generator, Wraps):
+        if init_from is None:
+            name = params.generator["name"]
+            raise UsageError(f"--init-from: expected the generator.h5 that {name} shall wrap, found none; name it")
+        generator.inner.load_state_dict(weights_of(init_from, generator.inner, params.generator["of"]))
+        generator.adopt()
+    elif init_from:
+        generator.load_state_dict(weights_of(init_from, generator, params.generator))
+    elif isinstance(generator, Started):
+        generator.start(images)
+    if isinstance(generator, Solved):
+        generator.fit(images)
+
+
+def weights_of(file: Path, generator: Generator, spec: dict[str, Any]) -> dict[str, torch.Tensor]:
     """The averaged weights of a generator.h5 of the same build.
 
     Raises:
@@ -196,7 +216,7 @@ def weights_of(file: Path, generator: Generator, params: Params) -> dict[str, to
     from fgcli.generators import store
 
     build = artifacts.load(file, artifacts.GENERATOR, ()).meta["build"]
-    wanted = {**params.generator, "image_shape": list(generator.image_shape)}
+    wanted = {**spec, "image_shape": list(generator.image_shape)}
     if build != wanted:
         raise FgError(f"{file}: expected a generator of {wanted}, found {build}; start from one of the same params")
     return store.load(file).state_dict()

@@ -1,0 +1,78 @@
+"""An encoder for a generator that came without one, trained afterwards (after pSp; Richardson et al. 2021)."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from fgcli.capabilities import Encodes, Generator, Wraps
+from fgcli.codes import prior
+from fgcli.config import build
+from fgcli.config.fields import Count
+from fgcli.layers.blocks import strided_block
+
+DRAWN = 4096
+"""Draws that tell where a generator's codes lie."""
+
+
+class Encoded(Wraps, Encodes):
+    """A generator as it is, and strided convolutions that tell its codes, in deviations from the mean one.
+
+    Args:
+        image_shape: (c, size, size); size is a power of two from 8.
+        of: the generator: its name and arguments; its weights come from `--init-from`.
+        channels: of the encoder's first block, doubled with each halving, eight times at most.
+        space: "w", one row for all layers, or "w+", a row for each, of a generator that has several.
+
+    Raises:
+        ValueError: w+ of a generator whose codes have one row.
+    """
+
+    def __init__(
+        self,
+        image_shape: tuple[int, int, int],
+        of: dict[str, Any],
+        channels: Count = 32,
+        space: Literal["w", "w+"] = "w",
+    ) -> None:
+        from fgcli.generators import GENERATORS
+
+        super().__init__()
+        inner: Generator = build(GENERATORS, of, "train.generator.of", image_shape=image_shape)
+        self.inner = inner.requires_grad_(False).eval()
+        self.image_shape, self.code_shape, self.space = image_shape, inner.code_shape, inner.space
+        layers, size = inner.code_shape
+        if space == "w+" and inner.space != "w+":
+            raise ValueError(f"space expects w for {of['name']}, whose codes have one row, found w+")
+        self.rows = layers if space == "w+" or inner.space != "w+" else 1
+        blocks, last, side = [], image_shape[0], image_shape[1]
+        while side > 4:
+            wide = min(8 * channels, channels * image_shape[1] // side)
+            blocks.append(strided_block(last, wide))
+            last, side = wide, side // 2
+        self.encoder = nn.Sequential(*blocks, nn.Flatten(), nn.Linear(last * side**2, self.rows * size))
+        self.register_buffer("mean", torch.zeros(size))
+        self.register_buffer("spread", torch.ones(size))
+
+    mean: Tensor
+    spread: Tensor
+
+    def adopt(self) -> None:
+        """Finds where the generator's codes lie: mean and deviation of each entry over draws from its prior."""
+        values = prior(self.inner, DRAWN, 0).values.flatten(0, 1)
+        self.mean.copy_(values.mean(0))
+        self.spread.copy_(values.std(0))
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Codes (n, 1 or l, d)."""
+        return self.mean + self.spread * self.encoder(images).unflatten(1, (self.rows, -1))
+
+    def decode(self, codes: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Images: the generator's own."""
+        return self.inner.decode(codes.expand(-1, self.code_shape[0], -1))
+
+    def prior(self, n: int, rng: torch.Generator, truncation: float = 1.0) -> Tensor:
+        """The generator's own."""
+        return self.inner.prior(n, rng, truncation)
