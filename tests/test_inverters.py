@@ -104,9 +104,7 @@ def test_an_encoder_is_trained_and_the_generator_stays(tmp_path):
     faces = write_faces(tmp_path / "faces.h5", n=24)
     encoded = {"name": "encoded", "of": spec, "channels": 4}
     params = train_params(generator=encoded, objective={"name": "inversion"}, steps=30)
-    with pytest.raises(
-        UsageError, match=r"^--init-from: expected the generator\.h5 that encoded shall wrap, found none"
-    ):
+    with pytest.raises(UsageError, match=r"^--init-from: expected the generator\.h5 that encoded shall wrap"):
         train.run(faces, tmp_path / "g.h5", tmp_path / "train", params=params)
     train.run(faces, tmp_path / "g.h5", tmp_path / "train", params=params, init_from=frozen)
     loaded = store.load(tmp_path / "g.h5")

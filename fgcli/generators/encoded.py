@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from fgcli.capabilities import Encodes, Generator, Wraps
 from fgcli.codes import prior
-from fgcli.config import build
+from fgcli.config import Spec, build
 from fgcli.config.fields import Count
 from fgcli.layers.blocks import strided_block
 
@@ -33,7 +33,7 @@ class Encoded(Wraps, Encodes):
     def __init__(
         self,
         image_shape: tuple[int, int, int],
-        of: dict[str, Any],
+        of: Spec,
         channels: Count = 32,
         space: Literal["w", "w+"] = "w",
     ) -> None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 from torch import Tensor
 
 from fgcli.capabilities import Encodes, Generator, Solved, Wraps
-from fgcli.config import build
+from fgcli.config import Spec, build
 from fgcli.config.fields import Count
 
 
@@ -27,7 +25,7 @@ class Tiled(Wraps, Encodes, Solved):
         ValueError: a side that is no multiple of `tiles`; a generator without an encoder or with several rows a code.
     """
 
-    def __init__(self, image_shape: tuple[int, int, int], of: dict[str, Any], tiles: Count = 2) -> None:
+    def __init__(self, image_shape: tuple[int, int, int], of: Spec, tiles: Count = 2) -> None:
         from fgcli.generators import GENERATORS
 
         super().__init__()

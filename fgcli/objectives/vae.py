@@ -8,7 +8,7 @@ import math
 import torch
 from torch import Tensor
 
-from fgcli.capabilities import Encodes, Masks, Posterior
+from fgcli.capabilities import Encodes, Mapped, Masks, Posterior, Wraps
 from fgcli.config.fields import Count, Weight
 from fgcli.training.objective import Batch, Group, Objective, Phase, Terms
 
@@ -32,7 +32,9 @@ class VAE(Objective):
     network: Encodes
 
     def __init__(self, generator: Encodes, kl: Weight = 0.024, samples: Count = 1, std: Weight = 0.0) -> None:
-        super().__init__(generator, *(((Encodes,), (Posterior, Masks)) if std else ((Posterior,), (Masks,))))
+        super().__init__(
+            generator, *(((Encodes,), (Posterior, Masks, Mapped, Wraps)) if std else ((Posterior,), (Masks,)))
+        )
         self.samples, self.std = samples, std
         self.groups = {"vae": Group(list(generator.parameters()))}
         self.phases = [Phase("vae", "vae", self.loss, {"reconstruction": 1.0, "kl": kl})]

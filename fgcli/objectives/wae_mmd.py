@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from fgcli.capabilities import Encodes, Mapped, Posterior
+from fgcli.capabilities import Encodes, Mapped, Posterior, Wraps
 from fgcli.config.fields import Positive, Weight
 from fgcli.training.objective import Batch, Group, Objective, Phase, Terms
 
@@ -39,7 +39,7 @@ class WAEMMD(Objective):
         reduction: Literal["mean", "sum"] = "mean",
         noise: Weight = 0.0,
     ) -> None:
-        super().__init__(generator, (Encodes,), (Posterior, Mapped))
+        super().__init__(generator, (Encodes,), (Posterior, Mapped, Wraps))
         self.mean, self.noise = reduction == "mean", noise
         weights = {"reconstruction": reconstruction, "mmd": mmd}
         self.groups = {"wae": Group(list(generator.parameters()))}
