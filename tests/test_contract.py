@@ -332,11 +332,8 @@ def inhabitant(capability):
     """A generator that declares it: of the registry, or a toy."""
     found = [n for n in GENERATORS if issubclass(config.lookup(GENERATORS, n, "t"), capability)]
     if found:
-        small = {"codes": 6, "classes": 3, "width": 0.1, "filters": 4}
-        known = inspect.signature(config.lookup(GENERATORS, found[0], "t")).parameters
         torch.manual_seed(0)
-        spec = {"name": found[0], **{k: v for k, v in small.items() if k in known}}
-        return config.build(GENERATORS, spec, "t", image_shape=IMAGE).eval()
+        return inhabitant_named(found[0])
     return {Mapped: ToyGAN, Conditional: Steered}[capability](IMAGE).eval()
 
 
@@ -402,9 +399,13 @@ def test_truncation_draws_to_the_priors_mean(name):
     torch.testing.assert_close(near - none, 0.5 * (far - none), atol=1e-5, rtol=1e-4)
 
 
+TILE = {"name": "invertible_dcgan", "codes": 6, "width": 0.1}
+
+
 def inhabitant_named(name):
     known = inspect.signature(config.lookup(GENERATORS, name, "t")).parameters
-    small = {k: v for k, v in {"codes": 6, "classes": 3, "width": 0.1, "filters": 4}.items() if k in known}
+    arguments = {"codes": 6, "classes": 3, "width": 0.1, "filters": 4, "of": TILE, "channels": 4}
+    small = {k: v for k, v in arguments.items() if k in known}
     return config.build(GENERATORS, {"name": name, **small}, "t", image_shape=IMAGE).eval()
 
 
