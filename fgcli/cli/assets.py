@@ -36,10 +36,17 @@ def list_(json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = F
 def import_(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Downloaded files of weights.")],
     name: Annotated[str | None, typer.Option(help="The asset that FILE is; else its content decides.")] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="generator.h5 to make of a StyleGAN2 of stylegan2-ada or rosinality."),
+    ] = None,
     debug: Debug = False,
 ) -> None:
-    """Check downloaded files and keep them in the assets folder ($FG_ASSETS or ~/.cache/fg)."""
-    guarded(lambda: _import(files, name), debug)
+    """Check downloaded files and keep them in the assets folder ($FG_ASSETS or ~/.cache/fg).
+
+    Example: fg assets import network-snapshot-025000.pkl -o out/generator.h5
+    """
+    guarded(lambda: _generator(files, output) if output else _import(files, name), debug)
 
 
 @app.command("check")
@@ -55,6 +62,17 @@ def _import(files: list[Path], name: str | None) -> None:
     for file in files:
         asset, path = _importer(file, name)(file, name)
         typer.echo(f"{asset.name}: {path}")
+
+
+def _generator(files: list[Path], output: Path) -> None:
+    from fgcli.artifacts.outputs import verify_outputs
+    from fgcli.generators import stylegan2_files
+
+    if len(files) != 1:
+        raise UsageError(f"FILE...: expected one file for -o {output}, found {len(files)}; name one")
+    verify_outputs(files, {"-o": output}, {"-o": "generator"})
+    for key, value in stylegan2_files.import_file(files[0], output).items():
+        typer.echo(f"{key}: {value}")
 
 
 def _importer(file: Path, name: str | None) -> Callable[[Path, str | None], tuple[assets.Asset, Path]]:

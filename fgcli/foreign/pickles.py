@@ -145,6 +145,24 @@ class _Restricted(pickle.Unpickler):
         return found
 
 
+class EasyDict(dict[str, Any]):
+    """For dnnlib's, a dict whose attributes are its items."""
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        self.update(state)
+
+
+class Persistent:
+    """For an object of stylegan2-ada-pytorch, whose pickle carries its source: what it keeps, its source unread.
+
+    Attributes:
+        state: its attributes.
+    """
+
+    def __init__(self, meta: Mapping[str, Any]) -> None:
+        self.state: Mapping[str, Any] = meta["state"]
+
+
 def _table() -> dict[tuple[str, str], Any]:
     """What a pickle may name: stand-ins for all, made anew for each file, so that none can leave a changed one."""
     arrays = _array_stand_ins()
@@ -156,6 +174,9 @@ def _table() -> dict[tuple[str, str], Any]:
         ("collections", "OrderedDict"): OrderedDict,
         ("_codecs", "encode"): lambda text, *_: text.encode("latin1"),  # how protocol 2 writes bytes
         ("torch._utils", "_rebuild_tensor_v2"): lambda *given: _tensor(*given[:4]),
+        ("torch._utils", "_rebuild_parameter"): lambda data, *_: data,
+        ("torch_utils.persistence", "_reconstruct_persistent_obj"): Persistent,
+        ("dnnlib.util", "EasyDict"): EasyDict,
         ("torch.storage", "_load_from_bytes"): lambda content: read_tensors(io.BytesIO(content)),
     }
     for core in ("numpy.core", "numpy._core"):
