@@ -28,16 +28,15 @@ from torch import Tensor, nn
 from fgcli.generators.stylegan2 import StyleGAN2
 from fgcli.generators.stylegan2_files import ADA, ROSINALITY, build_of, renamed, shaped
 
+Draw = Callable[[Tensor], Tensor]
 CODES, LAYERS, BASE, WIDEST = 128, 2, 4096, 128
 
 
 class Peer:
     """A generator and a critic of one implementation: `draw` z -> images, `judge` images -> logits."""
 
-    def __init__(
-        self, draw: Callable[[Tensor], Tensor], judge: Callable[[Tensor], Tensor], *networks: nn.Module
-    ) -> None:
-        self.draw, self.judge, (self.g, self.d) = draw, judge, networks
+    def __init__(self, draw: Draw, judge: Draw, g: nn.Module, d: nn.Module) -> None:
+        self.draw, self.judge, self.g, self.d = draw, judge, g, d
 
 
 def ada(folder: Path, size: int) -> Peer:

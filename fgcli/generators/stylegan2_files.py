@@ -94,7 +94,7 @@ ROSINALITY: Rules = (
 
 
 def import_file(path: Path, output: Path) -> dict[str, Any]:
-    """Writes generator.h5 of a published file; returns what it is, and how far its pictures are from a plain evaluation.
+    """Writes generator.h5 of a published file; returns what it is, and how far pictures are from a plain evaluation.
 
     The averaged weights are taken. A file without a critic gets an untrained one.
 
@@ -220,10 +220,8 @@ def shaped(state: State, own: State, path: Path) -> State:
         raise FgError(f"{path}: expected a whole StyleGAN2 of one size, found {what} {name}; download it again")
     for name, value in state.items():
         if value.numel() != own[name].numel():
-            raise FgError(
-                f"{path}: expected {tuple(own[name].shape)} for {name}, found {tuple(value.shape)}; its networks are not "
-                "of one size"
-            )
+            shapes = f"expected {tuple(own[name].shape)} for {name}, found {tuple(value.shape)}"
+            raise FgError(f"{path}: {shapes}; its networks are not of one size")
     return {name: value.reshape(own[name].shape).float() for name, value in state.items()}
 
 
