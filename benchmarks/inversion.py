@@ -3,8 +3,8 @@
     python benchmarks/inversion.py out/invgan/digits/full/seed0/generator.h5 out/invgan/digits/faces.h5
 
 The test images, all in one batch and one by one; seconds an image, and the mean absolute error of the pictures, which
-are in [-1, 1]. Descent is Adam on the squared error of pixels at several scales, from the nearest of 64 draws, which its
-time includes. The ratio is little more than the number of steps: read the errors beside it.
+are in [-1, 1]. Descent is Adam on the squared error of pixels at several scales, from the nearest of 64 draws, which
+its time includes. The ratio is little more than the number of steps: read the errors beside it.
 """
 
 from __future__ import annotations

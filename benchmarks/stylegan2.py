@@ -28,27 +28,57 @@ from torch import Tensor, nn
 from fgcli.generators.stylegan2 import StyleGAN2
 from fgcli.generators.stylegan2_files import ADA, ROSINALITY, build_of, renamed, shaped
 
-Draw = Callable[[Tensor], Tensor]
+Draw = Callable[[Tensor, bool], Tensor]
+Judge = Callable[[Tensor], Tensor]
+Exactly = Callable[[bool], None]
 CODES, LAYERS, BASE, WIDEST = 128, 2, 4096, 128
 
 
 class Peer:
-    """A generator and a critic of one implementation: `draw` z -> images, `judge` images -> logits."""
+    """A generator and a critic of one implementation: `draw` z -> images, noise fresh or not; `judge` -> logits."""
 
-    def __init__(self, draw: Draw, judge: Draw, g: nn.Module, d: nn.Module) -> None:
-        self.draw, self.judge, self.g, self.d = draw, judge, g, d
+    def __init__(
+        self,
+        draw: Callable[[Tensor, bool], Tensor],
+        judge: Callable[[Tensor], Tensor],
+        g: nn.Module,
+        d: nn.Module,
+        exact: Callable[[bool], None] = lambda on: None,
+    ) -> None:
+        self.draw, self.judge, self.g, self.d, self.exact = draw, judge, g, d, exact
 
 
 def ada(folder: Path, size: int) -> Peer:
     """Of stylegan2-ada-pytorch."""
     sys.path.insert(0, str(folder))
-    from training.networks import Discriminator, Generator
+    from training import networks
 
     wide = {"channel_base": BASE, "channel_max": WIDEST, "num_fp16_res": 0, "conv_clamp": None}
-    g = Generator(CODES, 0, CODES, size, 3, mapping_kwargs={"num_layers": LAYERS}, synthesis_kwargs=wide)
-    d = Discriminator(0, size, 3, **wide)
+    mapping = {"num_layers": LAYERS, "w_avg_beta": None}
+    g = networks.Generator(CODES, 0, CODES, size, 3, mapping_kwargs=mapping, synthesis_kwargs=wide)
+    d = networks.Discriminator(0, size, 3, **wide)
     sys.path.remove(str(folder))
-    return Peer(lambda z: g.synthesis(g.mapping(z, None)), lambda x: d(x, None)[:, 0], g, d)
+
+    def exact(on: bool) -> None:
+        """It turns all numbers to float32 by name, and wants its filters, which are exact in it, to stay so."""
+        networks.torch = Exact() if on else torch
+        for module in [*g.modules(), *d.modules()]:
+            if hasattr(module, "resample_filter"):
+                module.resample_filter = module.resample_filter.float()
+
+    def draw(z: Tensor, fresh: bool) -> Tensor:
+        return g.synthesis(g.mapping(z, None), noise_mode="random" if fresh else "const")
+
+    return Peer(draw, lambda x: d(x, None)[:, 0], g, d, exact)
+
+
+class Exact:
+    """torch, but that its float32 is float64."""
+
+    float32 = torch.float64
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(torch, name)
 
 
 def rosinality(folder: Path, size: int) -> Peer:
@@ -61,7 +91,7 @@ def rosinality(folder: Path, size: int) -> Peer:
 
     g, d = narrow(model, {2**i: min(WIDEST, BASE // 2**i) for i in range(2, 11)}, size)
     sys.path.remove(str(folder))
-    return Peer(lambda z: g([z])[0], lambda x: d(x)[:, 0], g, d)
+    return Peer(lambda z, fresh: g([z], randomize_noise=fresh)[0], lambda x: d(x)[:, 0], g, d)
 
 
 def narrow(model: Any, channels: Any, size: int) -> tuple[nn.Module, nn.Module]:
@@ -81,7 +111,12 @@ def ours(peer: Peer, rules: Any) -> Peer:
     model = StyleGAN2(shape, **{key: value for key, value in spec.items() if key != "name"})
     model.load_state_dict(shaped(named, model.state_dict(), Path("peer")))
     rng = torch.Generator()
-    return Peer(lambda z: model.draft(model.map(z), rng), model.critic, Drawing(model), model.critic)
+    return Peer(
+        lambda z, fresh: model.synthesise(model.map(z), rng if fresh else None),
+        model.critic,
+        Drawing(model),
+        model.critic,
+    )
 
 
 class Drawing(nn.Module):
@@ -110,9 +145,9 @@ class Contest:
     def iteration(self, real: Tensor) -> None:
         """One, without R1."""
         peer, n = self.peer, len(real)
-        self.move(0, F.softplus(-peer.judge(peer.draw(torch.randn(n, CODES)))).mean())
+        self.move(0, F.softplus(-peer.judge(peer.draw(torch.randn(n, CODES), True))).mean())
         with torch.no_grad():
-            fake = peer.draw(torch.randn(n, CODES))
+            fake = peer.draw(torch.randn(n, CODES), True)
         self.move(1, (F.softplus(-peer.judge(real)) + F.softplus(peer.judge(fake))).mean())
 
     def regularise(self, real: Tensor) -> None:
@@ -136,13 +171,14 @@ def timed(step: Callable[[Tensor], None], real: Tensor) -> float:
 
 def gap(a: Tensor, b: Tensor) -> float:
     """Largest difference over the largest value."""
+    a, b = a.detach(), b.detach()
     return float((a - b).abs().max() / b.abs().max().clamp_min(1e-30))
 
 
 def compare(peer: Peer, mine: Peer, size: int) -> dict[str, float]:
     """Largest relative differences in float64."""
     z, real = torch.randn(8, CODES).double(), torch.rand(8, 3, size, size).double() * 2 - 1
-    images = [p.draw(z) for p in (mine, peer)]
+    images = [p.draw(z, False) for p in (mine, peer)]
     logits = [p.judge(real) for p in (mine, peer)]
     found = {"images": gap(*images), "logits": gap(*logits)}
     found["R1"] = gap(*(penalty(p, real) for p in (mine, peer)))
@@ -187,10 +223,12 @@ def main() -> None:
         mine = ours(peer, rules)
         for network in (peer.g, peer.d, mine.g, mine.d):
             network.double()
+        peer.exact(True)
         differences = compare(peer, mine, given.size)
         print(f"{name}, float64:", ", ".join(f"{what} {value:.1e}" for what, value in differences.items()))
         for network in (peer.g, peer.d, mine.g, mine.d):
             network.float()
+        peer.exact(False)
         contests[name], contests["fg"] = Contest(peer), Contest(mine)
     seconds: dict[str, list[float]] = {name: [] for name in contests}
     for _ in range(given.repeats):

@@ -34,7 +34,7 @@ def parts(prefix, layer, names):
 
 
 def ada(model):
-    """(G, D): tensors by the names of stylegan2-ada-pytorch, whose doubling kernels are turned round."""
+    """(G, D): tensors by the names of stylegan2-ada-pytorch."""
     synth = {"weight": "weight", "bias": "bias", "style.weight": "affine.weight", "style.bias": "affine.bias"}
     noisy = synth | {"strength": "noise_strength", "noise": "noise_const"}
     g = {"mapping.w_avg": torch.zeros(6), "synthesis.b4.const": model.constant}
@@ -44,8 +44,6 @@ def ada(model):
         side, which = 4 << (i + 1) // 2, (i + 1) % 2
         own = parts(f"synthesis.b{side}.conv{which}", layer, noisy)
         own[f"synthesis.b{side}.conv{which}.resample_filter"] = torch.ones(4, 4)
-        if i % 2:
-            own[f"synthesis.b{side}.conv0.weight"] = layer.weight.flip(2, 3)
         g |= own
     for i, layer in enumerate(model.colours):
         g |= parts(f"synthesis.b{4 << i}.torgb", layer, synth)

@@ -177,8 +177,7 @@ def renamed(found: State, rules: Rules, path: Path) -> State:
                 f"tensor {name}; other networks are not read"
             )
         if to:
-            doubles = rules is ADA and re.fullmatch(r"convolutions\.\d*[13579]\.weight", to)
-            state[to] = value.flip(2, 3) if doubles else value  # ada keeps these kernels the other way round
+            state[to] = value
     blocks = max((int(i) for name in state for i in re.findall(r"blocks\.-(\d+)", name)), default=0)
     return {re.sub(r"blocks\.-(\d+)", lambda m: f"blocks.{blocks - int(m[1])}", k): v for k, v in state.items()}
 

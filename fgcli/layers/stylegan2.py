@@ -164,5 +164,6 @@ def deviation(x: Tensor, group: int) -> Tensor:
         group: images a group; n is a multiple of it.
     """
     n, _, h, w = x.shape
-    spread = x.float().unflatten(0, (group, -1)).var(0, correction=0).add(EPSILON).sqrt().mean((1, 2, 3))  # (n / group)
+    exact = x.to(torch.promote_types(x.dtype, torch.float32))
+    spread = exact.unflatten(0, (group, -1)).var(0, correction=0).add(EPSILON).sqrt().mean((1, 2, 3))  # (n / group)
     return torch.cat([x, spread.repeat(group)[:, None, None, None].expand(n, 1, h, w).to(x.dtype)], 1)
