@@ -48,7 +48,10 @@ class Generator(nn.Module, ABC):
         """Images of codes (n, l, d); see `fgcli.codes.decode`, which also checks and broadcasts."""
 
     def prior(self, n: int, rng: torch.Generator, truncation: float = 1.0) -> Tensor:
-        """n codes on the generator's device, drawn to the prior's mean by `truncation` < 1: here from N(0, I)."""
+        """n codes on the generator's device, drawn to the prior's mean by `truncation` < 1: here from N(0, I).
+
+        (n, l, d); (n, 1, d) where one row serves all layers.
+        """
         return truncation * self.normal(n, self.code_shape, rng)
 
     def normal(self, n: int, shape: tuple[int, ...], rng: torch.Generator) -> Tensor:
@@ -69,7 +72,7 @@ class Encodes(Generator):
 
     @abstractmethod
     def encode(self, images: Tensor) -> Tensor:
-        """Codes (n, l, d) of images."""
+        """Codes (n, l, d) of images; (n, 1, d) where one row serves all layers."""
 
 
 class Posterior(Encodes):
@@ -220,13 +223,17 @@ class Contested(Mapped):
         """Codes w (n, 1, d) of z (n, mapped_size) and, if it knows classes, labels (n)."""
 
     def prior(self, n: int, rng: torch.Generator, truncation: float = 1.0) -> Tensor:
-        """w of n draws z ~ N(0, I), in eval mode; below 1 `truncation` draws them to the mean of MEAN_OF draws."""
+        """w of n draws z ~ N(0, I), in eval mode; below 1 `truncation` draws them to the mean code."""
         w = self.map(self.normal(n, (self.mapped_size,), rng), self.labels(n, rng))
         if truncation == 1:
             return w
-        fixed = torch.Generator().manual_seed(0)
-        mean = self.map(self.normal(MEAN_OF, (self.mapped_size,), fixed), self.labels(MEAN_OF, fixed)).mean(0)
+        mean = self.mean_code()
         return mean + truncation * (w - mean)
+
+    def mean_code(self) -> Tensor:
+        """(1, d): the mean of MEAN_OF draws, always the same ones."""
+        fixed = torch.Generator().manual_seed(0)
+        return self.map(self.normal(MEAN_OF, (self.mapped_size,), fixed), self.labels(MEAN_OF, fixed)).mean(0)
 
     def draft(self, codes: Tensor, rng: torch.Generator) -> Tensor:
         """As `decode`, with what is random in training: by default nothing."""

@@ -55,7 +55,8 @@ from fgcli.training.settings import Settings
 IMAGE = (3, 16, 16)
 SMALL = {
     "codes": 6, "classes": 3, "width": 0.1, "filters": 4, "components": 2, "steps": 5, "epochs": 3, "batch": 32,
-    "detail": 0.5, "texture_size": 64, "of": {"name": "invertible_dcgan", "codes": 6, "width": 0.1}, "channels": 4,
+    "detail": 0.5, "texture_size": 64, "widest": 8, "mapping_layers": 2,
+    "of": {"name": "invertible_dcgan", "codes": 6, "width": 0.1}, "channels": 4,
 }  # fmt: skip
 REGISTRIES = {
     "generators": GENERATORS, "objectives": OBJECTIVES, "inverters": INVERTERS, "densities": DENSITIES,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import importlib.util
 import os
@@ -61,10 +62,14 @@ def state_dict(name: str, who: str) -> dict[str, Any]:
 
 
 def read_tensors(source: Path | BinaryIO) -> Any:
-    """What torch.save wrote: tensors in plain containers; anything else in the file is refused, never run."""
+    """What torch.save wrote: tensors in plain containers; anything else in the file is refused, never run.
+
+    A Namespace of arguments, which many checkpoints have beside their tensors, is plain too.
+    """
     import torch
 
-    return torch.load(source, map_location="cpu", weights_only=True)  # noqa: TID251 - the one reader of foreign weights
+    with torch.serialization.safe_globals([argparse.Namespace]):
+        return torch.load(source, map_location="cpu", weights_only=True)  # noqa: TID251 - the one reader of foreign weights
 
 
 def import_file(path: Path, name: str | None = None) -> tuple[Asset, Path]:

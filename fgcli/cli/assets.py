@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from fgcli import assets
-from fgcli.cli.run import guarded
+from fgcli.cli.run import guarded, show
 from fgcli.errors import FgError, UsageError
 
 WIDTH = max(map(len, assets.ASSETS))
@@ -37,16 +37,15 @@ def import_(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Downloaded files of weights.")],
     name: Annotated[str | None, typer.Option(help="The asset that FILE is; else its content decides.")] = None,
     output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", help="generator.h5 to make of a StyleGAN2 of stylegan2-ada or rosinality."),
+        Path | None, typer.Option("--output", "-o", metavar="PATH", help="generator.h5 to make of a StyleGAN2 FILE.")
     ] = None,
     debug: Debug = False,
 ) -> None:
     """Check downloaded files and keep them in the assets folder ($FG_ASSETS or ~/.cache/fg).
 
-    Example: fg assets import network-snapshot-025000.pkl -o out/generator.h5
+    With -o FILE is a StyleGAN2 checkpoint, stylegan2-ada-pytorch's .pkl or rosinality's .pt, that becomes generator.h5.
     """
-    guarded(lambda: _generator(files, output) if output else _import(files, name), debug)
+    guarded(lambda: _import(files, name) if output is None else _convert(files, name, output), debug)
 
 
 @app.command("check")
@@ -64,15 +63,19 @@ def _import(files: list[Path], name: str | None) -> None:
         typer.echo(f"{asset.name}: {path}")
 
 
-def _generator(files: list[Path], output: Path) -> None:
+def _convert(files: list[Path], name: str | None, output: Path) -> None:
+    from fgcli.artifacts.locks import held
     from fgcli.artifacts.outputs import verify_outputs
-    from fgcli.generators import stylegan2_files
 
-    if len(files) != 1:
-        raise UsageError(f"FILE...: expected one file for -o {output}, found {len(files)}; name one")
+    if len(files) != 1 or name is not None:
+        raise UsageError(
+            "-o: expected one StyleGAN2 checkpoint and no --name, found more; import the others by themselves"
+        )
     verify_outputs(files, {"-o": output}, {"-o": "generator"})
-    for key, value in stylegan2_files.import_file(files[0], output).items():
-        typer.echo(f"{key}: {value}")
+    with held([output]):
+        from fgcli.generators import imported
+
+        show(imported.convert(files[0], output), as_json=False)
 
 
 def _importer(file: Path, name: str | None) -> Callable[[Path, str | None], tuple[assets.Asset, Path]]:

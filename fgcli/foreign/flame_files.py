@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from fgcli import artifacts, assets
-from fgcli.errors import FgError
+from fgcli.errors import FgError, UsageError
 from fgcli.foreign import deca_files, head_parts, mesh_files, pickles
 from fgcli.foreign.head_parts import Parser, Reader
 from fgcli.heads.head import JAW_POINTS, LANDMARKS, MAX_YAW_DEG, PARENTS, Head
@@ -139,6 +139,8 @@ def import_file(path: Path, name: str | None = None) -> tuple[assets.Asset, Path
 def recognise(path: Path, content: Mapping[str, Any]) -> str:
     """Which of PARTS a file is, by its keys."""
     name = next((name for name, (_, keys) in PARTS.items() if any(key in content for key in keys)), None)
+    if name is None and {"G_ema", "g_ema"} & content.keys():
+        raise UsageError(f"{path}: expected -o generator.h5 for a StyleGAN2 checkpoint, found none; say where it goes")
     if name is None:
         names = ", ".join(alias for part in PARTS for alias in assets.ASSETS[part].aliases[:1])
         keys = ", ".join(list(content)[:6]) or "nothing"

@@ -1,7 +1,8 @@
-"""Reading the containers of foreign head files without running any of their code.
+"""Reading foreign pickles without running any of their code.
 
-FLAME's files are Python 2 pickles, alone or inside .npy and .npz. A pickle names the functions that rebuild its
-objects; here it may name those of arrays, sparse matrices and tensors and a stand-in for chumpy, and nothing else.
+FLAME's files are Python 2 pickles, alone or inside .npy and .npz; stylegan2-ada-pytorch's have modules with the source
+code of their classes. A pickle names the functions that rebuild its objects; here it may name those of arrays, sparse
+matrices and tensors and stand-ins for chumpy and for such modules, which become their plain state, and nothing else.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ NPY = b"\x93NUMPY"
 ZIP = b"PK\x03\x04"
 TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 """How a torch file of before version 1.6 starts."""
+FIXES = {"dnnlib.tflib.network": "convert it from TensorFlow by legacy.py of stylegan2-ada-pytorch"}
+"""What to do where a module is named that no reader here can do without."""
 
 
 def load(path: Path) -> Mapping[str, Any]:
@@ -138,29 +141,11 @@ class _Restricted(pickle.Unpickler):
         """What a pickle means by a name; nothing is ever imported."""
         found = self.table.get((module, name))
         if found is None:
+            fix = FIXES.get(module, "take the file from its publisher")
             raise FgError(
-                f"{self.path}: expected a pickle of arrays, found one that calls {module}.{name}; "
-                "it was not run: take the file from its publisher"
+                f"{self.path}: expected a pickle of arrays, found one that calls {module}.{name}; it was not run: {fix}"
             )
         return found
-
-
-class EasyDict(dict[str, Any]):
-    """For dnnlib's, a dict whose attributes are its items."""
-
-    def __setstate__(self, state: Mapping[str, Any]) -> None:
-        self.update(state)
-
-
-class Persistent:
-    """For an object of stylegan2-ada-pytorch, whose pickle carries its source: what it keeps, its source unread.
-
-    Attributes:
-        state: its attributes.
-    """
-
-    def __init__(self, meta: Mapping[str, Any]) -> None:
-        self.state: Mapping[str, Any] = meta["state"]
 
 
 def _table() -> dict[tuple[str, str], Any]:
@@ -174,9 +159,9 @@ def _table() -> dict[tuple[str, str], Any]:
         ("collections", "OrderedDict"): OrderedDict,
         ("_codecs", "encode"): lambda text, *_: text.encode("latin1"),  # how protocol 2 writes bytes
         ("torch._utils", "_rebuild_tensor_v2"): lambda *given: _tensor(*given[:4]),
-        ("torch._utils", "_rebuild_parameter"): lambda data, *_: data,
-        ("torch_utils.persistence", "_reconstruct_persistent_obj"): Persistent,
-        ("dnnlib.util", "EasyDict"): EasyDict,
+        ("torch._utils", "_rebuild_parameter"): lambda tensor, *_: tensor,
+        ("torch_utils.persistence", "_reconstruct_persistent_obj"): lambda meta: meta,  # a dict; its source is not run
+        ("dnnlib.util", "EasyDict"): dict,
         ("torch.storage", "_load_from_bytes"): lambda content: read_tensors(io.BytesIO(content)),
     }
     for core in ("numpy.core", "numpy._core"):

@@ -1,4 +1,4 @@
-"""BigGAN (Brock et al. 2019) with a mapping before it, as Ghosh's thesis uses it (section 6.3.1)."""
+"""BigGAN (Brock et al. 2019), with a mapping before it whose codes steer all its norms."""
 
 from __future__ import annotations
 
@@ -7,29 +7,32 @@ from itertools import pairwise
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils.parametrizations import spectral_norm
 
 from fgcli.capabilities import Contested, Critic, Invertible
 from fgcli.config.fields import Count, CountOrNone, Width
-from fgcli.layers.sides import START, sides
+from fgcli.layers.blocks import START, doublings
+from fgcli.layers.spectral import Attention, conv, held
 
-CHANNELS = 64
-"""Unit of the channels, at width 1; the paper's is 96."""
+SMALLEST, LARGEST = 16, 512
+"""Sides of images, px."""
+WIDEST = 1536
+"""Channels at the most, at width 1."""
+ATTENTION = 64
+"""Side of the feature map that is looked at as a whole, px; half of the image's if that is smaller."""
 
 
 class BigGAN(Contested):
-    """Residual blocks whose batch norm w governs, attention at half the side, spectral norm everywhere.
+    """Residual blocks, batch norm that the code steers, attention, spectral norm in generator and critic.
 
-    The mapping is dense, ReLU, dense, then batch norm without gain and bias, as `dcgan`'s. With classes it takes the
-    class's embedding beside z, so that a code alone decodes: densities and editors see one kind of code. The paper has
-    no mapping and gives each block its own part of z.
+    The mapping is dense, ReLU, dense, then batch norm without gain and bias, as DCGAN's; it is told the class, so that
+    w alone says all about an image. In the paper there is no mapping, and each block gets the class and a part of z.
 
     Args:
-        image_shape: (c, size, size); size is a power of two from 8.
+        image_shape: (c, size, size); size is a power of two from 16 to 512.
         codes: size of z and w.
-        width: factor on the channels: 64 times 128 over the side, at most 16 times.
+        width: factor on the channels, 12,288 over the side and at most 1,536: those of the paper at 128 px.
+        classes: how many the generator and the critic are told; 0: none.
         critic_width: the critic's, as a factor on the generator's.
-        classes: how many the generator is told, numbered from 0; 0: none.
 
     Raises:
         ValueError: images of another size.
@@ -40,32 +43,34 @@ class BigGAN(Contested):
     def __init__(
         self,
         image_shape: tuple[int, int, int],
-        codes: Count = 64,
-        width: Width = 0.125,
-        critic_width: Width = 1.0,
+        codes: Count = 128,
+        width: Width = 1.0,
         classes: CountOrNone = 0,
+        critic_width: Width = 1.0,
     ) -> None:
         super().__init__()
-        steps = sides(image_shape, "biggan")
+        sides = doublings(image_shape, "biggan", SMALLEST, LARGEST)
         self.image_shape, self.code_shape, self.mapped_size = image_shape, (1, codes), codes
         self.classes = classes
         self.embedding = nn.Embedding(classes, codes) if classes else None
-        told = 2 * codes if classes else codes
         self.mapping = nn.Sequential(
-            nn.Linear(told, 4 * codes), nn.ReLU(), nn.Linear(4 * codes, codes), nn.BatchNorm1d(codes, affine=False)
+            nn.Linear(codes * (1 + bool(classes)), 4 * codes),
+            nn.ReLU(),
+            nn.Linear(4 * codes, codes),
+            nn.BatchNorm1d(codes, affine=False),
         )
-        wide = [channels(side, width) for side in steps]
-        self.first = spectral_norm(nn.Linear(codes, wide[0] * START**2))
-        self.blocks = nn.ModuleList(Up(a, b, codes) for a, b in pairwise(wide))
-        self.attention = Attention(wide[-2])
-        self.norm = nn.BatchNorm2d(wide[-1])
-        self.last = spectral_norm(nn.Conv2d(wide[-1], image_shape[0], 3, padding=1))
+        widths = [channels(side, width) for side in sides]
+        self.first = held(nn.Linear(codes, widths[0] * START**2))
+        self.blocks = nn.ModuleList(UpBlock(a, b, codes) for a, b in pairwise(widths))
+        self.looked = sides.index(min(ATTENTION, sides[-2]))  # blocks before the attention
+        self.attention = Attention(widths[self.looked])
+        self.norm = nn.BatchNorm2d(widths[-1])
+        self.colours = conv(widths[-1], image_shape[0], 3)
         self.oppose(BigGANCritic(image_shape, width * critic_width, classes))
 
     def map(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Codes w (n, 1, d) of z (n, d) and labels (n), if it knows classes."""
-        if self.embedding is not None:
-            assert labels is not None
+        """Codes w (n, 1, d) of z (n, d) and, if it knows classes, labels (n)."""
+        if self.embedding is not None and labels is not None:
             z = torch.cat([z, self.embedding(labels)], 1)
         return self.mapping(z)[:, None]
 
@@ -73,9 +78,10 @@ class BigGAN(Contested):
         """Images (n, c, size, size) in [-1, 1]."""
         w = codes.flatten(1)
         x = self.first(w).unflatten(1, (-1, START, START))
-        for i, block in enumerate(self.blocks):
-            x = block(self.attention(x) if i == len(self.blocks) - 1 else x, w)
-        return torch.tanh(self.last(F.relu(self.norm(x))))
+        for i, block in enumerate(self.blocks, 1):
+            x = block(x, w)
+            x = self.attention(x) if i == self.looked else x
+        return torch.tanh(self.colours(F.relu(self.norm(x))))
 
 
 class InvertibleBigGAN(Invertible, BigGAN):
@@ -83,108 +89,102 @@ class InvertibleBigGAN(Invertible, BigGAN):
 
 
 class BigGANCritic(Critic):
-    """Residual blocks that halve the picture, attention at half the side, a sum over places; spectral norm everywhere.
+    """Residual blocks down to 4 px, attention, spectral norm; a linear score plus the projection on the class.
 
-    With classes <embedding of the class, features> is added to the score (Miyato and Koyama 2018).
+    Args:
+        image_shape: (c, size, size).
+        width: factor on the channels.
+        classes: how many it is told; 0: none.
     """
 
     smooth = True
 
     def __init__(self, image_shape: tuple[int, int, int], width: float, classes: int) -> None:
         super().__init__()
-        wide = [channels(side, width) for side in sides(image_shape, "biggan")[::-1]]
-        self.size = wide[-1]
-        self.enter = spectral_norm(nn.Conv2d(image_shape[0], wide[0], 3, padding=1))
-        self.blocks = nn.ModuleList(Down(a, b) for a, b in pairwise(wide))
-        self.attention = Attention(wide[1])
-        self.head = spectral_norm(nn.Linear(wide[-1], 1))
-        self.embedding = spectral_norm(nn.Embedding(classes, wide[-1])) if classes else None
+        sides = doublings(image_shape, "biggan", SMALLEST, LARGEST)[::-1]
+        widths = [image_shape[0], *(channels(side, width) for side in sides)]
+        self.size = widths[-1]
+        shapes = list(pairwise(widths))
+        self.blocks = nn.ModuleList(DownBlock(a, b, i == 0, i < len(shapes) - 1) for i, (a, b) in enumerate(shapes))
+        self.looked = sides.index(min(ATTENTION, sides[1]))  # blocks before the attention
+        self.attention = Attention(widths[self.looked])
+        self.head = held(nn.Linear(self.size, 1))
+        self.embedding = held(nn.Embedding(classes, self.size)) if classes else None
 
     def features(self, images: Tensor) -> list[Tensor]:
-        """Of the first convolution and of each block (n, channels, h, w); their sum over places (n, size)."""
-        found = [self.enter(images)]
-        for i, block in enumerate(self.blocks):
+        """Of each block (n, channels, h, w); last, summed over places, (n, size)."""
+        found = [images]
+        for i, block in enumerate(self.blocks, 1):
             x = block(found[-1])
-            found.append(x if i else self.attention(x))
-        return [*found, F.relu(found[-1]).sum((2, 3))]
+            found.append(self.attention(x) if i == self.looked else x)
+        return [*found[1:], F.relu(found[-1]).sum((2, 3))]
 
     def score(self, features: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Logits (n); of images without a class, -1, the unconditional part."""
+        """Logits (n) = V f + E_y f (Miyato and Koyama 2018); a row without a class, -1, has the first term alone."""
         logits = self.head(features)[:, 0]
         if self.embedding is None or labels is None:
             return logits
-        own = (self.embedding(labels.clamp_min(0)) * features).sum(1)
-        return logits + torch.where(labels >= 0, own, torch.zeros_like(own))
+        projected = (self.embedding(labels.clamp_min(0)) * features).sum(1)
+        return logits + projected * (labels >= 0)
 
 
-class Governed(nn.Module):
-    """Batch norm whose gain and bias are affine in w."""
+class SteeredNorm(nn.Module):
+    """Batch norm whose gains, 1 + A w, and biases, B w, are of the code w (n, codes)."""
 
     def __init__(self, width: int, codes: int) -> None:
         super().__init__()
         self.norm = nn.BatchNorm2d(width, affine=False)
-        self.gain, self.bias = (spectral_norm(nn.Linear(codes, width)) for _ in range(2))
+        self.gains, self.biases = (held(nn.Linear(codes, width, bias=False)) for _ in range(2))
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
-        """(n, width, h, w) and codes (n, d)."""
-        return self.norm(x) * (1 + self.gain(w))[:, :, None, None] + self.bias(w)[:, :, None, None]
+        """(n, width, h, w); the same shape."""
+        return torch.addcmul(self.biases(w)[:, :, None, None], self.norm(x), 1 + self.gains(w)[:, :, None, None])
 
 
-class Up(nn.Module):
-    """norm, ReLU, doubled, 3 x 3, norm, ReLU, 3 x 3, beside a doubled 1 x 1."""
+class UpBlock(nn.Module):
+    """Twice norm, ReLU and 3 x 3 convolution, the side doubled before the first, beside a 1 x 1 convolution."""
 
     def __init__(self, inputs: int, outputs: int, codes: int) -> None:
         super().__init__()
-        self.norms = nn.ModuleList([Governed(inputs, codes), Governed(outputs, codes)])
-        self.first = spectral_norm(nn.Conv2d(inputs, outputs, 3, padding=1))
-        self.second = spectral_norm(nn.Conv2d(outputs, outputs, 3, padding=1))
-        self.skip = spectral_norm(nn.Conv2d(inputs, outputs, 1))
+        self.norms = nn.ModuleList([SteeredNorm(inputs, codes), SteeredNorm(outputs, codes)])
+        self.first, self.second = conv(inputs, outputs, 3, bias=False), conv(outputs, outputs, 3, bias=False)
+        self.skip = conv(inputs, outputs, 1, bias=False)
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
-        """(n, inputs, h, w) and codes (n, d) -> (n, outputs, 2 h, 2 w)."""
-        y = self.first(F.interpolate(F.relu(self.norms[0](x, w)), scale_factor=2))
-        y = self.second(F.relu(self.norms[1](y, w)))
-        return y + F.interpolate(self.skip(x), scale_factor=2)
+        """(n, inputs, h, w) and codes (n, codes) -> (n, outputs, 2 h, 2 w)."""
+        y = self.first(twice(F.relu(self.norms[0](x, w))))
+        return self.second(F.relu(self.norms[1](y, w))) + twice(self.skip(x))
 
 
-class Down(nn.Module):
-    """ReLU, 3 x 3, ReLU, 3 x 3, halved, beside a halved 1 x 1."""
+class DownBlock(nn.Module):
+    """Twice ReLU and 3 x 3 convolution, then means of 2 x 2 if `halved`, beside a 1 x 1 convolution.
 
-    def __init__(self, inputs: int, outputs: int) -> None:
+    The first block of all takes images, without a ReLU before them.
+    """
+
+    def __init__(self, inputs: int, outputs: int, first: bool, halved: bool) -> None:
         super().__init__()
-        self.first = spectral_norm(nn.Conv2d(inputs, outputs, 3, padding=1))
-        self.second = spectral_norm(nn.Conv2d(outputs, outputs, 3, padding=1))
-        self.skip = spectral_norm(nn.Conv2d(inputs, outputs, 1))
+        self.leading, self.halved = first, halved
+        self.first, self.second = conv(inputs, outputs, 3), conv(outputs, outputs, 3)
+        self.skip = conv(inputs, outputs, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(n, inputs, h, w) -> (n, outputs, h / 2, w / 2)."""
-        y = F.avg_pool2d(self.second(F.relu(self.first(F.relu(x)))), 2)
-        return y + F.avg_pool2d(self.skip(x), 2)
+        """(n, inputs, h, w) -> (n, outputs, h, w) or half of that."""
+        y = self.second(F.relu(self.first(x if self.leading else F.relu(x))))
+        if self.halved:
+            x, y = F.avg_pool2d(x, 2), F.avg_pool2d(y, 2)
+        return y + self.skip(x)
 
 
-class Attention(nn.Module):
-    """x + gain * what each place asks of all others, pooled 2 x 2 (Zhang et al. 2019); gain starts at 0."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        few, half = max(1, width // 8), max(1, width // 2)
-        self.asks, self.answers = (spectral_norm(nn.Conv2d(width, few, 1, bias=False)) for _ in range(2))
-        self.says = spectral_norm(nn.Conv2d(width, half, 1, bias=False))
-        self.out = spectral_norm(nn.Conv2d(half, width, 1, bias=False))
-        self.gain = nn.Parameter(torch.zeros(()))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(n, width, h, w), h and w even."""
-        asked = self.asks(x).flatten(2)  # (n, few, h w)
-        answer, said = (F.max_pool2d(part(x), 2).flatten(2) for part in (self.answers, self.says))  # (n, ., h w / 4)
-        weights = torch.softmax(asked.transpose(1, 2) @ answer, 2)  # (n, h w, h w / 4)
-        return x + self.gain * self.out((said @ weights.transpose(1, 2)).unflatten(2, x.shape[2:]))
+def twice(x: Tensor) -> Tensor:
+    """Each pixel as 2 x 2."""
+    return F.interpolate(x, scale_factor=2)
 
 
 def channels(side: int, width: float) -> int:
     """Of a feature map.
 
-    >>> [channels(side, 1.0) for side in (4, 8, 16, 32, 256)]
-    [1024, 1024, 512, 256, 64]
+    >>> [channels(side, 1.0) for side in (4, 8, 16, 32, 64, 128)]
+    [1536, 1536, 768, 384, 192, 96]
     """
-    return max(4, round(CHANNELS * min(16, max(1, 128 / side)) * width))
+    return max(8, round(min(WIDEST, 12288 / side) * width))

@@ -10,8 +10,10 @@ from torch import Tensor, nn
 
 from fgcli.capabilities import Contested, Critic, Invertible
 from fgcli.config.fields import Count, Width
-from fgcli.layers.sides import START, sides
+from fgcli.layers.blocks import START, doublings
 
+SMALLEST, LARGEST = 8, 1024
+"""Sides of images, px."""
 WIDEST = 1024
 """Channels there, at width 1."""
 HIDDEN = 256
@@ -44,12 +46,12 @@ class DCGAN(Contested):
         critic_width: Width = 1.0,
     ) -> None:
         super().__init__()
-        steps = sides(image_shape, "dcgan")
+        sides = doublings(image_shape, "dcgan", SMALLEST, LARGEST)
         self.image_shape, self.code_shape, self.mapped_size = image_shape, (1, codes), codes
         self.mapping = nn.Sequential(
             nn.Linear(codes, 4 * codes), nn.ReLU(), nn.Linear(4 * codes, codes), nn.BatchNorm1d(codes, affine=False)
         )
-        widths = [channels(side, width) for side in steps]
+        widths = [channels(side, width) for side in sides]
         blocks: list[nn.Module] = [nn.Linear(codes, widths[0] * START**2), nn.Unflatten(1, (widths[0], START, START))]
         for a, b in pairwise(widths):
             blocks += [nn.ConvTranspose2d(a, b, 4, 2, 1, bias=False), nn.BatchNorm2d(b), nn.ReLU()]
@@ -79,8 +81,8 @@ class DCGANCritic(Critic):
 
     def __init__(self, image_shape: tuple[int, int, int], width: float) -> None:
         super().__init__()
-        steps = sides(image_shape, "dcgan")[::-1]
-        widths = [min(2 * channels(side, width), channels(START, width)) for side in steps]
+        sides = doublings(image_shape, "dcgan", SMALLEST, LARGEST)[::-1]
+        widths = [min(2 * channels(side, width), channels(START, width)) for side in sides]
         first = nn.Conv2d(image_shape[0], widths[0], 3, padding=1)
         downs = [nn.Conv2d(a, b, 4, 2, 1) for a, b in pairwise(widths)]
         self.blocks = nn.ModuleList([first, *downs])

@@ -8,6 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+START = 4
+"""Side of the smallest feature map of a GAN, px."""
+
 
 class ELU(nn.Module):
     """max(x, 0) + exp(min(x, 0)) - 1. On a CPU PyTorch's own calls expm1, which is not vectorised: 13 times slower."""
@@ -62,3 +65,20 @@ def up_block(inputs: int, outputs: int, odd: bool) -> nn.Sequential:
         ELU(),
         conv_block(outputs, outputs),
     )
+
+
+def doublings(image_shape: tuple[int, int, int], name: str, smallest: int, largest: int) -> list[int]:
+    """Sides of the feature maps of a GAN of that name, from START to the image's.
+
+    Raises:
+        ValueError: not a square of a power of two from `smallest` to `largest`.
+
+    >>> doublings((3, 32, 32), "stylegan2", 16, 1024)
+    [4, 8, 16, 32]
+    """
+    _, size, across = image_shape
+    if size != across or not smallest <= size <= largest or size & (size - 1):
+        raise ValueError(
+            f"{name} expects a square of a power of two from {smallest} to {largest} px, found {size}x{across}"
+        )
+    return [START << i for i in range((size // START).bit_length())]
