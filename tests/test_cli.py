@@ -14,8 +14,8 @@ import pytest
 from typer.testing import CliRunner
 
 from fgcli.cli import COMMANDS, app
+from fgcli.config.fields import strengths
 from fgcli.errors import Stopped
-from fgcli.stages.pictures import strengths
 
 ROOT = Path(__file__).parents[1]
 run = CliRunner().invoke

@@ -170,13 +170,13 @@ def test_two_writers_of_one_file_never_share_a_part(home):
 
 def test_names_that_edit_derives_lose_no_file(home):
     """strip-anna-+1.png beside the strip: a user's file of that name stays."""
-    from fgcli.stages.pictures import outputs
+    from fgcli.subjects import outputs
 
     Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save("strip-mine-+1.png")
     with pytest.raises(FgError, match=r"strip-mine-\+1.png: expected nothing or a .png file of fg's to replace, found"):
-        outputs(Path("strip.png"), ["mine.png"], [1.0], [])
+        outputs(Path("strip.png"), ["mine.png"], ["+1"], [])
     save_picture(Path("strip-mine-+2.png"), Image.new("RGB", (4, 4)))
-    assert outputs(Path("strip.png"), ["7", "mine.png"], [2.0], []) == {1: [Path("strip-mine-+2.png")]}
+    assert outputs(Path("strip.png"), ["7", "mine.png"], ["+2"], []) == {1: [Path("strip-mine-+2.png")]}
 
 
 def test_only_what_a_writer_of_this_very_name_left_is_removed(home):

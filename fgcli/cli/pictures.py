@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from fgcli.cli.run import guarded, quiet_libraries, show
-from fgcli.config.fields import SEEDS
+from fgcli.config.fields import SEEDS, strengths
 from fgcli.errors import FgError
 
 Generator = Annotated[Path, typer.Option(help="Generator to use.")]
@@ -111,7 +111,7 @@ def edit_command(
         lambda: pictures.edit(
             what,
             attribute,
-            pictures.strengths(strength),
+            strengths(strength),
             method=method,
             output=output,
             paste_back=paste_back,

@@ -4,6 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from fgcli.errors import UsageError
+
 TrainingDevice = Annotated[Literal["auto", "cpu", "cuda", "mps"], Field(description="Where to compute.")]
 Device = Annotated[
     Literal["auto", "cpu", "cuda"], Field(description="Where to compute; auto: on a GPU where there is one.")
@@ -41,3 +43,25 @@ def whole(text: str) -> int | None:
     (12, None, None)
     """
     return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else None
+
+
+def strengths(text: str) -> list[float]:
+    """ "-3:3:7" as seven strengths from -3 to 3; "1.5" as one.
+
+    Raises:
+        UsageError: anything else.
+
+    >>> strengths("-1:1:3"), strengths("1.5")
+    ([-1.0, 0.0, 1.0], [1.5])
+    """
+    import numpy as np
+
+    parts = text.split(":")
+    start, stop, count = parts if len(parts) == 3 else (text, text, "1")
+    try:
+        ends = float(start), float(stop)
+        if np.isfinite(ends).all() and whole(count):
+            return [round(float(s), 9) for s in np.linspace(*ends, int(count))]
+    except ValueError:
+        pass
+    raise UsageError(f"--strength {text}: expected a finite number or FROM:TO:COUNT; write -3:3:7")

@@ -37,10 +37,12 @@ class Context:
     Attributes:
         seed: of all its draws.
         condition: (n, ...) of the images, for a Conditional generator.
+        known: bool (n, 1, h, w), true where pixels count; by default all do.
     """
 
     seed: int = 0
     condition: Tensor | None = None
+    known: Tensor | None = None
 
 
 class Inverter(ABC):

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from fgcli.capabilities import Encodes, Generator
-from fgcli.codes import Codes, coded
+from fgcli.codes import Codes
 from fgcli.config.fields import Count, Positive, Weight
 from fgcli.inverters import Context
+from fgcli.inverters.encoder import Encoder
 from fgcli.inverters.optimize import Optimize
 
 
@@ -42,5 +43,4 @@ class Hybrid(Optimize):
         self, generator: Generator, images: Tensor, context: Context, away: Callable[[Tensor], Tensor], end: float
     ) -> Codes:
         """The encoder's codes."""
-        assert isinstance(generator, Encodes)
-        return coded(generator, generator.encode(images), context.condition)
+        return Encoder().invert(generator, images, context)

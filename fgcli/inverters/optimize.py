@@ -69,7 +69,7 @@ class Optimize(Inverter):
 
     def invert(self, generator: Generator, images: Tensor, context: Context) -> Codes:
         """Codes of images (n, c, h, w) in [-1, 1]."""
-        away, end = self.distance(generator, images), self.deadline(len(images))
+        away, end = self.distance(generator, images, context.known), self.deadline(len(images))
         codes = self.layered(generator, self.start(generator, images, context, away, end))
         z = codes.values.clone().requires_grad_()
         adam, jitter = torch.optim.Adam([z], self.learning_rate), self.jitter(generator, context, z.shape[1:])
@@ -125,12 +125,17 @@ class Optimize(Inverter):
         """When n images must be done."""
         return time.monotonic() + self.seconds * n if self.seconds else float("inf")
 
-    def distance(self, generator: Generator, images: Tensor) -> Callable[[Tensor], Tensor]:
-        """d(., images), (n).
+    def distance(
+        self, generator: Generator, images: Tensor, known: Tensor | None = None
+    ) -> Callable[[Tensor], Tensor]:
+        """d(., images), (n); where pixels are not known they are taken to be met.
 
         Raises:
             UsageError: the critic's, of a generator without one.
         """
+        if known is not None:
+            away = self.distance(generator, images)
+            return lambda made: away(torch.where(known, made, images))
         if self.critic:
             require(generator, (Contested,), by="optimize distance critic")
             assert isinstance(generator, Contested)

@@ -1,0 +1,213 @@
+"""Faces that a command is asked for, photos or rows of latents.h5, and the pictures of them that it writes."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from fgcli import artifacts, codes, inverters
+from fgcli.artifacts.outputs import ours, verify_outputs
+from fgcli.capabilities import Generator
+from fgcli.codes import Codes
+from fgcli.config.fields import whole
+from fgcli.console import progress, say
+from fgcli.datasets.files import IMAGE_ENDINGS, files_below, photos_among
+from fgcli.errors import FgError
+from fgcli.faces.align import add_change
+from fgcli.faces.cutter import Cut, Cutter
+from fgcli.faces.photos import Decoded, decode
+from fgcli.generators import store
+from fgcli.pixels import tensor
+from fgcli.reports import grid
+from fgcli.reports.pictures import enlarge, shown_size
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One face: the place and text of its argument, its code, and for photos how it was cut from the file."""
+
+    place: int
+    name: str
+    code: Codes
+    cut: Cut | None = None
+
+
+def projector(latents: Path, model: Generator) -> Callable[..., Codes]:
+    """A function from a crop, uint8 (s, s, 3), to its code, inverted as those of latents.h5.
+
+    Its `known`, bool (s, s), says which pixels count, if not all do.
+
+    Raises:
+        FgError: not a latents file, or what it was made with is not here.
+    """
+    inverter, context = inverters.load(latents, model)
+
+    def project(image: np.ndarray, known: np.ndarray | None = None) -> Codes:
+        mask = None if known is None else torch.from_numpy(known)[None, None]
+        return inverter.invert(model, tensor(image[None]), replace(context, known=mask))
+
+    return project
+
+
+def is_photo(name: str) -> bool:
+    """Whether an argument names a photo, not a row."""
+    return Path(name).exists() or whole(name) is None
+
+
+def expanded(what: Sequence[str]) -> list[str]:
+    """The arguments, in place of each folder the photos in it; its other files, and pictures of fg's, are told.
+
+    Raises:
+        FgError: a folder without photos.
+    """
+    names: list[str] = []
+    for name in what:
+        folder = Path(name)
+        if not folder.is_dir():
+            names.append(name)
+            continue
+        photos, others = photos_among(files_below(folder), folder)
+        own = {photo for photo in photos if os.access(photo, os.R_OK) and ours(photo, "")}
+        left = Counter(others) + Counter({"written by fg": len(own)})
+        found = [str(photo) for photo in photos if photo not in own]
+        if not found:
+            none = f"none but {len(own)} that fg wrote; name these one by one" if own else "none; check the path"
+            raise FgError(f"{name}: expected photos ({' '.join(sorted(IMAGE_ENDINGS))}), found {none}")
+        if left:
+            told = ", ".join(f"{count} {ending}" for ending, count in left.items())
+            say(f"{name}: {len(found)} photos; {left.total()} other files are not read: {told}")
+        names += found
+    return names
+
+
+class Subjects:
+    """Faces one by one: of photos, cut as the generator's training faces and inverted as those of latents.h5; of rows.
+
+    Photos without a usable face are told and left out, as long as `least` faces can remain.
+
+    Attributes:
+        left_out: those so far.
+
+    Raises:
+        FgError: a row that does not exist, files that do not belong together; or, when they are asked for, too few
+            usable faces.
+    """
+
+    def __init__(
+        self, what: Sequence[str], face: str, generator: Path, latents: Path, model: Generator, least: int = 1
+    ) -> None:
+        store.verify(latents, generator)
+        self.what, self.model, self.least, self.read = what, model, least, codes.reader(latents)
+        rows = len(artifacts.rows(latents, "codes"))
+        for name in what:
+            if not is_photo(name) and int(name) >= rows:
+                raise FgError(f"{latents}: expected a row below {rows}, found {name}; choose another row")
+        if any(map(is_photo, what)):
+            self.cutter, self.project = Cutter.of(generator, face), projector(latents, model)
+        self.left_out: list[str] = []
+
+    def __iter__(self) -> Iterator[Subject]:
+        many = sum(map(is_photo, self.what)) > 1
+        with progress("faces", len(self.what), unit="faces") if many else nullcontext(lambda: None) as advance:
+            for place, name in enumerate(self.what):
+                if not is_photo(name):
+                    yield Subject(place, name, self.read([int(name)]))
+                elif cut := self.cut(name):
+                    yield Subject(place, name, self.project(cut.image), cut)
+                advance()
+
+    def cut(self, name: str) -> Cut | None:
+        """The face of a photo, None if it is left out."""
+        try:
+            return self.cutter.photo(Path(name))
+        except FgError as error:
+            self.left_out.append(name)
+            enough = len(self.what) - len(self.left_out) >= self.least
+            if not enough and len(self.left_out) == 1:
+                raise
+            say(f"{error}; left out")
+            if not enough:
+                raise FgError(
+                    f"PHOTO|FOLDER|ROW: expected at least {self.least} usable among {len(self.what)} faces, found none "
+                    f"in {len(self.left_out)} ({', '.join(self.left_out)}); choose others"
+                ) from error
+            return None
+
+    def told(self) -> dict[str, list[str]]:
+        """What was left out, for the command's results."""
+        return {"left_out": self.left_out} if self.left_out else {}
+
+
+class Strip:
+    """A sheet with a row for each face: the face of the photo, or what the code gives, and further pictures.
+
+    Raises:
+        UsageError: more rows than the format of `output` can hold.
+    """
+
+    def __init__(self, output: Path, model: Generator, names: Sequence[str], labels: Sequence[str]) -> None:
+        self.output, self.scale, self.labels = output, enlarge(model), labels
+        stems = [Path(name).stem for name in names]
+        grid.verify_room(output, grid.extent(len(names), len(labels), shown_size(model), stems, labels))
+        self.rows: list[list[np.ndarray]] = []
+        self.names: list[str] = []
+
+    def add(self, person: Subject, pictures: Sequence[np.ndarray]) -> None:
+        """A face's row: `pictures`, (h, w, 3), the first of them what its code gives."""
+        self.rows.append([pictures[0] if person.cut is None else person.cut.image, *pictures])
+        self.names.append(Path(person.name).stem)
+
+    def save(self) -> None:
+        """Writes it."""
+        grid.save_picture(self.output, grid.sheet(self.rows, self.names, self.labels, self.scale))
+
+
+def outputs(output: Path, what: Sequence[str], labels: Sequence[str], inputs: Sequence[Path]) -> dict[int, list[Path]]:
+    """What is written beside the strip: by the place of each photo among `what`, a file for each label.
+
+    They are called after the strip, the photo and the label, as strip-anna-+1.5.png, in the format of the strip's
+    name; where two photos have one name all are counted, as strip-1-anna-+1.5.png.
+
+    Raises:
+        UsageError: an ending that is no picture's, or a file named twice, or among the photos and other `inputs`.
+        FgError: a file is there that fg did not write.
+    """
+    grid.picture_format(output)
+    photos = {place: Path(name) for place, name in enumerate(what) if is_photo(name)}
+    names = [photo.stem for photo in photos.values()]
+    if len({name.casefold() for name in names}) < len(names):
+        names = [f"{i}-{name}" for i, name in enumerate(names, 1)]
+    files = {
+        place: [output.with_stem(f"{output.stem}-{name}-{label}") for label in labels]
+        for place, name in zip(photos, names, strict=True)
+    }
+    written = [output, *(path for paths in files.values() for path in paths)]
+    flags = {f"picture {i} of -o" if i else "-o": path for i, path in enumerate(written)}
+    verify_outputs([*photos.values(), *inputs], flags, dict.fromkeys(flags, ""))
+    return files
+
+
+def save_changed(name: str, cut: Cut, changes: Sequence[np.ndarray], paths: Sequence[Path]) -> None:
+    """The photo `name` to each of `paths`, with one of the `changes` of its crop, float (s, s, 3), added."""
+    photo = whole_photo(Path(name))
+    for change, path in zip(changes, paths, strict=True):
+        save_like(photo, add_change(photo.pixels, change, cut.matrix, cut.mask), path)
+
+
+def whole_photo(path: Path) -> Decoded:
+    """The photo that a crop was cut from, at its own size."""
+    return decode(path, fix=True, max_megapixels=math.inf)  # it was not too large to cut
+
+
+def save_like(photo: Decoded, pixels: np.ndarray, path: Path) -> None:
+    """Other pixels of a photo, sRGB uint8 (h, w, 3), in its own colours and with its profile."""
+    grid.save_picture(path, Image.fromarray(photo.edited(pixels)), photo.profile)
