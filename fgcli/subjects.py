@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,16 +28,20 @@ from fgcli.faces.photos import Decoded, decode
 from fgcli.generators import store
 from fgcli.pixels import tensor
 from fgcli.reports import grid
-from fgcli.reports.pictures import enlarge, shown_size
+from fgcli.reports.pictures import decoded, enlarge, shown_size
 
 
 @dataclass(frozen=True)
 class Subject:
-    """One face: the place and text of its argument, its code, and for photos how it was cut from the file."""
+    """One face: the place and text of its argument, its code, and for photos how it was cut from the file.
+
+    face: uint8 (h, w, 3), the crop of the photo; of a row what the code gives.
+    """
 
     place: int
     name: str
     code: Codes
+    face: np.ndarray
     cut: Cut | None = None
 
 
@@ -120,9 +124,10 @@ class Subjects:
         with progress("faces", len(self.what), unit="faces") if many else nullcontext(lambda: None) as advance:
             for place, name in enumerate(self.what):
                 if not is_photo(name):
-                    yield Subject(place, name, self.read([int(name)]))
+                    code = self.read([int(name)])
+                    yield Subject(place, name, code, decoded(self.model, code)[0])
                 elif cut := self.cut(name):
-                    yield Subject(place, name, self.project(cut.image), cut)
+                    yield Subject(place, name, self.project(cut.image), cut.image, cut)
                 advance()
 
     def cut(self, name: str) -> Cut | None:
@@ -148,7 +153,7 @@ class Subjects:
 
 
 class Strip:
-    """A sheet with a row for each face: the face of the photo, or what the code gives, and further pictures.
+    """A sheet with a row for each face: the face and further pictures.
 
     Raises:
         UsageError: more rows than the format of `output` can hold.
@@ -162,8 +167,8 @@ class Strip:
         self.names: list[str] = []
 
     def add(self, person: Subject, pictures: Sequence[np.ndarray]) -> None:
-        """A face's row: `pictures`, (h, w, 3), the first of them what its code gives."""
-        self.rows.append([pictures[0] if person.cut is None else person.cut.image, *pictures])
+        """A face's row: the face, and `pictures` (h, w, 3)."""
+        self.rows.append([person.face, *pictures])
         self.names.append(Path(person.name).stem)
 
     def save(self) -> None:
@@ -183,17 +188,26 @@ def outputs(output: Path, what: Sequence[str], labels: Sequence[str], inputs: Se
     """
     grid.picture_format(output)
     photos = {place: Path(name) for place, name in enumerate(what) if is_photo(name)}
-    names = [photo.stem for photo in photos.values()]
-    if len({name.casefold() for name in names}) < len(names):
-        names = [f"{i}-{name}" for i, name in enumerate(names, 1)]
     files = {
         place: [output.with_stem(f"{output.stem}-{name}-{label}") for label in labels]
-        for place, name in zip(photos, names, strict=True)
+        for place, name in zip(photos, distinct(photos.values()), strict=True)
     }
     written = [output, *(path for paths in files.values() for path in paths)]
     flags = {f"picture {i} of -o" if i else "-o": path for i, path in enumerate(written)}
     verify_outputs([*photos.values(), *inputs], flags, dict.fromkeys(flags, ""))
     return files
+
+
+def distinct(names: Iterable[str | Path]) -> list[str]:
+    """The stems of names of files, counted where two are alike.
+
+    >>> distinct(["anna.jpg", "ben.jpg"]), distinct(["one/Anna.jpg", "two/anna.png"])
+    (['anna', 'ben'], ['1-Anna', '2-anna'])
+    """
+    stems = [Path(name).stem for name in names]
+    if len({stem.casefold() for stem in stems}) == len(stems):
+        return stems
+    return [f"{i}-{stem}" for i, stem in enumerate(stems, 1)]
 
 
 def save_changed(name: str, cut: Cut, changes: Sequence[np.ndarray], paths: Sequence[Path]) -> None:

@@ -102,11 +102,60 @@ def add_change(photo: np.ndarray, change: np.ndarray, matrix: np.ndarray, mask: 
         return photo.copy()
     on, back = mask > 127, matrix.astype(np.float64)
     weight = _resample(_feather(on, 0.03 * size)[..., None], back, box, "grid-constant")
-    weight[_resample(on[..., None].astype(np.uint8), back, box, "grid-constant", order=0) < 1] = 0
+    weight[~held(mask, matrix, photo.shape[:2])[top:bottom, left:right]] = 0
     added = np.rint(weight * _resample(change, back, box, "nearest", order=3))
     result = photo.copy()
     result[top:bottom, left:right] = np.clip(photo[top:bottom, left:right] + added, 0, 255).astype(np.uint8)
     return result
+
+
+def lay(photo: np.ndarray, picture: np.ndarray, matrix: np.ndarray, where: np.ndarray) -> np.ndarray:
+    """The photo uint8 (h, w, 3) with the pixels of a crop's picture, float (s, s, 3), in place of some of its own.
+
+    Args:
+        photo: stays as it is elsewhere. picture: resampled by cubic splines.
+        matrix: (2, 3), where the crop was taken.
+        where: bool (h, w), nowhere off the crop; see `held`.
+    """
+    left, top, right, bottom = box = _footprint(matrix, len(picture), photo.shape[:2])
+    here, result = where[top:bottom, left:right], photo.copy()
+    if here.any():
+        pixels = _resample(picture, matrix.astype(np.float64), box, "nearest", order=3)
+        result[top:bottom, left:right][here] = np.clip(np.rint(pixels[here]), 0, 255)
+    return result
+
+
+def held(mask: np.ndarray, matrix: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """The pixels, bool (h, w), of a photo of `shape` that are wholly on the mask (s, s), 255 inside, of its crop."""
+    left, top, right, bottom = box = _footprint(matrix, len(mask), shape)
+    result = np.zeros(shape, bool)
+    if right > left and bottom > top:
+        on = (mask > 127).astype(np.uint8)[..., None]
+        back = matrix.astype(np.float64)
+        result[top:bottom, left:right] = _resample(on, back, box, "grid-constant", order=0)[..., 0] >= 1
+    return result
+
+
+def frame(matrix: np.ndarray, size: int) -> tuple[int, int, int, int]:
+    """X, Y, width and height of the upright box, px of the photo, around a crop of `size`."""
+    left, top, right, bottom = _footprint(matrix, size, (1 << 31, 1 << 31))
+    return int(left), int(top), int(right - left), int(bottom - top)
+
+
+def seamless(crop: np.ndarray, picture: np.ndarray, hole: np.ndarray) -> np.ndarray:
+    """The picture, float (s, s, 3), that fills a hole of a crop uint8 (s, s, 3) without a seam.
+
+    Inside it is `picture` plus the difference that the nearest pixel of the crop outside has from it, which fades over
+    about 6 % of the crop: no pixel of the hole counts. Outside it is the crop.
+
+    Args:
+        crop: what is known of it counts. picture: uint8 (s, s, 3), of the whole crop. hole: bool (s, s), not all true.
+    """
+    depth, nearest = ndimage.distance_transform_edt(hole, return_indices=True)
+    difference = crop.astype(np.float32) - picture
+    carried = ndimage.gaussian_filter(difference[tuple(nearest)], (1, 1, 0))
+    fade = np.clip(1 - (depth - 1) / max(0.06 * len(crop), 1.0), 0, 1)[..., None]
+    return np.where(hole[..., None], picture + fade * carried, crop).astype(np.float32)
 
 
 def _feather(mask: np.ndarray, width: float) -> np.ndarray:

@@ -142,13 +142,17 @@ class Cutter:
         Raises:
             BadPhotoError: saying why there is none: the file, the faces in it, or its mask.
         """
-        photo, s = self.read(source), self.settings
+        return self.pixels(self.read(source), source)
+
+    def pixels(self, photo: np.ndarray, source: Source | None = None) -> Cut:
+        """The same of pixels uint8 (h, w, 3), with masks and notes of the source that they were just read from."""
+        s = self.settings
         try:
             face = choose(analyse_turned(self.analyser.analyse, photo), s.face, photo.shape[:2])
             if face.flaw:
                 raise BadPhotoError(face.flaw)
             matrix = crop_transform(face.landmarks, s.size, s.framing)
-            view = View(photo, face.landmarks, matrix, s.size, self._given(source))
+            view = View(photo, face.landmarks, matrix, s.size, self._given(source) if source else None)
             mask = self.segmenter.segment(view)
         except FgError as error:
             raise BadPhotoError(str(error)) from error
@@ -156,7 +160,8 @@ class Cutter:
             raise BadPhotoError("the mask of the face is empty")
         landmarks = view.crop_landmarks().astype(np.float32)
         embedding = self._embed(*view.resized(EMBEDDED_PX)) if self._embed else np.zeros(0)
-        return Cut(view.crop(), mask, landmarks, matrix.astype(np.float32), self._last.notes, embedding)
+        notes = self._last.notes if source else ()
+        return Cut(view.crop(), mask, landmarks, matrix.astype(np.float32), notes, embedding)
 
     def _given(self, source: Source) -> np.ndarray | None:
         if not source.masks:
