@@ -18,9 +18,9 @@ from fgcli.errors import FgError, UsageError
 
 HDF5 = b"\x89HDF\r\n\x1a\n"
 WRITTEN = "written by fg"
-"""In the metadata of every picture of fg's."""
+"""In the metadata of every picture and video of fg's."""
 MARKS = {".html": b'<meta name="generator" content="fg">', ".obj": b"# fg", ".mtl": b"# fg", ".ply": b"comment fg"}
-MARKS |= dict.fromkeys((".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff"), WRITTEN.encode())
+MARKS |= dict.fromkeys((".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".mp4"), WRITTEN.encode())
 """What stands in every file of that ending that fg writes, near its start or its end: others are the user's."""
 NEAR = 4096
 """Bytes of a file's start and end where its mark may stand."""

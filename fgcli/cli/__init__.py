@@ -29,6 +29,7 @@ OWN = {
     "merge": ("fgcli.cli.reprojection:merge", "Put two faces together, and make one face of them."),
     "retouch": ("fgcli.cli.reprojection:retouch", "Turn paint strokes on a face into what a face can have."),
     "deblur": ("fgcli.cli.reprojection:deblur", "Sharpen faces by extrapolation of their codes."),
+    "keyframes": ("fgcli.cli.reprojection:keyframes", "More frames for a video of a face."),
     "data": ("fgcli.cli.data:data", "Which data sets fg reads, and those that it makes."),
     "assets": ("fgcli.cli.assets:app", "External weights: list, import, check."),
     "inspect": ("fgcli.cli.inspect:inspect", "What an artifact holds and where it comes from."),

