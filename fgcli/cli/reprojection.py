@@ -55,7 +55,7 @@ def mix_command(
 
     Example: fg mix anna.jpg 12 --with ben.jpg --with 40 --layers 0:4 -o mix.png
     """
-    from fgcli.stages import reprojection as stage
+    from fgcli.stages import mix as stage
 
     work = partial(stage.mix, what, others or [], layers, output, paste_back, face, generator, latents)
     report(debug, json, work, [*what, *(others or []), generator, latents], output)
@@ -66,7 +66,7 @@ def inpaint_command(
     hole: Annotated[
         str,
         typer.Option(
-            help="What to fill: X,Y,WIDTH,HEIGHT in px of the photo as a viewer shows it, from the top left; or a mask, "
+            help="What to fill: X,Y,WIDTH,HEIGHT in px of the photo as viewers show it, from the top left; or a mask, "
             "a picture of its size, white there."
         ),
     ],

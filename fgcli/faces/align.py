@@ -137,9 +137,14 @@ def held(mask: np.ndarray, matrix: np.ndarray, shape: tuple[int, int]) -> np.nda
 
 
 def frame(matrix: np.ndarray, size: int) -> tuple[int, int, int, int]:
-    """X, Y, width and height of the upright box, px of the photo, around a crop of `size`."""
-    left, top, right, bottom = _footprint(matrix, size, (1 << 31, 1 << 31))
-    return int(left), int(top), int(right - left), int(bottom - top)
+    """X, Y, width and height, px, of the smallest upright box of a photo that holds a crop of `size`.
+
+    >>> frame(np.array([[0.5, 0, -6.25], [0, 0.5, -6.25]]), 16)
+    (12, 12, 32, 32)
+    """
+    corners = np.rint(_corners(matrix, size) + 0.5).astype(int)
+    (x, y), (right, bottom) = corners.min(0).tolist(), corners.max(0).tolist()
+    return x, y, right - x, bottom - y
 
 
 def seamless(crop: np.ndarray, picture: np.ndarray, hole: np.ndarray) -> np.ndarray:
@@ -164,9 +169,14 @@ def _feather(mask: np.ndarray, width: float) -> np.ndarray:
     return np.clip((depth - 1.0) / max(width, 1.0), 0.0, 1.0).astype(np.float32)
 
 
-def _footprint(matrix: np.ndarray, size: int, shape: tuple[int, int]) -> tuple[int, int, int, int]:
+def _corners(matrix: np.ndarray, size: int) -> np.ndarray:
+    """The outer corners (4, 2) of a crop, px of its photo."""
     edge = size - 0.5
-    corners = apply(invert(matrix), np.array([[-0.5, -0.5], [edge, -0.5], [-0.5, edge], [edge, edge]]))
+    return apply(invert(matrix), np.array([[-0.5, -0.5], [edge, -0.5], [-0.5, edge], [edge, edge]]))
+
+
+def _footprint(matrix: np.ndarray, size: int, shape: tuple[int, int]) -> tuple[int, int, int, int]:
+    corners = _corners(matrix, size)
     low, high = np.floor(corners.min(0)).astype(int), np.ceil(corners.max(0)).astype(int) + 1
     height, width = shape
     return max(0, low[0]), max(0, low[1]), min(width, high[0]), min(height, high[1])

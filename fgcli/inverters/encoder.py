@@ -9,7 +9,6 @@ from fgcli.capabilities import Encodes, Generator
 from fgcli.codes import Codes, coded, decode
 from fgcli.inverters import Context, Inverter
 
-
 ROUNDS = 6
 """Encodings more where pixels are not known; on the demo's validation faces the holes get no better from there on."""
 

@@ -122,7 +122,7 @@ def between(
     """Pictures (h, w, 3) of the codes at `moments`, part by part.
 
     Each is the mean of the codes, weighted by a Gaussian of deviation `window` around its moment. Where no frame is
-    near, the nearest counts alone.
+    near, the nearest counts.
 
     Args:
         values: codes (n, l, d). at: their moments (n), in frames, as are `moments` and `window`.

@@ -1,12 +1,12 @@
 """Operations by projecting onto what the generator can make (Ghosh's thesis, section 6.4): of photos, or of rows.
 
-mix, inpaint, merge, retouch, deblur. Each finds the code of a picture that no photo shows, decodes it, and puts what
+inpaint, merge, retouch, deblur. Each finds the code of a picture that no photo shows, decodes it, and puts what
 that changes into the photo.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,84 +17,17 @@ from fgcli.errors import FgError, UsageError
 if TYPE_CHECKING:
     import numpy as np
 
+    from fgcli.capabilities import Generator
+    from fgcli.codes import Codes
+    from fgcli.faces.cutter import Cut
+    from fgcli.faces.photos import Decoded
+
 GREY = 128
 """What stands in a hole before it is filled."""
 NOTICED = 12
 """Smallest difference of two crops that is an edit, of 255: what JPEG does to a crop is below."""
 SOFT = 0.03
 """Share of the crop over which a change fades."""
-
-
-def mix(
-    what: Sequence[str],
-    others: Sequence[str],
-    layers: str,
-    output: Path,
-    paste_back: bool,
-    face: str,
-    generator: Path,
-    latents: Path,
-) -> dict[str, Any]:
-    """A grid: in each row a face that takes `layers` of its code from the face above each column.
-
-    Raises:
-        UsageError: a generator of one code layer, or layers that it does not have.
-    """
-    import numpy as np
-
-    from fgcli.codes import accepted, coded
-    from fgcli.generators import store
-    from fgcli.reports import grid
-    from fgcli.reports.pictures import decoded, enlarge, shown_size
-    from fgcli.subjects import Subjects, distinct, expanded, is_photo, outputs, save_changed
-
-    what, others, model = expanded(what), expanded(others), store.load(generator)
-    taken, columns = span(layers, model.code_shape[0], generator), distinct(others or what)
-    inputs = [generator, latents, *(Path(name) for name in others if is_photo(name))]
-    files = outputs(output, what, columns if paste_back else [], inputs)
-    rows = distinct(what)
-    size = grid.extent(len(rows) + 1, len(columns) + 1, shown_size(model), ["", *rows], ["", *columns])
-    grid.verify_room(output, size)
-    people = Subjects(what, face, generator, latents, model)
-    takers, left = list(people), people.left_out
-    givers = takers
-    if others:
-        people = Subjects(others, face, generator, latents, model)
-        givers, left = list(people), left + people.left_out
-    written, pictures = [output], [[np.full_like(takers[0].face, 255), *(giver.face for giver in givers)]]
-    for taker in takers:
-        values, cells = accepted(model, taker.code), []
-        for giver in givers:
-            mixed = values.clone()
-            mixed[:, taken] = accepted(model, giver.code)[:, taken]
-            cells += decoded(model, coded(model, mixed, taker.code.condition))
-        if taker.cut and paste_back:
-            plain, paths = decoded(model, taker.code)[0], [files[taker.place][giver.place] for giver in givers]
-            save_changed(taker.name, taker.cut, [cell.astype(np.float32) - plain for cell in cells], paths)
-            written += paths
-        pictures.append([taker.face, *cells])
-    labels = ["", *(rows[taker.place] for taker in takers)], ["", *(columns[giver.place] for giver in givers)]
-    grid.save_picture(output, grid.sheet(pictures, *labels, enlarge(model)))
-    told = {"rows": len(takers), "columns": len(givers), "layers": f"{taken.start}:{taken.stop}"}
-    return {"output": list(map(str, written)), **told, **({"left_out": left} if left else {})}
-
-
-def span(text: str, layers: int, generator: Path) -> slice:
-    """ "0:4" as the layers 0 to 3; "" as the coarser half.
-
-    Raises:
-        UsageError: there is one layer only, or not these.
-    """
-    if layers == 1:
-        raise UsageError(
-            f"{generator}: expected a generator whose codes have several layers, found one layer; "
-            "mix its faces by fg interpolate or fg merge"
-        )
-    start, _, stop = (text or f"0:{(layers + 1) // 2}").partition(":")
-    first, last = whole(start), whole(stop)
-    if first is None or last is None or not first < last <= layers:
-        raise UsageError(f"--layers {text}: expected FROM:TO within 0:{layers}, TO not included; write 0:{layers // 2}")
-    return slice(first, last)
 
 
 def inpaint(photo: str, hole: str, output: Path, face: str, generator: Path, latents: Path) -> dict[str, Any]:
@@ -108,30 +41,22 @@ def inpaint(photo: str, hole: str, output: Path, face: str, generator: Path, lat
 
     from fgcli.capabilities import Masks
     from fgcli.faces.align import held, lay, seamless, warp
-    from fgcli.faces.cutter import Cutter
-    from fgcli.generators import store
     from fgcli.reports import grid
     from fgcli.reports.pictures import decoded, enlarge
-    from fgcli.subjects import outputs, projector, save_like, whole_photo
+    from fgcli.subjects import outputs, save_like
 
     only_photos(photo)
     rectangle = numbers(hole)
     paths = [generator, latents, *([] if rectangle else [Path(hole)])]
     [file] = outputs(output, [photo], ["inpainted"], paths)[0]
-    store.verify(latents, generator)
-    model = store.load(generator)
-    project, cut, full = (
-        projector(latents, model),
-        Cutter.of(generator, face).photo(Path(photo)),
-        whole_photo(Path(photo)),
-    )
+    model, project, cut, full = photographed(photo, face, generator, latents)
     missing = (
         cut_out(rectangle, full.pixels.shape[:2]) if rectangle else painted_hole(Path(hole), full.pixels.shape[:2])
     )
     known_part = cut.mask if isinstance(model, Masks) else np.full_like(cut.mask, 255)
     changed = missing & held(known_part, cut.matrix, missing.shape)
     gone = warp(np.repeat(missing[..., None] * np.uint8(255), 3, 2), cut.matrix, len(cut.image))[..., 0] > 0
-    verify_hole(hole, changed, missing, gone, cut.matrix)
+    verify_hole(hole, changed, missing, gone, cut)
     damaged = np.where(gone[..., None], np.uint8(GREY), cut.image)
     made = decoded(model, project(damaged, ~gone))[0]
     filled = seamless(cut.image, made, gone)
@@ -140,6 +65,24 @@ def inpaint(photo: str, hole: str, output: Path, face: str, generator: Path, lat
     labels = ["face", "hole", "code", "filled"]
     grid.save_picture(output, grid.sheet([row], [Path(photo).stem], labels, enlarge(model)))
     return {"output": [str(output), str(file)], "filled_pixels": int(changed.sum())}
+
+
+def photographed(
+    photo: str, face: str, generator: Path, latents: Path
+) -> tuple[Generator, Callable[..., Codes], Cut, Decoded]:
+    """The generator, what finds codes, the face of a photo, and the photo.
+
+    Raises:
+        FgError: files that do not belong together, or no face.
+    """
+    from fgcli.faces.cutter import Cutter
+    from fgcli.generators import store
+    from fgcli.subjects import projector, whole_photo
+
+    store.verify(latents, generator)
+    model = store.load(generator)
+    cut = Cutter.of(generator, face).photo(Path(photo))
+    return model, projector(latents, model), cut, whole_photo(Path(photo))
 
 
 def only_photos(*names: str) -> None:
@@ -197,17 +140,17 @@ def painted_hole(path: Path, shape: tuple[int, ...]) -> np.ndarray:
     return missing
 
 
-def verify_hole(hole: str, changed: np.ndarray, missing: np.ndarray, gone: np.ndarray, matrix: np.ndarray) -> None:
+def verify_hole(hole: str, changed: np.ndarray, missing: np.ndarray, gone: np.ndarray, cut: Cut) -> None:
     """Raises FgError where a hole misses the face or leaves nothing of it; tells what of it is not filled."""
     from fgcli.faces.align import frame
 
     if not changed.any():
-        x, y, width, height = frame(matrix, len(gone))
+        x, y, width, height = frame(cut.matrix, len(gone))
         raise FgError(
             f"--hole {hole}: expected a hole in the face, which lies within {x},{y},{width},{height}, found it beside; "
             "place it there"
         )
-    if gone.all():
+    if gone[cut.mask > 127].all():
         raise FgError(
             f"--hole {hole}: expected a hole that leaves a part of the face, found none left; make it smaller"
         )
@@ -279,19 +222,14 @@ def retouch(
     import numpy as np
 
     from fgcli.faces.align import add_change, held, lay, seamless, warp
-    from fgcli.faces.cutter import Cutter
-    from fgcli.generators import store
     from fgcli.reports import grid
     from fgcli.reports.pictures import decoded, enlarge
-    from fgcli.subjects import outputs, projector, save_like, whole_photo
+    from fgcli.subjects import outputs, save_like
 
     only_photos(edited, *([original] if original else []))
     inputs = [generator, latents, *([Path(original)] if original else [])]
     [file] = outputs(output, [edited], ["retouched"], inputs)[0]
-    store.verify(latents, generator)
-    model = store.load(generator)
-    project, cut = projector(latents, model), Cutter.of(generator, face).photo(Path(original or edited))
-    full = whole_photo(Path(original or edited))
+    model, project, cut, full = photographed(original or edited, face, generator, latents)
     if original:
         painted = warp(of_size(edited, original, full.pixels.shape), cut.matrix, len(cut.image))
         region = differing(painted, cut.image, cut.mask, edited, original)
