@@ -6,9 +6,10 @@ import torch
 from conftest import train_params, write_faces
 from toys import ToyGAN
 
-from fgcli import inverters
+from fgcli import artifacts, config, inverters
 from fgcli.codes import coded, decode, prior
-from fgcli.errors import UsageError
+from fgcli.datasets import DATASETS
+from fgcli.errors import FgError, UsageError
 from fgcli.generators import store
 from fgcli.generators.dcgan import DCGAN, InvertibleDCGAN
 from fgcli.generators.encoded import Encoded
@@ -16,7 +17,7 @@ from fgcli.generators.tiled import Tiled
 from fgcli.inverters import Context
 from fgcli.inverters.hybrid import Hybrid
 from fgcli.inverters.optimize import Optimize
-from fgcli.stages import train
+from fgcli.stages import invert, preprocess, train
 
 IMAGE = (3, 16, 16)
 TILE = {"name": "invertible_dcgan", "codes": 6, "width": 1 / 64}
@@ -102,7 +103,7 @@ def test_an_encoder_is_trained_and_the_generator_stays(tmp_path):
     model = DCGAN(IMAGE, codes=6, width=1 / 64)
     frozen = saved(tmp_path / "gan.h5", model, spec)
     faces = write_faces(tmp_path / "faces.h5", n=24)
-    encoded = {"name": "encoded", "of": spec, "channels": 4}
+    encoded = {"name": "encoded", "channels": 4}
     params = train_params(generator=encoded, objective={"name": "inversion"}, steps=30)
     with pytest.raises(UsageError, match=r"^--init-from: expected the generator\.h5 that encoded shall wrap"):
         train.run(faces, tmp_path / "g.h5", tmp_path / "train", params=params)
@@ -119,7 +120,7 @@ def test_an_encoder_is_trained_and_the_generator_stays(tmp_path):
 def test_tiles_are_decoded_and_encoded_alone(tmp_path):
     small = invertible((3, 8, 8))
     file = saved(tmp_path / "tile.h5", small, TILE)
-    spec = {"name": "tiled", "of": TILE, "tiles": 2}
+    spec = {"name": "tiled", "tiles": 2}
     params = train_params(generator=spec)
     train.run(write_faces(tmp_path / "faces.h5"), tmp_path / "g.h5", tmp_path / "train", params=params, init_from=file)
     model = store.load(tmp_path / "g.h5")
@@ -138,5 +139,36 @@ def test_tiles_are_decoded_and_encoded_alone(tmp_path):
 def test_tiles_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match="tiles expects a divisor of 16x16, found 3"):
         Tiled(IMAGE, TILE, tiles=3)
-    with pytest.raises(ValueError, match="of expects a generator that has an encoder .* found dcgan"):
+    with pytest.raises(ValueError, match="of expects a generator that has an encoder, found dcgan"):
         Tiled(IMAGE, {"name": "dcgan", "codes": 6}, tiles=2)
+
+
+def test_patches_are_trained_on_and_tiled_without_a_step(faces, tmp_path):
+    """preprocess cuts them, train makes their generator, then that of whole pictures, and invert takes it."""
+    values = config.defaults()["preprocess"] | {
+        "datasets": [{"name": "patches", "path": str(faces), "side": 8, "each": 2}]
+    }
+    params = config.section({"preprocess": values | {"size": 8}}, "preprocess", preprocess.Params)
+    preprocess.run(tmp_path / "patches.h5", tmp_path / "patches.png", params=params)
+    cut, whole = (artifacts.load(path, artifacts.FACES) for path in (tmp_path / "patches.h5", faces))
+    assert cut["split"].tolist() == whole["split"].repeat(2).tolist()
+    windows = np.lib.stride_tricks.sliding_window_view(whole["images"][3], (8, 8, 3)).reshape(-1, 8, 8, 3)
+    assert all((windows == patch).all((1, 2, 3)).any() for patch in cut["images"][6:8])
+
+    files = {"output": tmp_path / "patch.h5", "folder": tmp_path / "run"}
+    train.run(tmp_path / "patches.h5", **files, params=train_params(generator={"name": "pca", "codes": 4}))
+    tiled = train_params(generator={"name": "tiled"})
+    told = train.run(faces, tmp_path / "g.h5", tmp_path / "none", init_from=tmp_path / "patch.h5", params=tiled)
+    assert "steps" not in told
+    assert not (tmp_path / "none").exists()
+    one, four = store.load(tmp_path / "patch.h5"), store.load(tmp_path / "g.h5")
+    x = torch.rand(4, *IMAGE) * 2 - 1
+    torch.testing.assert_close(four.decode(four.encode(x))[:, :, :8, 8:], one.decode(one.encode(x[:, :, :8, 8:])))
+    values = config.defaults()["invert"] | {"device": "cpu"}
+    params = config.section({"invert": values}, "invert", invert.Params)
+    assert invert.run(faces, tmp_path / "g.h5", tmp_path / "l.h5", params=params)["code"] == [4, 4]
+
+
+def test_patches_larger_than_the_pictures_are_told(faces):
+    with pytest.raises(FgError, match="faces.h5: expected pictures of 17 px or more, found 16x16; lower side"):
+        config.build(DATASETS, {"name": "patches", "path": str(faces), "side": 17}, "t")

@@ -13,6 +13,7 @@ DATASETS = {
     "cifar10": "fgcli.datasets.cifar10:cifar10",
     "svhn": "fgcli.datasets.svhn:svhn",
     "coil100": "fgcli.datasets.coil100:coil100",
+    "patches": "fgcli.datasets.patches:patches",
 }
 """Functions that list files and read tables, never photos. Those of faces return a
 `fgcli.datasets.photoset.PhotoSet`, whose photos are searched for a face; the others a

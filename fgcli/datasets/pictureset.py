@@ -22,7 +22,7 @@ class PictureSet:
         licence: one sentence, shown to the user.
         sources: n unique stable names.
         classes: names of the classes, in their published order.
-        labels: (n,) class of each picture, a place in `classes`.
+        labels: (n,) class of each picture, a place in `classes`; -1 unknown.
         side: of the pictures as published, px.
         read: rows (m,) -> their pictures, uint8 (m, side, side, 3), grey ones with three equal channels. Rows in
             ascending order are fast; raises FgError where a file turns out to be damaged.

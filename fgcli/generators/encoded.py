@@ -22,7 +22,7 @@ class Encoded(Wraps, Encodes):
 
     Args:
         image_shape: (c, size, size); size is a power of two from 8.
-        of: the generator: its name and arguments; its weights come from `--init-from`.
+        of: the generator: `fg train` takes its name, arguments and weights from `--init-from`.
         channels: of the encoder's first block, doubled with each halving, eight times at most.
         space: "w", one row for all layers, or "w+", a row for each, of a generator that has several.
 

@@ -14,15 +14,17 @@ from fgcli.config.fields import Count
 class Tiled(Wraps, Encodes, Solved):
     """tiles x tiles pictures of a generator side by side, each decoded and encoded alone; nothing smooths their seams.
 
-    Codes are those of the tiles, row by row: (n, tiles^2, d). `fg train --init-from` only puts it together.
+    Codes are those of the tiles, row by row: (n, tiles^2 l, d). `fg train --init-from` only puts it together. The data
+    set `patches` has pictures to train a tile's generator on.
 
     Args:
         image_shape: (c, size, size).
-        of: the generator of a tile, which has an encoder: its name and arguments; its weights come from `--init-from`.
+        of: the generator of a tile, which has an encoder: `fg train` takes its name, arguments and weights from
+            `--init-from`.
         tiles: along each side.
 
     Raises:
-        ValueError: a side that is no multiple of `tiles`; a generator without an encoder or with several rows a code.
+        ValueError: a side that is no multiple of `tiles`, or a generator without an encoder.
     """
 
     def __init__(self, image_shape: tuple[int, int, int], of: Spec, tiles: Count = 2) -> None:
@@ -34,11 +36,11 @@ class Tiled(Wraps, Encodes, Solved):
             raise ValueError(f"tiles expects a divisor of {height}x{width}, found {tiles}")
         shape = (channels, height // tiles, width // tiles)
         inner: Generator = build(GENERATORS, of, "train.generator.of", image_shape=shape)
-        if not isinstance(inner, Encodes) or inner.code_shape[0] > 1:
-            raise ValueError(f"of expects a generator that has an encoder and one row a code, found {of['name']}")
+        if not isinstance(inner, Encodes):
+            raise ValueError(f"of expects a generator that has an encoder, found {of['name']}")
         self.inner: Encodes = inner.requires_grad_(False).eval()
         self.tiles, self.image_shape, self.space = tiles, image_shape, inner.space
-        self.code_shape = (tiles**2, inner.code_shape[1])
+        self.code_shape = (tiles**2 * inner.code_shape[0], inner.code_shape[1])
 
     def adopt(self) -> None:
         """Nothing to do."""
@@ -47,18 +49,22 @@ class Tiled(Wraps, Encodes, Solved):
         """Nothing to do."""
 
     def encode(self, images: Tensor) -> Tensor:
-        """Codes (n, tiles^2, d) of images (n, c, h, w)."""
+        """Codes (n, tiles^2 l, d) of images (n, c, h, w)."""
         n, c, h, w = images.shape
         t = self.tiles
         cut = images.reshape(n, c, t, h // t, t, w // t).permute(0, 2, 4, 1, 3, 5)  # (n, t, t, c, h / t, w / t)
-        return self.inner.encode(cut.flatten(0, 2)).reshape(n, t * t, -1)
+        return self.gathered(self.inner.encode(cut.flatten(0, 2)))
 
     def decode(self, codes: Tensor, condition: Tensor | None = None) -> Tensor:
         """Images (n, c, h, w)."""
         n, t = len(codes), self.tiles
-        made = self.inner.decode(codes.flatten(0, 1)[:, None])  # (n t t, c, h / t, w / t)
+        made = self.inner.decode(codes.reshape(n * t * t, *self.inner.code_shape))  # (n t t, c, h / t, w / t)
         return made.unflatten(0, (n, t, t)).permute(0, 3, 1, 4, 2, 5).reshape(n, *self.image_shape)
 
     def prior(self, n: int, rng: torch.Generator, truncation: float = 1.0) -> Tensor:
         """Tiles that know nothing of each other: fit a density to codes of whole pictures to draw from."""
-        return self.inner.prior(n * self.tiles**2, rng, truncation).reshape(n, *self.code_shape)
+        return self.gathered(self.inner.prior(n * self.tiles**2, rng, truncation))
+
+    def gathered(self, codes: Tensor) -> Tensor:
+        """Codes of whole pictures of those of their tiles, of one row or one for each layer."""
+        return codes.expand(-1, self.inner.code_shape[0], -1).reshape(-1, *self.code_shape)

@@ -125,9 +125,7 @@ class Optimize(Inverter):
         """When n images must be done."""
         return time.monotonic() + self.seconds * n if self.seconds else float("inf")
 
-    def distance(
-        self, generator: Generator, images: Tensor, known: Tensor | None = None
-    ) -> Callable[[Tensor], Tensor]:
+    def distance(self, generator: Generator, images: Tensor, known: Tensor | None = None) -> Callable[[Tensor], Tensor]:
         """d(., images), (n); where pixels are not known they are taken to be met.
 
         Raises:

@@ -145,6 +145,7 @@ def run(
         raise FgError(f"{faces}: expected rows of the train split, found none; lower preprocess.val and .test")
     compute = Compute.of(params)
     torch.manual_seed(params.seed)
+    params = wrapping(params, init_from)
     generator = make_generator(params, images.shape)
     if isinstance(generator, Contested) and len(rows) < FEW and compute.rank == 0:
         say(
@@ -181,6 +182,23 @@ def run(
             inputs=inputs,
         )
     return {"output": str(output), **training, "parameters": sum(p.numel() for p in generator.parameters())}
+
+
+def wrapping(params: Params, init_from: Path | None) -> Params:
+    """Params that name the generator that theirs wraps: that of the file whose weights it takes."""
+    from fgcli import artifacts
+    from fgcli.capabilities import Wraps
+    from fgcli.config import lookup
+    from fgcli.generators import GENERATORS
+
+    spec = params.generator
+    if not issubclass(lookup(GENERATORS, spec["name"], "train.generator.name"), Wraps) or "of" in spec:
+        return params
+    if init_from is None:
+        raise UsageError(f"--init-from: expected the generator.h5 that {spec['name']} shall wrap, found none; name it")
+    build = dict(artifacts.load(init_from, artifacts.GENERATOR, ()).meta["build"])
+    build.pop("image_shape")
+    return params.model_copy(update={"generator": {**spec, "of": build}})
 
 
 def begin(generator: Generator, init_from: Path | None, params: Params, images: np.ndarray) -> None:
