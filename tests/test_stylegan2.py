@@ -199,6 +199,11 @@ def test_a_mean_that_came_with_weights_is_that_of_truncation_until_they_are_trai
     assert torch.equal(prior(made.eval(), 2, 0, truncation=0.0).values, drawn)
 
 
+def test_codes_are_float32_under_autocast():
+    with torch.autocast("cpu", torch.bfloat16):
+        assert network().map(torch.ones(2, 6)).dtype == torch.float32
+
+
 @pytest.mark.parametrize("image_shape", [(1, 32, 32), (3, 64, 64)])
 def test_sizes_and_grey_images(image_shape):
     made = network(image_shape=image_shape)

@@ -71,10 +71,14 @@ class StyleGAN2(Contested):
         self.oppose(StyleGAN2Critic(image_shape, seen[::-1], self.critic_group))
 
     def map(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Codes w (n, 1, d) of z (n, d), of which only the direction counts: one row for all layers."""
+        """Codes w (n, 1, d) of z (n, d), of which only the direction counts: one row for all layers.
+
+        In float32 whatever the autocast, as in the published code.
+        """
         if self.training:
             self.average.zero_()  # a mean that came with the weights is not that of others
-        return self.mapping(z * (z.square().mean(1, keepdim=True) + 1e-8).rsqrt())[:, None]
+        with torch.autocast(z.device.type, enabled=False):
+            return self.mapping(z * (z.square().mean(1, keepdim=True) + 1e-8).rsqrt())[:, None]
 
     def mean_code(self) -> Tensor:
         """(1, d): the mean that came with imported weights, else that of draws."""
