@@ -169,13 +169,15 @@ def deblur_command(
 
 def keyframes_command(
     source: Annotated[Path, typer.Argument(metavar="VIDEO|FOLDER", help="Video of a face, or folder of its frames.")],
-    times: Annotated[int, typer.Option(min=1, help="How many frames are written for each.")] = 4,
+    times: Annotated[int, typer.Option(min=1, max=1000, help="How many frames are written for each.")] = 4,
     window: Annotated[
         float, typer.Option(min=0.1, callback=finite, help="Deviation of the window over neighbours, in frames.")
     ] = 0.5,
     rate: Annotated[
         float,
-        typer.Option(min=0, callback=finite, help="Frames a second; 0: so many that the video is as long as before."),
+        typer.Option(
+            min=0, max=1000, callback=finite, help="Frames a second; 0: so many that the video is as long as before."
+        ),
     ] = 0.0,
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Video to write, .mp4, or a new folder for pictures.")

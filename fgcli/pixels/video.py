@@ -58,7 +58,7 @@ def frames(path: Path) -> Iterator[np.ndarray]:
     """Its frames, uint8 (h, w, 3), upright, one by one."""
     with opened(path) as stream:
         for frame in stream.container.decode(stream):
-            quarters = round(getattr(frame, "rotation", 0) / 90)  # counter-clockwise, as a phone that was held so tells
+            quarters = round(frame.rotation / 90)  # counter-clockwise, as a phone that was held so tells
             yield np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), quarters))
 
 

@@ -65,7 +65,7 @@ def keyframes(
         say(f"{source}: {len(faceless)} of {number} frames follow their neighbours, without a face: {listed(faceless)}")
     moments = torch.arange(number * times) / times
     pictures = between(model, torch.cat(values), torch.tensor(at), moments, window)
-    write(output, pictures, Fraction(rate).limit_denominator(1000) if rate else own_rate * times)
+    write(output, pictures, Fraction(rate).limit_denominator(1000) or own_rate * times)
     return {"output": str(output), "frames": number, "written": len(moments), "faceless": faceless}
 
 
