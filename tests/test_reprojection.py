@@ -1,6 +1,8 @@
 """mix, inpaint, merge, retouch, deblur, keyframes: what they change, what they leave, what they refuse."""
 
 import json
+import struct
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +23,7 @@ from fgcli.faces.photos import BadPhotoError
 from fgcli.generators import GENERATORS, store
 from fgcli.inverters.optimize import Optimize
 from fgcli.pixels import tensor
+from fgcli.pixels.video import frames as frames_of
 from fgcli.pixels.video import save_video
 from fgcli.stages.keyframes import between, pictures_of
 
@@ -439,7 +442,7 @@ def test_a_video_gets_more_frames_at_its_length(frames):
         assert (video.streams.video[0].frames, video.streams.video[0].average_rate) == (22, 10)
     frame = np.zeros((PHOTO, PHOTO, 3), np.uint8)
     frame[CORNER : CORNER + 32, CORNER : CORNER + 32] = 128
-    save_video(Path("long.mp4"), [frame] * 5, 10)
+    save_video(Path("long.mp4"), [frame] * 5, Fraction(10))
     told, _ = fg("keyframes", "long.mp4", "--times", 4, "-o", "slow.mp4")
     assert told == {"output": "slow.mp4", "frames": 5, "written": 20, "faceless": []}
     with av.open("slow.mp4") as video:
@@ -447,3 +450,18 @@ def test_a_video_gets_more_frames_at_its_length(frames):
     Path("damaged.mp4").write_bytes(b"no video")
     _, said = fg("keyframes", "damaged.mp4", "-o", "more.mp4", code=1)
     assert said[-1].startswith("fg: damaged.mp4: expected a video, found invalid data")
+
+
+def test_a_video_of_a_phone_held_upright_is_turned(home):
+    pytest.importorskip("av")
+    picture = np.zeros((96, 64, 3), np.uint8)
+    picture[:20] = (255, 0, 0)
+    save_video(Path("clip.mp4"), [picture] * 2, Fraction(5))
+    content = bytearray(Path("clip.mp4").read_bytes())
+    matrix = content.index(b"tkhd") + 44  # of the track's header, version 0
+    content[matrix : matrix + 36] = struct.pack(">9i", 0, 1 << 16, 0, -1 << 16, 0, 0, 96 << 16, 0, 1 << 30)
+    Path("clip.mp4").write_bytes(content)
+    shown = next(frames_of(Path("clip.mp4")))
+    assert shown.shape == (64, 96, 3)
+    assert (shown[:, -1, 0] > 200).all()  # a quarter clockwise
+    assert (shown[:, 0, 0] < 50).all()
