@@ -17,7 +17,7 @@ from fgcli import artifacts, codes, config, inverters
 from fgcli.artifacts.outputs import verify_outputs
 from fgcli.cli import app
 from fgcli.errors import FgError
-from fgcli.faces.align import add_change, held, lay, seamless
+from fgcli.faces.align import add_change, fill, held, seamless
 from fgcli.faces.cutter import Cut, Cutter
 from fgcli.faces.photos import BadPhotoError
 from fgcli.generators import GENERATORS, store
@@ -201,24 +201,26 @@ def test_an_encoder_fills_what_is_not_known(plain):
     assert (filled - whole).square().mean() < 0.5 * (once - whole).square().mean()
 
 
-def test_a_fill_meets_the_crop_at_the_edge_of_the_hole():
-    crop = np.full((32, 32, 3), 200, np.uint8)
+def test_a_fill_meets_the_photo_at_the_edge_of_the_hole():
+    photo = np.full((32, 32, 3), 200, np.uint8)
     hole = np.zeros((32, 32), bool)
     hole[8:24, 8:24] = True
-    crop[hole] = 0
-    filled = seamless(crop, np.full((32, 32, 3), 100, np.uint8), hole)
+    photo[hole] = 0
+    filled = seamless(photo, np.full((32, 32, 3), 100, np.float32), hole, 3.0)
     np.testing.assert_array_equal(filled[~hole], 200)
     np.testing.assert_allclose(filled[8, 12], 200)
     np.testing.assert_allclose(filled[14:18, 14:18], 100)
     assert (np.diff(filled[8:15, 16, 0]) <= 0).all()
+    assert (seamless(photo, np.full((32, 32, 3), 100, np.float32), np.ones_like(hole), 3.0) == 100).all()
 
 
-def test_what_is_laid_and_what_is_added_stay_on_the_mask():
+def test_what_is_filled_and_what_is_added_stay_on_the_mask():
     photo = np.full((PHOTO, PHOTO, 3), 50, np.uint8)
     here = held(MASK, MATRIX, photo.shape[:2])
     np.testing.assert_array_equal(here, ~OFF)
-    laid = lay(photo, np.full((SIZE, SIZE, 3), 80, np.float32), MATRIX, here)
-    np.testing.assert_array_equal(laid[..., 0], np.where(here, 80, 50))
+    filled = fill(photo, np.full((SIZE, SIZE, 3), 80, np.float32), MATRIX, here, here)
+    assert (filled[OFF] == 50).all()
+    assert (filled[24:32, 24:32] == 80).all()
     added = add_change(photo, np.full((SIZE, SIZE, 3), 30, np.float32), MATRIX, MASK)
     assert (added[OFF] == 50).all()
     assert not held(MASK, MATRIX + np.array([[0, 0, 900], [0, 0, 0]]), photo.shape[:2]).any()

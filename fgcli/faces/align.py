@@ -109,19 +109,26 @@ def add_change(photo: np.ndarray, change: np.ndarray, matrix: np.ndarray, mask: 
     return result
 
 
-def lay(photo: np.ndarray, picture: np.ndarray, matrix: np.ndarray, where: np.ndarray) -> np.ndarray:
-    """The photo uint8 (h, w, 3) with the pixels of a crop's picture, float (s, s, 3), in place of some of its own.
+def fill(photo: np.ndarray, picture: np.ndarray, matrix: np.ndarray, hole: np.ndarray, where: np.ndarray) -> np.ndarray:
+    """The photo uint8 (h, w, 3) with a hole filled by the picture of a crop, without a seam.
 
     Args:
-        photo: stays as it is elsewhere. picture: resampled by cubic splines.
+        photo: no pixel of it in the hole counts.
+        picture: float (s, s, 3), of the whole crop; it is resampled by cubic splines.
         matrix: (2, 3), where the crop was taken.
-        where: bool (h, w), nowhere off the crop; see `held`.
+        hole: bool (h, w), not all of the crop.
+        where: bool (h, w), the part of the hole that is filled, nowhere off the crop; see `held`.
     """
-    left, top, right, bottom = box = _footprint(matrix, len(picture), photo.shape[:2])
-    here, result = where[top:bottom, left:right], photo.copy()
-    if here.any():
+    rows, columns = (np.flatnonzero(where.any(axis)) for axis in (1, 0))
+    result = photo.copy()
+    if len(rows):
+        top, left = max(0, rows[0] - 1), max(0, columns[0] - 1)
+        box = int(left), int(top), int(min(columns[-1] + 2, photo.shape[1])), int(min(rows[-1] + 2, photo.shape[0]))
+        part, here = np.s_[box[1] : box[3], box[0] : box[2]], where[box[1] : box[3], box[0] : box[2]]
         pixels = _resample(picture, matrix.astype(np.float64), box, "nearest", order=3)
-        result[top:bottom, left:right][here] = np.clip(np.rint(pixels[here]), 0, 255)
+        width = 0.06 * len(picture) / np.sqrt(abs(np.linalg.det(matrix[:, :2])))
+        made = seamless(photo[part], pixels, hole[part], float(width))
+        result[part][here] = np.clip(np.rint(made[here]), 0, 255)
     return result
 
 
@@ -147,20 +154,19 @@ def frame(matrix: np.ndarray, size: int) -> tuple[int, int, int, int]:
     return x, y, right - x, bottom - y
 
 
-def seamless(crop: np.ndarray, picture: np.ndarray, hole: np.ndarray) -> np.ndarray:
-    """The picture, float (s, s, 3), that fills a hole of a crop uint8 (s, s, 3) without a seam.
+def seamless(photo: np.ndarray, picture: np.ndarray, hole: np.ndarray, width: float) -> np.ndarray:
+    """The photo uint8 (h, w, 3), float32, with a hole filled by a picture of it, float (h, w, 3).
 
-    Inside it is `picture` plus the difference that the nearest pixel of the crop outside has from it, which fades over
-    about 6 % of the crop: no pixel of the hole counts. Outside it is the crop.
-
-    Args:
-        crop: what is known of it counts. picture: uint8 (s, s, 3), of the whole crop. hole: bool (s, s), not all true.
+    In the hole it is the picture plus the difference that the nearest pixel outside has from it, smoothed, which fades
+    within `width` px. A hole, bool (h, w), without any pixel outside is the picture.
     """
+    if hole.all():
+        return picture.astype(np.float32)
     depth, nearest = ndimage.distance_transform_edt(hole, return_indices=True)
-    difference = crop.astype(np.float32) - picture
-    carried = ndimage.gaussian_filter(difference[tuple(nearest)], (1, 1, 0))
-    fade = np.clip(1 - (depth - 1) / max(0.06 * len(crop), 1.0), 0, 1)[..., None]
-    return np.where(hole[..., None], picture + fade * carried, crop).astype(np.float32)
+    difference = photo.astype(np.float32) - picture
+    carried = ndimage.gaussian_filter(difference[tuple(nearest)], (width / 8, width / 8, 0), mode="nearest")
+    fade = np.clip(1 - (depth - 1) / max(width, 1.0), 0, 1)[..., None]
+    return np.where(hole[..., None], picture + fade * carried, photo).astype(np.float32)
 
 
 def _feather(mask: np.ndarray, width: float) -> np.ndarray:

@@ -40,7 +40,7 @@ def inpaint(photo: str, hole: str, output: Path, face: str, generator: Path, lat
     import numpy as np
 
     from fgcli.capabilities import Masks
-    from fgcli.faces.align import held, lay, seamless, warp
+    from fgcli.faces.align import fill, held, warp
     from fgcli.reports import grid
     from fgcli.reports.pictures import decoded, enlarge
     from fgcli.subjects import outputs, save_like
@@ -59,9 +59,9 @@ def inpaint(photo: str, hole: str, output: Path, face: str, generator: Path, lat
     verify_hole(hole, changed, missing, gone, cut)
     damaged = np.where(gone[..., None], np.uint8(GREY), cut.image)
     made = decoded(model, project(damaged, ~gone))[0]
-    filled = seamless(cut.image, made, gone)
-    save_like(full, lay(full.pixels, filled, cut.matrix, changed), file)
-    row = [cut.image, damaged, made, np.clip(np.rint(filled), 0, 255).astype(np.uint8)]
+    pixels = fill(full.pixels, made.astype(np.float32), cut.matrix, missing, changed)
+    save_like(full, pixels, file)
+    row = [cut.image, damaged, made, warp(pixels, cut.matrix, len(cut.image))]
     labels = ["face", "hole", "code", "filled"]
     grid.save_picture(output, grid.sheet([row], [Path(photo).stem], labels, enlarge(model)))
     return {"output": [str(output), str(file)], "filled_pixels": int(changed.sum())}
@@ -221,7 +221,7 @@ def retouch(
     """
     import numpy as np
 
-    from fgcli.faces.align import add_change, held, lay, seamless, warp
+    from fgcli.faces.align import add_change, fill, held, warp
     from fgcli.reports import grid
     from fgcli.reports.pictures import decoded, enlarge
     from fgcli.subjects import outputs, save_like
@@ -238,8 +238,8 @@ def retouch(
         row, labels = [cut.image, painted, made], ["original", "edited", "code"]
     else:
         made = decoded(model, project(cut.image))[0]
-        filled = seamless(cut.image, made, cut.mask > 127)
-        pixels = lay(full.pixels, filled, cut.matrix, held(cut.mask, cut.matrix, full.pixels.shape[:2]))
+        face_of_photo = held(cut.mask, cut.matrix, full.pixels.shape[:2])
+        pixels = fill(full.pixels, made.astype(np.float32), cut.matrix, face_of_photo, face_of_photo)
         row, labels = [cut.image, made], ["edited", "code"]
     save_like(full, pixels, file)
     row.append(warp(pixels, cut.matrix, len(cut.image)))
