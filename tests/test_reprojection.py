@@ -17,7 +17,7 @@ from fgcli import artifacts, codes, config, inverters
 from fgcli.artifacts.outputs import verify_outputs
 from fgcli.cli import app
 from fgcli.errors import FgError
-from fgcli.faces.align import add_change, fill, held, seamless
+from fgcli.faces.align import add_change, blend, fill, held, seamless
 from fgcli.faces.cutter import Cut, Cutter
 from fgcli.faces.photos import BadPhotoError
 from fgcli.generators import GENERATORS, store
@@ -214,13 +214,16 @@ def test_a_fill_meets_the_photo_at_the_edge_of_the_hole():
     assert (seamless(photo, np.full((32, 32, 3), 100, np.float32), np.ones_like(hole), 3.0) == 100).all()
 
 
-def test_what_is_filled_and_what_is_added_stay_on_the_mask():
+def test_what_is_filled_blended_or_added_stays_on_the_mask():
     photo = np.full((PHOTO, PHOTO, 3), 50, np.uint8)
     here = held(MASK, MATRIX, photo.shape[:2])
     np.testing.assert_array_equal(here, ~OFF)
     filled = fill(photo, np.full((SIZE, SIZE, 3), 80, np.float32), MATRIX, here, here)
     assert (filled[OFF] == 50).all()
     assert (filled[24:32, 24:32] == 80).all()
+    blended = blend(photo, np.full((SIZE, SIZE, 3), 80, np.float32), MATRIX, MASK)
+    assert (blended[OFF] == 50).all()
+    assert (blended[24:32, 24:32] == 80).all()
     added = add_change(photo, np.full((SIZE, SIZE, 3), 30, np.float32), MATRIX, MASK)
     assert (added[OFF] == 50).all()
     assert not held(MASK, MATRIX + np.array([[0, 0, 900], [0, 0, 0]]), photo.shape[:2]).any()
@@ -267,7 +270,7 @@ def test_retouch_changes_only_where_the_edit_is(home):
     fg("retouch", "edited.png", "-o", "all.png")
     whole = changed("all-edited-retouched.png", "edited.png")
     assert not whole[OFF].any()
-    assert whole[~OFF].mean() > 0.9
+    assert whole[~OFF].mean() > 0.5
 
 
 @pytest.mark.parametrize(

@@ -96,17 +96,37 @@ def add_change(photo: np.ndarray, change: np.ndarray, matrix: np.ndarray, mask: 
     The change alone is resampled, by cubic splines. It fades over about 3 % of the crop towards the edge of `mask`
     (s, s), 255 inside; photo pixels that are not wholly on the mask stay as they are.
     """
-    size = len(change)
-    box = left, top, right, bottom = _footprint(matrix, size, photo.shape[:2])
-    if right <= left or bottom <= top:
-        return photo.copy()
-    on, back = mask > 127, matrix.astype(np.float64)
-    weight = _resample(_feather(on, 0.03 * size)[..., None], back, box, "grid-constant")
-    weight[~held(mask, matrix, photo.shape[:2])[top:bottom, left:right]] = 0
-    added = np.rint(weight * _resample(change, back, box, "nearest", order=3))
+    box, weight = _weights(mask, matrix, photo.shape[:2])
+    part = np.s_[box[1] : box[3], box[0] : box[2]]
     result = photo.copy()
-    result[top:bottom, left:right] = np.clip(photo[top:bottom, left:right] + added, 0, 255).astype(np.uint8)
+    if weight.size:
+        added = np.rint(weight * _resample(change, matrix.astype(np.float64), box, "nearest", order=3))
+        result[part] = np.clip(photo[part] + added, 0, 255).astype(np.uint8)
     return result
+
+
+def blend(photo: np.ndarray, picture: np.ndarray, matrix: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """The photo uint8 (h, w, 3) that becomes a picture of its crop, float (s, s, 3), on the mask; as `add_change`."""
+    box, weight = _weights(mask, matrix, photo.shape[:2])
+    part = np.s_[box[1] : box[3], box[0] : box[2]]
+    result = photo.copy()
+    if weight.size:
+        change = _resample(picture, matrix.astype(np.float64), box, "nearest", order=3) - photo[part]
+        result[part] = np.clip(photo[part] + np.rint(weight * change), 0, 255).astype(np.uint8)
+    return result
+
+
+def _weights(
+    mask: np.ndarray, matrix: np.ndarray, shape: tuple[int, ...]
+) -> tuple[tuple[int, int, int, int], np.ndarray]:
+    """The part of a photo that a crop covers, and how far each of its pixels (h, w, 1) is on the mask: 0 to 1."""
+    size = len(mask)
+    left, top, right, bottom = box = _footprint(matrix, size, (shape[0], shape[1]))
+    if right <= left or bottom <= top:
+        return (0, 0, 0, 0), np.zeros((0, 0, 1), np.float32)
+    weight = _resample(_feather(mask > 127, 0.03 * size)[..., None], matrix.astype(np.float64), box, "grid-constant")
+    weight[~held(mask, matrix, (shape[0], shape[1]))[top:bottom, left:right]] = 0
+    return box, weight
 
 
 def fill(photo: np.ndarray, picture: np.ndarray, matrix: np.ndarray, hole: np.ndarray, where: np.ndarray) -> np.ndarray:

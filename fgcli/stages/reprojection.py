@@ -221,7 +221,7 @@ def retouch(
     """
     import numpy as np
 
-    from fgcli.faces.align import add_change, fill, held, warp
+    from fgcli.faces.align import add_change, blend, warp
     from fgcli.reports import grid
     from fgcli.reports.pictures import decoded, enlarge
     from fgcli.subjects import outputs, save_like
@@ -238,8 +238,7 @@ def retouch(
         row, labels = [cut.image, painted, made], ["original", "edited", "code"]
     else:
         made = decoded(model, project(cut.image))[0]
-        face_of_photo = held(cut.mask, cut.matrix, full.pixels.shape[:2])
-        pixels = fill(full.pixels, made.astype(np.float32), cut.matrix, face_of_photo, face_of_photo)
+        pixels = blend(full.pixels, made.astype(np.float32), cut.matrix, cut.mask)
         row, labels = [cut.image, made], ["edited", "code"]
     save_like(full, pixels, file)
     row.append(warp(pixels, cut.matrix, len(cut.image)))
