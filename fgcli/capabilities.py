@@ -186,6 +186,12 @@ class Critic(nn.Module, ABC):
     def features(self, images: Tensor) -> list[Tensor]:
         """What each block makes of images, (n, channels, h, w); last, (n, size), what heads are put on."""
 
+    def blocks(self, images: Tensor) -> list[Tensor]:
+        """The features but for the last, for which images may be compared: of each image whatever is beside it."""
+        missing = -len(images) % self.group
+        padded = torch.cat([images, images[:1].expand(missing, -1, -1, -1)])
+        return [found[: len(images)] for found in self.features(padded)[:-1]]
+
     @abstractmethod
     def score(self, features: Tensor, labels: Tensor | None = None) -> Tensor:
         """Logits (n) of being real, of the last features (n, size) and, if it knows classes, labels (n)."""

@@ -13,6 +13,7 @@ from fgcli.errors import FgError, UsageError
 from fgcli.generators import store
 from fgcli.generators.dcgan import DCGAN, InvertibleDCGAN
 from fgcli.generators.encoded import Encoded
+from fgcli.generators.stylegan2 import StyleGAN2
 from fgcli.generators.tiled import Tiled
 from fgcli.inverters import Context
 from fgcli.inverters.hybrid import Hybrid
@@ -75,6 +76,18 @@ def test_what_the_critic_sees_is_a_distance_of_gans_alone():
         UsageError, match="optimize distance critic: expected a generator that has a critic, found ToyGAN"
     ):
         Optimize(IMAGE, 2, distance="critic").invert(gan(), images, Context(0))
+
+
+def test_what_the_critic_sees_of_an_image_does_not_depend_on_others():
+    torch.manual_seed(0)
+    model = StyleGAN2(IMAGE, codes=6, width=1 / 512, widest=8).eval().requires_grad_(False)
+    images = torch.rand(5, *IMAGE, generator=torch.Generator().manual_seed(2)) * 2 - 1
+    assert model.critic.group == 4
+    for whole, alone in zip(model.critic.blocks(images), model.critic.blocks(images[1:2]), strict=True):
+        torch.testing.assert_close(whole[1:2], alone)
+    search = Optimize(IMAGE, 5, starts=4, distance="critic")
+    codes = [search.invert(model, rows, Context(0)).values for rows in (images, images[1:2])]
+    torch.testing.assert_close(codes[0][1:2], codes[1], rtol=1e-3, atol=1e-3)
 
 
 def test_hybrid_is_never_further_than_the_encoder():
