@@ -186,7 +186,7 @@ class Critic(nn.Module, ABC):
     def features(self, images: Tensor) -> list[Tensor]:
         """What each block makes of images, (n, channels, h, w); last, (n, size), what heads are put on."""
 
-    def blocks(self, images: Tensor) -> list[Tensor]:
+    def seen(self, images: Tensor) -> list[Tensor]:
         """The features but for the last, for which images may be compared: of each image whatever is beside it."""
         missing = -len(images) % self.group
         padded = torch.cat([images, images[:1].expand(missing, -1, -1, -1)])

@@ -83,7 +83,7 @@ def test_what_the_critic_sees_of_an_image_does_not_depend_on_others():
     model = StyleGAN2(IMAGE, codes=6, width=1 / 512, widest=8).eval().requires_grad_(False)
     images = torch.rand(5, *IMAGE, generator=torch.Generator().manual_seed(2)) * 2 - 1
     assert model.critic.group == 4
-    for whole, alone in zip(model.critic.blocks(images), model.critic.blocks(images[1:2]), strict=True):
+    for whole, alone in zip(model.critic.seen(images), model.critic.seen(images[1:2]), strict=True):
         torch.testing.assert_close(whole[1:2], alone)
     search = Optimize(IMAGE, 5, starts=4, distance="critic")
     codes = [search.invert(model, rows, Context(0)).values for rows in (images, images[1:2])]

@@ -139,8 +139,8 @@ class Optimize(Inverter):
             assert isinstance(generator, Contested)
             critic = generator.critic
             with torch.no_grad():
-                goal = critic.blocks(images)
-            return lambda made: apart_in(critic.blocks(made), goal) + (made - images).square().mean((1, 2, 3))
+                goal = critic.seen(images)
+            return lambda made: apart_in(critic.seen(made), goal) + (made - images).square().mean((1, 2, 3))
         if self.network is None:
             return lambda made: multiscale(made, images)
         network = self.network.to(images.device)

@@ -56,8 +56,8 @@ class Inversion(Objective):
         }
         if isinstance(network.inner, Contested) and "critic" in self.phases[0].weights:
             with torch.no_grad():
-                goal = network.inner.critic.blocks(x)
-            made = network.inner.critic.blocks(y)
+                goal = network.inner.critic.seen(x)
+            made = network.inner.critic.seen(y)
             terms["critic"] = torch.stack([(a - b).abs().mean() for a, b in zip(made, goal, strict=True)]).sum()
         return terms
 
