@@ -171,6 +171,7 @@ def test_patches_are_trained_on_and_tiled_without_a_step(faces, tmp_path):
     files = {"output": tmp_path / "patch.h5", "folder": tmp_path / "run"}
     train.run(tmp_path / "patches.h5", **files, params=train_params(generator={"name": "pca", "codes": 4}))
     tiled = train_params(generator={"name": "tiled"})
+    assert train.plan(faces, init_from=tmp_path / "patch.h5", params=tiled)["steps"] == 0
     told = train.run(faces, tmp_path / "g.h5", tmp_path / "none", init_from=tmp_path / "patch.h5", params=tiled)
     assert "steps" not in told
     assert not (tmp_path / "none").exists()

@@ -92,19 +92,24 @@ FREE = {"checkpoint_steps", "checkpoint_seconds", "tensorboard"}
 """Params that change no result: a run may go on with others."""
 
 
-def plan(faces: Path = Path("out/faces.h5"), *, params: Params, **_: Any) -> dict[str, Any]:
+def plan(
+    faces: Path = Path("out/faces.h5"), *, init_from: Path | None = None, params: Params, **_: Any
+) -> dict[str, Any]:
     """What `run` would do."""
     from fgcli import artifacts
+    from fgcli.capabilities import Solved
 
     images = artifacts.rows(faces, "images")
     train = int((artifacts.rows(faces, "split") == 0).sum())
-    weights = sum(p.numel() for p in make_generator(params, images.shape).parameters())
+    generator = make_generator(wrapping(params, init_from), images.shape)
+    weights = sum(p.numel() for p in generator.parameters())
+    steps = 0 if isinstance(generator, Solved) else params.steps
     return {
         "train rows": train,
         "image": "x".join(map(str, images.shape[1:])),
         "parameters": weights,
-        "steps": params.steps,
-        "epochs": round(params.steps * params.batch / max(train, 1), 1),
+        "steps": steps,
+        "epochs": round(steps * params.batch / max(train, 1), 1),
         "disk MB": round(weights * (2 * 4 + 2 * 16) / 1e6),
         "memory MB for weights": round(weights * 20 / 1e6),
     }
