@@ -45,7 +45,8 @@ def opened(path: Path) -> Iterator[Any]:
                 raise FgError(f"{path}: expected a video, found a file without pictures; check the path")
             yield container.streams.video[0]
     except av.FFmpegError as error:
-        raise FgError(f"{path}: expected a video, found {(error.strerror or "damage").lower()}; check the file") from error
+        what = (error.strerror or "damage").lower()
+        raise FgError(f"{path}: expected a video, found {what}; check the file") from error
 
 
 def about(path: Path) -> tuple[int, Fraction]:
