@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fgcli import codes
+from fgcli import codes, config
 from fgcli.errors import FgError
 from fgcli.foreign import stylegan_files
 from fgcli.foreign.stylegan_files import State
@@ -19,6 +19,8 @@ from fgcli.generators import store
 from fgcli.generators.stylegan2 import LARGEST, SMALLEST, StyleGAN2
 from fgcli.layers.blocks import START
 
+FRAME = config.defaults()["preprocess"] | {"framing": 1.0}
+"""How photos are cut for it: as FFHQ's, on which most of these networks were trained."""
 DRAWN = 4
 """Images that are drawn to see that it works."""
 
@@ -51,7 +53,7 @@ def convert(path: Path, output: Path) -> dict[str, Any]:
         ema=network.state_dict(),
         build=spec,
         history={},
-        training={"preprocess": {"size": image_shape[1]}},
+        training={"preprocess": FRAME | {"size": image_shape[1]}},
         params={},
         inputs={"checkpoint": path},
     )

@@ -27,9 +27,10 @@ def lead(run: Material, generator: Mapping[str, Any]) -> str:
     steps = f" in {training['steps']} steps" if training.get("steps") else ""
     said = run.nouns
     learned = f"{build['name']} turns {run.images.shape[1]} px {said.faces} into {size} numbers and back. "
-    learned += f"It learned from {training['rows']} {said.photos}{steps}; "
-    learned += f"everything shown here is about {len(run.held)} others"
-    return learned + (f", of {said.people} it has never seen." if strangers(run) else ".")
+    here = "rows" in training  # or its weights came from elsewhere
+    taught = f"It learned from {training['rows']} {said.photos}{steps}; everything" if here else "Everything"
+    learned += f"{taught} shown here is about {len(run.held)} {'others' if here else f'held-out {said.photos}'}"
+    return learned + (f", of {said.people} it has never seen." if here and strangers(run) else ".")
 
 
 def strangers(run: Material) -> bool:
