@@ -13,14 +13,15 @@ from conftest import painted
 from torch_fidelity import metric_isc, metric_kid, metric_prc
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
-from fgcli import assets, backbones
+from fgcli import assets, backbones, frechet
 from fgcli.backbones import inception
 from fgcli.backbones.dlib_embedding import DlibEmbedding
 from fgcli.backbones.laplacian import Laplacian
 from fgcli.backbones.pixels import Pixels
 from fgcli.errors import FgError, UsageError
-from fgcli.metrics import create, frechet, inception_score, kid, neighbours, prd, precision_recall
+from fgcli.metrics import create, inception_score, kid, neighbours, prd, precision_recall
 from fgcli.metrics.distribution import Collection
+from fgcli.metrics.frechet import Frechet
 from fgcli.metrics.sharpness import Sharpness
 
 
@@ -327,7 +328,7 @@ def test_images_pass_an_extractor_once_for_all_metrics():
     for name in ("real", "made"):
         collection.update(name, images[:20])
         collection.update(name, images[20:])
-    metrics = [kind("x") for kind in (frechet.Frechet, kid.KID, precision_recall.PrecisionRecall, prd.PRD)]
+    metrics = [kind("x") for kind in (Frechet, kid.KID, precision_recall.PrecisionRecall, prd.PRD)]
     found = [collection.scores(metric, "real", ["real", "made"]) for metric in metrics]
     assert seen == [20, 10, 20, 10]
     names = [
