@@ -94,8 +94,8 @@ def test_hybrid_is_never_further_than_the_encoder():
     model = invertible()
     images = torch.rand(4, *IMAGE, generator=torch.Generator().manual_seed(2)) * 2 - 1
     encoded = coded(model, model.encode(images))
-    for steps, learning_rate in ((30, 0.05), (1, 100.0)):  # the second one only leads astray
-        hybrid = Hybrid(IMAGE, steps, learning_rate, distance="pixels")
+    for steps, learning_rate, noise in ((30, 0.05, 0.0), (1, 100.0, 0.0), (20, 1e-9, 9.0)):  # two only lead astray
+        hybrid = Hybrid(IMAGE, steps, learning_rate, distance="pixels", noise=noise)
         away = hybrid.distance(model, images)
         assert (away(decode(model, hybrid.invert(model, images, Context(0)))) <= away(decode(model, encoded))).all()
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from fgcli.capabilities import Contested, Critic, Invertible
 from fgcli.config.fields import Count, CountOrNone, Width
-from fgcli.layers.blocks import START, doublings
+from fgcli.layers.blocks import START, doublings, mapping
 from fgcli.layers.spectral import Attention, conv, held
 
 SMALLEST, LARGEST = 16, 512
@@ -53,12 +53,7 @@ class BigGAN(Contested):
         self.image_shape, self.code_shape, self.mapped_size = image_shape, (1, codes), codes
         self.classes = classes
         self.embedding = nn.Embedding(classes, codes) if classes else None
-        self.mapping = nn.Sequential(
-            nn.Linear(codes * (1 + bool(classes)), 4 * codes),
-            nn.ReLU(),
-            nn.Linear(4 * codes, codes),
-            nn.BatchNorm1d(codes, affine=False),
-        )
+        self.mapping = mapping(codes * (1 + bool(classes)), codes)
         widths = [channels(side, width) for side in sides]
         self.first = held(nn.Linear(codes, widths[0] * START**2))
         self.blocks = nn.ModuleList(UpBlock(a, b, codes) for a, b in pairwise(widths))

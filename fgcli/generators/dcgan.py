@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from fgcli.capabilities import Contested, Critic, Invertible
 from fgcli.config.fields import Count, Width
-from fgcli.layers.blocks import START, doublings
+from fgcli.layers.blocks import START, doublings, mapping
 
 SMALLEST, LARGEST = 8, 1024
 """Sides of images, px."""
@@ -48,9 +48,7 @@ class DCGAN(Contested):
         super().__init__()
         sides = doublings(image_shape, "dcgan", SMALLEST, LARGEST)
         self.image_shape, self.code_shape, self.mapped_size = image_shape, (1, codes), codes
-        self.mapping = nn.Sequential(
-            nn.Linear(codes, 4 * codes), nn.ReLU(), nn.Linear(4 * codes, codes), nn.BatchNorm1d(codes, affine=False)
-        )
+        self.mapping = mapping(codes, codes)
         widths = [channels(side, width) for side in sides]
         blocks: list[nn.Module] = [nn.Linear(codes, widths[0] * START**2), nn.Unflatten(1, (widths[0], START, START))]
         for a, b in pairwise(widths):

@@ -7,14 +7,11 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from fgcli.capabilities import Encodes, Generator, Wraps
+from fgcli.capabilities import MEAN_OF, Encodes, Generator, Wraps
 from fgcli.codes import prior
 from fgcli.config import Spec, build
 from fgcli.config.fields import Count
 from fgcli.layers.blocks import strided_block
-
-DRAWN = 4096
-"""Draws that tell where a generator's codes lie."""
 
 
 class Encoded(Wraps, Encodes):
@@ -61,7 +58,7 @@ class Encoded(Wraps, Encodes):
 
     def adopt(self) -> None:
         """Finds where the generator's codes lie: mean and deviation of each entry over draws from its prior."""
-        values = prior(self.inner, DRAWN, 0).values.flatten(0, 1)
+        values = prior(self.inner, MEAN_OF, 0).values.flatten(0, 1)
         self.mean.copy_(values.mean(0))
         self.spread.copy_(values.std(0))
 

@@ -76,10 +76,11 @@ class Optimize(Inverter):
         best, lowest = z.detach().clone(), images.new_full((len(z),), torch.inf)
         for step in range(self.steps + 1):  # the last one only looks
             with torch.enable_grad():
-                losses = away(decode(generator, codes.moved(z + jitter(step))))
+                tried = z + jitter(step)
+                losses = away(decode(generator, codes.moved(tried)))
                 (z.grad,) = torch.autograd.grad(losses.sum(), z)
             better = losses.detach() < lowest
-            best = torch.where(better[:, None, None], z.detach(), best)
+            best = torch.where(better[:, None, None], tried.detach(), best)
             lowest = torch.where(better, losses.detach(), lowest)
             if time.monotonic() > end:
                 break
@@ -109,14 +110,14 @@ class Optimize(Inverter):
         return coded(generator, codes.values[:, :layers].expand(-1, layers, -1), codes.condition)
 
     def jitter(self, generator: Generator, context: Context, shape: torch.Size) -> Callable[[int], Tensor | float]:
-        """step -> what is added to the codes: the same for all rows, so that a row does not depend on others."""
+        """step -> what is added to the codes, the same for all rows, so that they stay apart; nothing at the start."""
         if not self.noise:
             return lambda step: 0.0
         spread = prior(generator, self.starts, apart(context.seed)).values.std(0).mean()
         rng = torch.Generator().manual_seed(apart(context.seed))
 
         def draw(step: int) -> Tensor:
-            fall = max(0.0, 1 - step / (0.75 * self.steps)) ** 2
+            fall = max(0.0, 1 - step / (0.75 * self.steps)) ** 2 if step else 0.0
             return self.noise * fall * spread * torch.randn(shape, generator=rng).to(spread.device)
 
         return draw

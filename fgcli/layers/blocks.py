@@ -82,3 +82,11 @@ def doublings(image_shape: tuple[int, int, int], name: str, smallest: int, large
             f"{name} expects a square of a power of two from {smallest} to {largest} px, found {size}x{across}"
         )
     return [START << i for i in range((size // START).bit_length())]
+
+
+def mapping(inputs: int, codes: int) -> nn.Sequential:
+    """(n, inputs) -> codes (n, codes) of mean 0, variance 1: dense, ReLU, dense, batch norm without gain and bias."""
+    hidden = 4 * codes
+    return nn.Sequential(
+        nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, codes), nn.BatchNorm1d(codes, affine=False)
+    )

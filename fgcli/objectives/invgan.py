@@ -2,7 +2,7 @@
 
 What the thesis leaves open is our choice, by measurement: codes are bounded; reconstructions are no fakes, and codes
 are not inferred again, unless asked for; features are compared by L1, mean over entries, summed over the blocks of the
-critic; the codes of the previous batch are constants; each term has the weight 1.
+critic; the codes of the previous batch are constants; weights are 1 unless given (see pipelines/invgan).
 """
 
 from __future__ import annotations
