@@ -12,7 +12,7 @@ from PIL import Image
 
 from fgcli.config import build, lookup
 from fgcli.datasets import DATASETS
-from fgcli.datasets.files import OWN
+from fgcli.datasets.files import OWN, own_files
 from fgcli.datasets.groups import SAME, SIDE, group
 from fgcli.datasets.photoset import Photo, PhotoSet, without_attributes
 from fgcli.datasets.splits import assign, official
@@ -489,3 +489,5 @@ def test_dvc_is_asked_about_every_path_of_a_data_set():
     for name in DATASETS:
         arguments = inspect.signature(lookup(DATASETS, name, "")).parameters.values()
         assert {a.name for a in arguments if "str" in str(a.annotation)} <= {*OWN, "label"}, name
+    inner = {"name": "multi_digit", "of": {"name": "mnist", "path": "raw"}}
+    assert own_files([{"name": "orl"}, inner, {"name": "svhn", "path": "house"}]) == [Path("raw"), Path("house")]

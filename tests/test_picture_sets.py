@@ -22,6 +22,7 @@ from fgcli.datasets.packages import package_folder
 from fgcli.datasets.pictureset import Part, PictureSet, reader
 from fgcli.datasets.splits import assign, last_of_class
 from fgcli.datasets.united import unite
+from fgcli.editors.matching import problem
 from fgcli.errors import FgError, UsageError
 from fgcli.faces.cutter import Cutter
 from fgcli.stages.preprocess import plan, run
@@ -300,6 +301,96 @@ def test_sets_say_what_their_pictures_are(tmp_path, name, write, content):
     assert unite([data, read("digits")] if write else [data]).content == content
 
 
+# ---- pictures of several digits
+
+
+def several(tmp_path: Path, side: int = 128, count: int = 300, **arguments) -> PictureSet:
+    """Put together from MNIST's files, whose noise has ink everywhere."""
+    of = {"name": "mnist", "path": str(write_mnist(tmp_path))}
+    return read("multi_digit", of=of, side=side, count=count, **arguments)
+
+
+def pieces(image: np.ndarray) -> list[np.ndarray]:
+    """What stands between empty columns of (h, w), without empty rows, from left to right."""
+    inked = np.flatnonzero(image.any(0))
+    columns = np.split(inked, np.flatnonzero(np.diff(inked) > 1) + 1)
+    return [image[np.ix_(image[:, x].any(1), x)] for x in columns]
+
+
+def test_no_digit_is_in_pictures_of_two_splits(tmp_path):
+    data, single = several(tmp_path), read("mnist", path=str(tmp_path))
+    known = [np.rint(image * (255 / image.max())).tolist() for image in MNIST[0]]  # at 128 px they keep their 28
+    of = [[known.index(piece.tolist()) for piece in pieces(image[..., 0])] for image in everything(data)]
+    assert all({single.splits[i] for i in rows} == {split} for rows, split in zip(of, data.splits, strict=True))
+    assert {i for rows in of for i in rows} == set(range(17))
+    shares = [data.splits.count(split) / 300 for split in ("train", "val", "test")]
+    assert shares == pytest.approx([10 / 17, 2 / 17, 5 / 17], abs=0.08)
+
+
+@pytest.mark.parametrize("side", [32, 45, 64, 128])
+def test_digits_have_one_scale_do_not_overlap_and_are_as_many_as_the_class_says(tmp_path, side):
+    data = several(tmp_path, side)
+    images = everything(data)
+    assert images.shape == (300, side, side, 3)
+    for image, label in zip(images[..., 0], data.labels, strict=True):
+        assert [piece.shape for piece in pieces(image)] == [(7 * side // 32,) * 2] * (label + 1)
+    assert images.any((0, 2, 3)).all()  # they go to every border
+    assert images.any((0, 1, 3)).all()
+    assert (images.max((1, 2, 3)) == 255).all()
+    assert np.bincount(data.labels) == pytest.approx([75] * 4, abs=25)
+
+
+def test_neither_their_number_nor_their_side_changes_what_pictures_show(tmp_path):
+    data, few, large = several(tmp_path, 64), several(tmp_path, 64, 7), several(tmp_path, 128, 7)
+    np.testing.assert_array_equal(everything(few), everything(data)[:7])
+    np.testing.assert_array_equal(data.read(np.array([5, 2])), everything(few)[[5, 2]])
+    for other in (few, large):
+        assert (other.labels.tolist(), other.splits) == (data.labels[:7].tolist(), data.splits[:7])
+    centres = [np.argwhere(image).mean(0) / len(image) for d in (few, large) for image in everything(d)[..., 0]]
+    assert np.abs(np.subtract(centres[:7], centres[7:])).max() < 0.02
+    assert several(tmp_path, seed=1).labels.tolist() != data.labels.tolist()
+
+
+def test_steps_lead_from_n_digits_to_one_more():
+    data = read("multi_digit", of={"name": "digits"}, side=32, count=60, digits=[4, 2, 3])
+    assert data.content == "digits"
+    assert data.classes == ["two_digits", "three_digits", "four_digits"]
+    assert data.attribute_names == [*data.classes, "two_to_three", "three_to_four"]
+    table = unite([data])
+    shown = table.identity + 2
+    for name, n in (("two_to_three", 2), ("three_to_four", 3)):
+        edit = problem(shown[:, None, None], table.attributes, table.attribute_names, name, ())
+        assert (set(edit.source.flat), set(edit.target.flat)) == ({n}, {n + 1})
+        assert len(edit.source) + len(edit.target) == np.isin(shown, (n, n + 1)).sum()
+    apart = read("multi_digit", of={"name": "digits"}, side=32, count=9, digits=[1, 3])
+    assert apart.attribute_names == ["one_digit", "three_digits"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"of": {"name": "svhn", "path": "x"}}, r"multi_digit.of.name: expected one of mnist, .*, found 'svhn'"),
+        ({"of": {"name": "mnist"}}, "multi_digit.of: missing a required argument: 'path' of mnist"),
+        ({"side": 31}, "side: .* 32, found 31; correct it"),
+        ({"digits": [1, 5]}, "digits.1: .* 4, found 5; correct it"),
+        ({"digits": []}, "digits: .*, found .*; correct it"),
+        ({"digits": [2, 1, 2]}, r"digits expects different numbers, found \[2, 1, 2\]"),
+    ],
+)
+def test_what_several_digits_cannot_be(arguments, message):
+    with pytest.raises(UsageError, match=message):
+        read("multi_digit", **{"of": {"name": "digits"}, "side": 32, **arguments})
+
+
+def test_a_blank_digit_is_none(tmp_path):
+    data = several(tmp_path)
+    images = MNIST[0].copy()
+    images[13] = 0
+    (tmp_path / "t10k-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx(images[12:])))
+    with pytest.raises(FgError, match="mnist/test/00001: expected a digit, found a blank picture; take"):
+        everything(data)
+
+
 # ---- bad files: one sentence with the file, what was expected, what was found, and what to do
 
 
@@ -539,5 +630,8 @@ def test_columns_are_checked():
     images = np.zeros((3, 8, 8), np.uint8)
     with pytest.raises(ValueError, match="unequal lengths"):
         made(images, labels=np.zeros(2, np.int32))
-    with pytest.raises(ValueError, match="not unique"):
-        made(images, classes=["a", "a"])
+    with pytest.raises(ValueError, match="unequal lengths"):
+        made(images, more={"c": np.zeros(2, np.int8)})
+    for twice in ({"classes": ["a", "a"]}, {"more": {"a": np.zeros(3, np.int8)}}):
+        with pytest.raises(ValueError, match="not unique"):
+            made(images, **twice)

@@ -14,6 +14,7 @@ DATASETS = {
     "svhn": "fgcli.datasets.svhn:svhn",
     "coil100": "fgcli.datasets.coil100:coil100",
     "patches": "fgcli.datasets.patches:patches",
+    "multi_digit": "fgcli.datasets.multi_digit:multi_digit",
 }
 """Functions that list files and read tables, never photos. Those of faces return a
 `fgcli.datasets.photoset.PhotoSet`, whose photos are searched for a face; the others a

@@ -23,8 +23,12 @@ OWN = ("path", "attributes", "masks")
 
 
 def own_files(sets: Iterable[Mapping[str, Any]]) -> list[Path]:
-    """The user's files and folders that data sets of preprocess.datasets read; of a glob the folder that it is in."""
-    return [fixed(Path(data[key]).expanduser()) for data in sets for key in OWN if data.get(key)]
+    """The user's files and folders that data sets of preprocess.datasets, and those that they are made `of`, read.
+
+    Of a glob it is the folder that it is in.
+    """
+    named = [inner for data in sets for inner in (data, data.get("of", {}))]
+    return [fixed(Path(data[key]).expanduser()) for data in named for key in OWN if data.get(key)]
 
 
 def fixed(path: Path) -> Path:

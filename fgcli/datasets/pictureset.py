@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
@@ -28,6 +28,7 @@ class PictureSet:
             ascending order are fast; raises FgError where a file turns out to be damaged.
         splits: n official splits "train", "val" or "test"; None: the data set has none.
         margin: black px put around a picture before its size is changed.
+        more: attributes beside the classes by name, (n,) int8 each: 1 has it, 0 has it not, -1 unknown.
     """
 
     name: str
@@ -40,12 +41,14 @@ class PictureSet:
     read: Callable[[np.ndarray], np.ndarray]
     splits: list[str] | None = None
     margin: int = 0
+    more: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         n = len(self.sources)
-        if self.labels.shape != (n,) or len(self.splits or self.sources) != n:
+        columns = (self.labels, *self.more.values())
+        if any(column.shape != (n,) for column in columns) or len(self.splits or self.sources) != n:
             raise ValueError(f"{self.name}: columns of unequal lengths")
-        if len(set(self.sources)) != n or len(set(self.classes)) != len(self.classes):
+        if len(set(self.sources)) != n or len(set(self.attribute_names)) != len(self.attribute_names):
             raise ValueError(f"{self.name}: names of pictures, or of classes, are not unique")
 
     def __len__(self) -> int:
@@ -53,13 +56,14 @@ class PictureSet:
 
     @property
     def attribute_names(self) -> list[str]:
-        """One attribute per class."""
-        return self.classes
+        """One attribute per class, then the others."""
+        return [*self.classes, *self.more]
 
     @property
     def attributes(self) -> np.ndarray:
-        """(n, k) int8: 1 in the column of a picture's class, 0 in the others."""
-        return (self.labels[:, None] == np.arange(len(self.classes))).astype(np.int8)
+        """(n, k) int8: 1 in the column of a picture's class, 0 in those of other classes, then what else is known."""
+        of_class = (self.labels[:, None] == np.arange(len(self.classes))).astype(np.int8)
+        return np.column_stack([of_class, *self.more.values()])
 
     def identity(self) -> tuple[np.ndarray, list[str]]:
         """Class (n,) of each picture, and the names of its values; sets that name a class alike share it."""
