@@ -362,6 +362,8 @@ def test_steps_lead_from_n_digits_to_one_more():
         edit = problem(shown[:, None, None], table.attributes, table.attribute_names, name, ())
         assert (set(edit.source.flat), set(edit.target.flat)) == ({n}, {n + 1})
         assert len(edit.source) + len(edit.target) == np.isin(shown, (n, n + 1)).sum()
+    again = read("multi_digit", of={"name": "digits"}, side=32, count=60, digits=[2, 3, 4])
+    np.testing.assert_array_equal(everything(again), everything(data))
     apart = read("multi_digit", of={"name": "digits"}, side=32, count=9, digits=[1, 3])
     assert apart.attribute_names == ["one_digit", "three_digits"]
 

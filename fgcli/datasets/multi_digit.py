@@ -19,7 +19,7 @@ WORDS = ("one", "two", "three", "four")
 SINGLE = ("mnist", "mnist_5k", "digits")
 """Data sets of single digits, white on black."""
 TALL, GAP = 7, 1
-"""Height of a digit and least distance between slots, both in 32nds of the side: with four in a row all is full."""
+"""Height of a digit and distance of slots, in 32nds of the side: the slots of four digits are hardly wider than 7."""
 
 
 def multi_digit(
@@ -29,18 +29,21 @@ def multi_digit(
     digits: Annotated[tuple[Annotated[int, Field(ge=1, le=len(WORDS))], ...], Field(min_length=1)] = (1, 2, 3, 4),
     seed: Seed = 0,
 ) -> PictureSet:
-    """As MultiDigitMNIST, but with one to four digits in one set (Doubinsky et al., section 4.4, do not say how theirs
-    are laid out). A picture is of the split of its digits: no digit is in pictures of two splits.
+    """As MultiDigitMNIST, but with one to four digits in one set. A picture is of the split of its digits, so that no
+    digit is in pictures of two splits.
 
-    - A picture of n digits has n slots of equal width. Each digit is somewhere in its slot, at any height; digits
-      never overlap, at least 1/32 of the side is between slots.
+    Doubinsky et al., *Wasserstein Loss for Semantic Editing in the Latent Space of GANs*, do not say how theirs are
+    laid out. Here:
+
+    - A picture of n digits has n slots of equal width, 1/32 of the side apart. Each digit is anywhere in its slot, at
+      any height, so that digits never overlap.
     - Digits have one scale however many there are, so that their number alone tells pictures apart: cut to their ink,
       MNIST's 20 px become 7/32 of the side, 28 px of the paper's 128 and 7 of 32. Each one's brightest pixel is white.
     - How many digits, which, and where is drawn for each picture alone, by its place and `seed`: neither `count` nor
       `side` changes what a picture shows.
 
     The class is the number of digits: `one_digit`, `two_digits` and so on. For the edit that adds a digit, `one_to_two`
-    is 0 with exactly one, 1 with exactly two, and unknown with more; `two_to_three` and `three_to_four` are alike.
+    is 0 with exactly one, 1 with exactly two, and unknown otherwise; `two_to_three` and `three_to_four` are alike.
 
     Args:
         of: where the digits come from: mnist, mnist_5k or digits, with its arguments; {name: mnist, path: folder}.
@@ -57,8 +60,9 @@ def multi_digit(
     if len(set(digits)) < len(digits):
         raise ValueError(f"digits expects different numbers, found {list(digits)}")
     single: PictureSet = build({name: DATASETS[name] for name in SINGLE}, of, "preprocess.datasets.multi_digit.of")
-    layouts = _layouts(np.array(single.splits), count, digits, seed)
-    shown, may = np.array([len(layout.rows) for layout in layouts]), sorted(digits)
+    may = sorted(digits)
+    layouts = _layouts(np.array(single.splits), count, may, seed)
+    shown = np.array([len(layout.rows) for layout in layouts])
     made = lru_cache(maxsize=1)(partial(_digits, single, TALL * side // 32))
 
     def read(rows: np.ndarray) -> np.ndarray:
@@ -74,12 +78,13 @@ def multi_digit(
         side=side,
         read=read,
         splits=[layout.split for layout in layouts],
-        more={
-            f"{WORDS[n - 1]}_to_{WORDS[n]}": np.select([shown == n, shown == n + 1], [0, 1], -1).astype(np.int8)
-            for n in may
-            if n + 1 in may
-        },
+        more=dict(_step(shown, n) for n in may if n + 1 in may),
     )
+
+
+def _step(shown: np.ndarray, n: int) -> tuple[str, np.ndarray]:
+    """The attribute of the edit from n digits to one more, of pictures that have `shown` (m,): its name and values."""
+    return f"{WORDS[n - 1]}_to_{WORDS[n]}", np.select([shown == n, shown == n + 1], [0, 1], -1).astype(np.int8)
 
 
 class Layout(NamedTuple):
@@ -95,7 +100,7 @@ class Layout(NamedTuple):
     places: np.ndarray
 
 
-def _layouts(splits: np.ndarray, count: int, digits: tuple[int, ...], seed: int) -> list[Layout]:
+def _layouts(splits: np.ndarray, count: int, digits: list[int], seed: int) -> list[Layout]:
     """Those of all pictures, from single digits with `splits` (m,): each split gets the share that it has of these."""
     members = {split: np.flatnonzero(splits == split) for split in np.unique(splits).tolist()}
     layouts = []
