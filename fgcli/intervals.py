@@ -7,6 +7,8 @@ their difference.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import scipy.stats
 
@@ -33,12 +35,48 @@ def bootstrap(values: np.ndarray, people: np.ndarray) -> np.ndarray:
     count = int(of.max()) + 1
     known = ~np.isnan(values)
     totals = np.stack([np.bincount(of[known], w, count) for w in (values[known], np.ones(known.sum()))], 1)
-    rng, means = np.random.default_rng(SEED), []
-    for start in range(0, RESAMPLES, CHUNK):
-        drawn = rng.integers(count, size=(min(CHUNK, RESAMPLES - start), count))
+    means = []
+    for drawn in draws(count):
         total, n = totals[drawn].sum(1).T
         means.append(np.divide(total, n, out=np.full(len(n), np.nan), where=n > 0))
     return np.concatenate(means)
+
+
+def draws(count: int) -> Iterator[np.ndarray]:
+    """The people (up to CHUNK, count) of all trials, so many of `count`."""
+    rng = np.random.default_rng(SEED)
+    for start in range(0, RESAMPLES, CHUNK):
+        yield rng.integers(count, size=(min(CHUNK, RESAMPLES - start), count))
+
+
+def average_precision(scores: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Sum over the rows with label 1, best first, of the precision down to them, over their number: (r,).
+
+    Args:
+        scores: (n), high for what is taken for 1. Equal ones are one step.
+        labels: (n) in {0, 1}.
+        weights: (r, n) how often each row counts, in r trials; NaN comes of those without a row of label 1.
+    """
+    order = np.argsort(-scores, kind="stable")
+    steps = np.append(np.flatnonzero(np.diff(scores[order])), len(order) - 1)  # last place of each score
+    every = weights[:, order].cumsum(1)[:, steps]
+    ones = (weights[:, order] * labels[order]).cumsum(1)[:, steps]
+    gained = np.diff(ones, axis=1, prepend=0)
+    precision = np.divide(ones, every, out=np.zeros(ones.shape), where=every > 0)
+    total = ones[:, -1]
+    return np.divide((gained * precision).sum(1), total, out=np.full(len(total), np.nan), where=total > 0)
+
+
+def precision_interval(scores: np.ndarray, labels: np.ndarray, people: np.ndarray) -> tuple[float, float, float]:
+    """Average precision, and its interval over people (n,); NaN where no trial has a row of label 1."""
+    _, of = np.unique(people, return_inverse=True)
+    count, trials = int(of.max()) + 1, []
+    for drawn in draws(count):
+        times = np.stack([np.bincount(row, minlength=count) for row in drawn])  # (r, people)
+        trials.append(average_precision(scores, labels, times[:, of].astype(np.float64)))
+    made = np.concatenate(trials)
+    value = float(average_precision(scores, labels, np.ones((1, len(scores))))[0])
+    return value, *interval(value, made[~np.isnan(made)], jackknifed=False)
 
 
 def blocks(people: np.ndarray) -> np.ndarray:

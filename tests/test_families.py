@@ -23,6 +23,7 @@ from fgcli.attacks import ATTACKS
 from fgcli.backbones import FEATURES
 from fgcli.backbones.dlib_embedding import DlibEmbedding
 from fgcli.capabilities import Encodes, Masks, Solved
+from fgcli.classifiers import JUDGES
 from fgcli.classifiers.network import Classifier
 from fgcli.codes import PATHS, Codes, decode, prior
 from fgcli.datasets import DATASETS
@@ -62,6 +63,7 @@ REGISTRIES = {
     "generators": GENERATORS, "objectives": OBJECTIVES, "inverters": INVERTERS, "densities": DENSITIES,
     "editors": EDITORS, "metrics": METRICS, "features": FEATURES, "datasets": DATASETS,
     "analysers": ANALYSERS, "segmenters": SEGMENTERS, "heads": HEADS, "attacks": ATTACKS, "extractors": EXTRACTORS,
+    "judges": JUDGES,
 }  # fmt: skip
 
 
@@ -407,6 +409,20 @@ def test_editors(name, tmp_path):
     loaded = type(editor).from_arrays(kept(editor.arrays(), tmp_path))
     for attribute in ("smiling", "male"):
         np.testing.assert_array_equal(loaded.edit(new, attribute, 2.0), editor.edit(new, attribute, 2.0))
+
+
+@pytest.mark.parametrize("name", JUDGES)
+def test_judges(name):
+    torch.manual_seed(0)
+    judge = built(JUDGES, name, attributes=3, side=16).eval()
+    images = np.random.default_rng(0).integers(0, 256, (5, 20, 20, 3), np.uint8)
+    said = judge.probabilities(images)
+    assert (said.shape, said.dtype) == ((5, 3), np.float32)
+    assert ((said > 0) & (said < 1)).all()
+    np.testing.assert_allclose(judge.probabilities(images[3:]), said[3:], rtol=1e-3, atol=1e-5)
+    x = tensor(images).requires_grad_()
+    judge(x).sum().backward()
+    assert x.grad.abs().sum() > 0
 
 
 @pytest.mark.parametrize("name", PATHS)

@@ -46,6 +46,7 @@ COMMANDS = (
     stage("density", "latents.h5", "density.h5"),
     stage("editor", "latents.h5", "editor.h5"),
     stage("classifier", "faces.h5", "classifier.h5 classifier"),
+    stage("judges", "faces.h5 latents.h5 generator.h5", "judges.h5 judges.json judges"),
     stage("evaluate", f"{ALL} classifier.h5", "evaluation.h5 metrics.json protocols.json neighbours.png"),
     stage("report", f"{ALL} editor.h5 flame.h5 evaluation.h5 metrics.json neighbours.png", "report.html"),
     stage("regressor", "faces.h5 flame.h5", "regressor.h5 regressor", "--faces out/faces.h5 --flame out/flame.h5"),
@@ -78,9 +79,31 @@ PHOTOS = (
         ("out/s.png", "out/s-a-+1.png"),
     ),
 )
-INSPECTED = ("faces", "generator", "latents", "density", "editor", "flame", "evaluation", "regressor", "classifier")
+INSPECTED = (
+    "faces",
+    "generator",
+    "latents",
+    "density",
+    "editor",
+    "flame",
+    "evaluation",
+    "regressor",
+    "classifier",
+    "judges",
+)
 TABLE = Command("preprocess", ("labels.csv",), ("out/faces.h5", "out/faces.png"), "preprocess")
-CHAIN = ("faces", "flame", "regressor", "classifier", "generator", "latents", "density", "editor", "evaluation")
+CHAIN = (
+    "faces",
+    "flame",
+    "regressor",
+    "classifier",
+    "generator",
+    "latents",
+    "judges",
+    "density",
+    "editor",
+    "evaluation",
+)
 """Artifacts in an order in which none is made from a later one."""
 
 SMALL = {
@@ -92,6 +115,8 @@ SMALL = {
     "regressor": {"width": 4, "steps": 2, "batch": 8, "validate_steps": 2, "threads": 1, "precision": "float32"},
     "flame": {"head": HEAD, "refine": "none", "max_failed": 1.0},
     "classifier": {"width": 0.1, "steps": 2, "batch": 8, "validate_steps": 2, "threads": 1, "precision": "float32"},
+    "judges": {"network": {"name": "residual", "width": 0.1}, "hidden": 4, "steps": 2, "batch": 8, "validate_steps": 2,
+               "threads": 1, "precision": "float32"},
     "train": SMALL_RUN | {"objective": {"name": "masked_elbo"}, "steps": 2},
     "density": {"methods": {"gmm": {"name": "gmm", "components": 2, "starts": 1},
                             "two": {"name": "two_stage_vae", "width": 0.01, "epochs": 1},

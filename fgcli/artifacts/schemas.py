@@ -161,6 +161,21 @@ CLASSIFIER = Schema(
 )
 """A network that tells the identities of faces.h5 apart; classes: their values in its order, identity_names: theirs."""
 
+JUDGES = Schema(
+    "judges",
+    1,
+    groups=("weights",),
+    meta={
+        "build": told.JudgesBuild,
+        "attributes": told.Names,
+        "held_out": dict[told.Text, dict[told.Text, dict[told.Text, float]]],
+    },
+    finite=("weights",),
+    more={"generator": told.Text},
+)
+"""weights/images/, weights/codes/: networks that say which attributes a picture has, and a code of `generator`.
+held_out: what each is worth on held-out rows, by attribute."""
+
 GENERATOR = Schema(
     "generator",
     1,
@@ -309,6 +324,7 @@ SCHEMAS = {
         REGRESSOR,
         HEAD_PART,
         CLASSIFIER,
+        JUDGES,
         GENERATOR,
         CHECKPOINT,
         LATENTS,

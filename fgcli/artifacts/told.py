@@ -127,6 +127,15 @@ class ClassifierBuild(TypedDict):
     width: Positive
 
 
+class JudgesBuild(TypedDict):
+    """How judges are built: the network for pictures, their side; and, if they judge codes, the size of these."""
+
+    network: Component
+    side: Size
+    codes: NotRequired[Size]
+    hidden: NotRequired[Size]
+
+
 class Best(TypedDict):
     """The lowest score of a run so far, if there is one."""
 
