@@ -169,6 +169,17 @@ class Mapped(Generator):
         """Codes w (n, 1, d) of z (n, mapped_size)."""
 
 
+class Entered(Generator):
+    """Its codes enter by affine maps whose weights are known."""
+
+    can = "tells how codes enter it"
+    such_as = "stylegan2"
+
+    @abstractmethod
+    def entrance(self) -> list[Tensor]:
+        """Weights (o, d) of all affine maps that codes first meet."""
+
+
 class Critic(nn.Module, ABC):
     """A GAN's discriminator, designed against one generator: it scores images, real ones high.
 

@@ -17,7 +17,8 @@ from fgcli.datasets.orl import orl
 from fgcli.datasets.splits import assign
 from fgcli.datasets.united import unite
 from fgcli.editors import EDITORS, choice
-from fgcli.editors.latent_wasserstein import Frame, LatentWasserstein, affine, parts
+from fgcli.editors.affine import Frame, affine, parts
+from fgcli.editors.latent_wasserstein import LatentWasserstein
 from fgcli.editors.matching import Problem, problem, weights
 from fgcli.editors.mean_difference import MeanDifference
 from fgcli.errors import FgError, UsageError
@@ -249,7 +250,7 @@ def test_loss_is_that_of_exact_transport():
     """
     task = gaussians(40)
     editor = LatentWasserstein(blur=0.005)
-    still, frame = torch.zeros(1, 4, 5), Frame(torch.zeros(1, 4), torch.ones(1, 4), torch.ones(1, 4))
+    still, frame = torch.zeros(1, 4, 5), Frame(torch.zeros(1, 4), *torch.ones(2, 1, 4), torch.ones(1, 1))
     cost = cdist(task.source[:, 0], task.target[:, 0], "sqeuclidean") / 2
     expected = cost[linear_sum_assignment(cost)].mean() / 4  # per dimension
     assert editor.loss(still, task, frame).item() == pytest.approx(expected, rel=0.06)
@@ -346,8 +347,8 @@ def test_stage_fits_on_training_rows_and_keeps_each_method(tmp_path):
     codes, attributes = confounded(500)
     latents, output = tmp_path / "latents.h5", tmp_path / "editor.h5"
     coded(latents, codes, attributes)
-    params = stage.Params(attributes=["smiling", "male"], methods=METHODS, seed=0)
-    stage.run(latents, output, params=params)
+    params = stage.Params(attributes=["smiling", "male"], methods=METHODS, layers=None, seed=0)
+    stage.run(latents, None, None, output, params=params)
     loaded = editors.load(output)
     assert list(loaded.methods) == list(METHODS)  # the order of the params: commands take the last one
     train = np.arange(500) % 5 < 3
@@ -363,7 +364,7 @@ def test_stage_fits_on_training_rows_and_keeps_each_method(tmp_path):
     assert plain["colour"] > 0.2
     assert abs(matched["colour"]) < plain["colour"] / 2  # probes lean on what goes along, so it is not 0
     first = output.read_bytes()
-    stage.run(latents, output, params=params)
+    stage.run(latents, None, None, output, params=params)
     assert output.read_bytes() == first
 
 
@@ -382,8 +383,8 @@ def by_default(tmp_path, names, values, people=None, **params):
     codes = np.random.default_rng(5).standard_normal((len(values), 1, 4)).astype(np.float32)
     split = np.repeat([0, 2], [len(codes) - 20, 20]).astype(np.uint8)
     write_latents(tmp_path / "latents.h5", codes, values.astype(np.int8), names, split, people)
-    given = {"attributes": None, "methods": DEFAULTS, "seed": 0} | params
-    stage.run(tmp_path / "latents.h5", tmp_path / "editor.h5", params=stage.Params(**given))
+    given = {"attributes": None, "methods": DEFAULTS, "layers": None, "seed": 0} | params
+    stage.run(tmp_path / "latents.h5", None, None, tmp_path / "editor.h5", params=stage.Params(**given))
     return artifacts.load(tmp_path / "editor.h5", artifacts.EDITOR, ()).meta
 
 

@@ -8,6 +8,7 @@ import json
 import re
 import socket
 import time
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin
@@ -17,6 +18,7 @@ import pytest
 import torch
 from conftest import painted
 from pydantic import TypeAdapter
+from torch import nn
 
 from fgcli import artifacts, backbones, config, inverters, metrics
 from fgcli.attacks import ATTACKS
@@ -24,14 +26,15 @@ from fgcli.backbones import FEATURES
 from fgcli.backbones.dlib_embedding import DlibEmbedding
 from fgcli.capabilities import Encodes, Masks, Solved
 from fgcli.classifiers import JUDGES
+from fgcli.classifiers.judges import LatentJudge
 from fgcli.classifiers.network import Classifier
 from fgcli.codes import PATHS, Codes, decode, prior
 from fgcli.datasets import DATASETS
 from fgcli.datasets.photoset import PhotoSet
 from fgcli.datasets.pictureset import PictureSet
 from fgcli.densities import DENSITIES
-from fgcli.editors import EDITORS
-from fgcli.editors.matching import Problem
+from fgcli.editors import EDITORS, Learns
+from fgcli.editors.matching import Problem, Witness
 from fgcli.errors import FgError, UsageError
 from fgcli.faces import ANALYSERS, SEGMENTERS
 from fgcli.faces.view import View
@@ -391,11 +394,44 @@ def task(attribute: str, seed=0) -> Problem:
     return Problem(attribute, source, target, groups, groups)
 
 
-@pytest.mark.parametrize("name", EDITORS)
+LEARNING = [name for name in EDITORS if issubclass(config.lookup(EDITORS, name, "test"), Learns)]
+
+
+def witnessed(problem):
+    """A problem with a judge of its codes, which looks at their mean."""
+    judge = LatentJudge(2, problem.source[0].size, 2).eval()
+    judge.net = nn.Linear(problem.source[0].size, 2)
+    nn.init.ones_(judge.net.weight)
+    nn.init.zeros_(judge.net.bias)
+    return replace(problem, witness=Witness(judge.requires_grad_(False), 0, torch.tensor([0.0, 0.5])))
+
+
+@pytest.mark.parametrize("name", [name for name in EDITORS if name not in LEARNING])
+def test_editors_that_discover(name, tmp_path):
+    generator, codes = fitted("stylegan2"), code_rows(60, seed=1)
+    generator.code_shape = codes.shape[1:]
+    first, again = built(EDITORS, name), built(EDITORS, name)
+    generator.entrance = lambda: [torch.randn(9, codes.shape[2], generator=torch.Generator().manual_seed(0))]
+    found = first.discover(codes, generator, 1)
+    assert found
+    assert found == again.discover(codes, generator, 1)
+    assert all(np.isfinite(v) for scores in found.values() for v in scores.values())
+    assert set(first.arrays()) == set(found)
+    loaded = type(first).from_arrays(kept(first.arrays(), tmp_path))
+    for direction in found:
+        edited = first.edit(codes, direction, 0.5)
+        assert (edited.shape, edited.dtype) == (codes.shape, np.float32)
+        assert not np.allclose(edited, codes)
+        np.testing.assert_allclose(first.edit(codes, direction, 0.0), codes, atol=1e-6)
+        np.testing.assert_array_equal(again.edit(codes, direction, 0.5), edited)
+        np.testing.assert_array_equal(loaded.edit(codes, direction, 0.5), edited)
+
+
+@pytest.mark.parametrize("name", LEARNING)
 def test_editors(name, tmp_path):
     editor, again, new = built(EDITORS, name), built(EDITORS, name), code_rows(5, seed=3)
     for one in (editor, again):
-        scores = [one.fit(task("smiling"), seed=1), one.fit(task("male", 7), seed=1)]
+        scores = [one.fit(witnessed(task("smiling")), seed=1), one.fit(witnessed(task("male", 7)), seed=1)]
         assert all(np.isfinite(v) for s in scores for v in s.values())
     edited = editor.edit(new, "smiling", 0.5)
     assert (edited.shape, edited.dtype) == (new.shape, np.float32)

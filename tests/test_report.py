@@ -128,13 +128,14 @@ def make(folder, name):
                     "plain": {"name": "mean_difference", "match": []},
                     "matched": {"name": "mean_difference", "match": ["colour"]},
                 },
+                "layers": None,
                 "seed": 0,
             }
         },
         "editor",
         editor.Params,
     )
-    editor.run(paths["latents"], paths["editor"], params=steered)
+    editor.run(paths["latents"], None, None, paths["editor"], params=steered)
     write_evaluation(folder, paths)
     sheets = folder / "train" / "samples"
     sheets.mkdir(parents=True)
@@ -235,7 +236,8 @@ def edited(paths, folder, **given):
     """The paths, with an editor of other params."""
     changed = paths | {"editor": folder / "editor.h5"}
     methods = {"plain": {"name": "mean_difference", "match": []}}
-    editor.run(paths["latents"], changed["editor"], params=editor.Params(methods=methods, seed=0, **given))
+    given |= {"methods": methods, "layers": None, "seed": 0}
+    editor.run(paths["latents"], None, None, changed["editor"], params=editor.Params(**given))
     return changed
 
 

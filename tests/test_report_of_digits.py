@@ -43,9 +43,9 @@ def make(folder: Path) -> Path:
     density.run(paths["latents"], paths["density"], params=params(density, methods={"gmm": {"components": 2}}))
     methods = {"plain": {"name": "mean_difference", "match": []}}
     steered = config.section(
-        {"editor": {"attributes": ["digit_3"], "methods": methods, "seed": 0}}, "editor", editor.Params
+        {"editor": {"attributes": ["digit_3"], "methods": methods, "layers": None, "seed": 0}}, "editor", editor.Params
     )
-    editor.run(paths["latents"], paths["editor"], params=steered)
+    editor.run(paths["latents"], None, None, paths["editor"], params=steered)
     files = {"evaluation": folder / "evaluation.h5", "metrics": folder / "metrics.json"}
     measured = config.section(
         config.overlay(config.defaults(), {"evaluate": {"samples": 20}}), "evaluate", evaluate.Params

@@ -246,7 +246,7 @@ EDITOR = Schema(
     groups=("methods",),
     meta=METHODS | {"attributes": told.Names, "choice": told.Text, "methods": dict[str, told.FittedEditor]},
     finite=("methods",),
-    more={"probes": dict[told.Text, float]},
+    more={"probes": dict[told.Text, float], "layers": list[told.Count]},
 )
 """methods/NAME/: the arrays of each fitted editor; meta methods: its build, its scores and on what each attribute was
 matched. choice: which attributes it learns and, if params name none, why not others."""

@@ -15,31 +15,29 @@ from typing import ClassVar, Self
 import numpy as np
 
 from fgcli import artifacts, config
-from fgcli.capabilities import Kinds, Space
+from fgcli.capabilities import Generator, Kinds, Space
 from fgcli.codes import Codes
 from fgcli.editors.matching import Problem
 from fgcli.errors import FgError, FlawError
 
 EDITORS = {
     "mean_difference": "fgcli.editors.mean_difference:MeanDifference",
+    "interface_svm": "fgcli.editors.interface_svm:InterfaceSVM",
     "latent_wasserstein": "fgcli.editors.latent_wasserstein:LatentWasserstein",
+    "latent_transformer": "fgcli.editors.latent_transformer:LatentTransformer",
+    "pca": "fgcli.editors.pca:PCA",
+    "closed_form": "fgcli.editors.closed_form:ClosedForm",
 }
 
 
 class Editor(ABC):
-    """Learns one attribute after the other, then edits codes.
+    """Edits codes: one that `Learns`, or one that `Discovers`.
 
     Attributes:
         requires: capabilities that the generator of the codes must have.
-        match: attributes whose combinations weigh equally on both sides of a problem; None: see `choice`.
     """
 
     requires: ClassVar[Kinds] = ()
-    match: Sequence[str] | None = ()
-
-    @abstractmethod
-    def fit(self, task: Problem, seed: int) -> dict[str, float]:
-        """Learns one attribute; returns how it went."""
 
     @abstractmethod
     def edit(self, codes: np.ndarray, attribute: str, strength: float) -> np.ndarray:
@@ -55,13 +53,42 @@ class Editor(ABC):
         """The editor that `arrays` gave; raises FlawError where they are none's."""
 
 
+class Learns(Editor):
+    """Learns one attribute after the other from labelled codes.
+
+    Attributes:
+        match: attributes whose combinations weigh equally on both sides of a problem; None: see `choice`.
+        judged: whether problems need a witness, a judge of codes.
+    """
+
+    match: Sequence[str] | None = ()
+    judged: bool = False
+
+    @abstractmethod
+    def fit(self, task: Problem, seed: int) -> dict[str, float]:
+        """Learns one attribute; returns how it went."""
+
+
+class Discovers(Editor):
+    """Finds directions without labels, and gives them names of its own."""
+
+    @abstractmethod
+    def discover(self, codes: np.ndarray, generator: Generator | None, seed: int) -> dict[str, dict[str, float]]:
+        """Finds all in codes (n, l, d); the generator is there if `requires` asks for one. Returns scores by name."""
+
+
 @dataclass(frozen=True)
 class Editors:
-    """The fitted editors of one file, and the space of the codes that they edit."""
+    """The fitted editors of one file.
+
+    Attributes:
+        space: of the codes that they edit. layers: of those, the rows that they edit; all if none is named.
+    """
 
     methods: Mapping[str, Editor]
     space: Space
     path: Path = Path("editor.h5")
+    layers: Sequence[int] | None = None
 
     def edit(self, label: str, codes: Codes, attribute: str, strength: float) -> Codes:
         """Codes edited by one of them.
@@ -72,7 +99,13 @@ class Editors:
         if codes.space != self.space:
             raise FgError(f"editor {label}: expected codes of space {self.space}, found {codes.space}; fit it on these")
         with artifacts.blamed(self.path, "fit it on these codes"):
-            return codes.moved(self.methods[label].edit(codes.numpy(), attribute, strength))
+            edited = self.methods[label].edit(codes.numpy(), attribute, strength)
+            if self.layers is None:
+                return codes.moved(edited)
+            values = codes.numpy().copy()
+            verify_layers(self.layers, values)
+            values[:, list(self.layers)] = edited[:, list(self.layers)]
+            return codes.moved(values)
 
 
 def load(path: Path) -> Editors:
@@ -87,7 +120,13 @@ def load(path: Path) -> Editors:
         kind = config.lookup(EDITORS, about["build"]["name"], str(path))
         with artifacts.blamed(path):
             methods[name] = kind.from_arrays(stored.group(f"methods/{name}"))
-    return Editors(methods, stored.meta["space"], path)
+    return Editors(methods, stored.meta["space"], path, stored.meta.get("layers"))
+
+
+def verify_layers(layers: Sequence[int], codes: np.ndarray) -> None:
+    """Raises FlawError unless codes (n, l, d) have all of these layers."""
+    if max(layers) >= codes.shape[1]:
+        raise FlawError(f"expected codes of {max(layers) + 1} layers or more to edit, found {codes.shape[1]}")
 
 
 def verify_size(move: np.ndarray, codes: np.ndarray) -> None:

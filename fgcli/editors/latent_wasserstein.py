@@ -1,83 +1,35 @@
 """Latent Wasserstein: an affine step whose edited codes are transported to those with the attribute.
 
 Doubinsky, Audebert, Crucianu and Le Borgne, "Wasserstein Loss for Semantic Editing in the Latent Space of GANs",
-core method (section 3.2), cost and loss of Eq. 4, stopped early on held-out codes (section 4.1).
+sections 3.2 and 3.3, stopped early on held-out codes (section 4.1).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Self
-
-import numpy as np
 import torch
 from torch import Tensor
 
-from fgcli.artifacts import verify_arrays
-from fgcli.config.fields import Count, Part, Positive
-from fgcli.editors import Editor, verify_size
+from fgcli.config.fields import Count, Part, Positive, Weight
+from fgcli.editors.affine import Affine, Frame, moved
 from fgcli.editors.matching import Problem
-from fgcli.errors import FgError, FlawError
-
-CONSTANT = 1e-6
-"""Spread of a dimension, over the largest one or the largest mean, up to which it is constant."""
-SPLITS = 10
-"""Random ways of holding out that are tried: few codes that share a combination may all fall into one part."""
-JUDGES = 512
-"""Held-out codes per side at most: the loss of n takes n^2 numbers, at every step."""
 
 
-@dataclass(frozen=True)
-class Frame:
-    """Where the map is learned: codes less their middle, over their scale; all (l, d).
+class LatentWasserstein(Affine):
+    """A Sinkhorn divergence of cost |x - y|^2 / 2 (Eq. 4), and one that keeps the other attributes (Eq. 5):
 
-    Attributes:
-        middle: mean of the codes.
-        scale: their standard deviation; 1 where they are constant.
-        live: 1 where they are not, else 0.
-    """
+        W(edited source, target; codes) + preserve W(edited source, source; f),  f_l(z) = sqrt(1 - gamma_l) F_l(z)
 
-    middle: Tensor
-    scale: Tensor
-    live: Tensor
-
-    @classmethod
-    def of(cls, codes: np.ndarray) -> Frame:
-        """That of codes (n, l, d)."""
-        middle, spread = codes.mean(0, dtype=np.float64), codes.std(0, dtype=np.float64)
-        live = spread > CONSTANT * np.maximum(spread.max(), np.abs(middle).max())
-        return cls(*(torch.from_numpy(a.astype(np.float32)) for a in (middle, np.where(live, spread, 1), live)))
-
-    @property
-    def root(self) -> Tensor:
-        """sqrt(d) of each layer (l, 1, 1), d the dimensions that are not constant."""
-        return self.live.sum(1).clamp_min(1).sqrt()[:, None, None]
-
-    def inside(self, codes: np.ndarray) -> Tensor:
-        """Codes (n, l, d) in the frame."""
-        return (torch.from_numpy(codes) - self.middle) / self.scale * self.live
-
-    def outside(self, move: Tensor) -> Tensor:
-        """The map (l, d, d + 1) that does to codes what `move` does to them in the frame: b' = s b - W' m."""
-        linear = move[..., :-1] * self.scale[:, :, None] / self.scale[:, None, :] / self.root
-        linear = linear * self.live[:, :, None] * self.live[:, None, :]
-        step = move[..., -1] * self.scale * self.live - (linear @ self.middle[..., None])[..., 0]
-        return torch.cat([linear, step[..., None]], -1)
-
-
-class LatentWasserstein(Editor):
-    """z' = z + strength H(z), H affine on each code layer, learned by a Sinkhorn divergence of cost |x - y|^2 / 2.
-
-    Codes are standardised per dimension first, and W is learned times sqrt(d), as in the equalised layers of the latent
-    transformer, so that `blur` and the step size mean the same for any generator; dimensions that are constant stay as
-    they are. H depends on z, so that strength -1 after +1 is not the way back: it comes to z only to first order in H.
+    over the dimensions of the codes and the sum of 1 - gamma. F are the latent judge's logits and gamma_l the absolute
+    correlation of attribute l with the edited one, which itself does not count.
 
     Args:
         match: attributes whose combinations weigh equally on both sides; None for those that the training rows suggest
             (see choice.matched).
+        preserve: weight of the second term, which needs judges of codes; 0 is the core method, 1 the paper's.
+        preserve_of: the weight for some attributes, by name; in the paper 15 for glasses.
         steps: Adam steps at most.
         learning_rate: Adam's; 1e-3 in the paper.
-        batch: codes per side and step at most.
+        batch: codes per side and step at most: so many codes take batch^2 numbers of memory, whatever their number.
         blur: entropic scale, as a fraction of the root mean squared distance of two codes, sqrt(2 D).
         held_out: share of the codes kept from training, to stop by.
         patience: steps without a better held-out loss after which it stops; the best is kept.
@@ -86,6 +38,8 @@ class LatentWasserstein(Editor):
     def __init__(
         self,
         match: list[str] | None = None,
+        preserve: Weight = 0.0,
+        preserve_of: dict[str, Weight] | None = None,
         steps: Count = 1000,
         learning_rate: Positive = 1e-3,
         batch: Count = 512,
@@ -93,99 +47,29 @@ class LatentWasserstein(Editor):
         held_out: Part = 0.25,
         patience: Count = 50,
     ) -> None:
-        self.match = match
-        self.steps, self.learning_rate, self.batch, self.patience = steps, learning_rate, batch, patience
-        self.blur, self.held_out = blur, held_out
-        self.maps: dict[str, np.ndarray] = {}
-
-    def fit(self, task: Problem, seed: int) -> dict[str, float]:
-        """Learns one attribute; returns the step that was kept and its held-out loss.
-
-        Raises:
-            FgError: too few codes to hold some out.
-        """
-        train, held_out = parts(task, self.held_out, seed)
-        if max(len(held_out.source), len(held_out.target)) > JUDGES:
-            held_out = subset(held_out, JUDGES, np.random.default_rng([seed, 1]))
-        frame = Frame.of(np.concatenate([task.source, task.target]))
-        if not frame.live.any():
-            raise FgError(f"attribute {task.attribute}: expected codes that differ, found constant ones; invert again")
-        layers, size = frame.scale.shape
-        move = torch.zeros(layers, size, size + 1, requires_grad=True)  # (l, d, d + 1): W, b
-        adam = torch.optim.Adam([move], self.learning_rate)
-        rng = np.random.default_rng(seed)
-        best, kept, kept_step = self.loss(move, held_out, frame).item(), move.detach().clone(), 0
-        first = best
-        for step in range(1, self.steps + 1):
-            adam.zero_grad()
-            self.loss(move, subset(train, self.batch, rng), frame).backward()
-            adam.step()
-            with torch.no_grad():
-                value = self.loss(move, held_out, frame).item()
-            if value < best:
-                best, kept, kept_step = value, move.detach().clone(), step
-            elif step - kept_step >= self.patience:
-                break
-        self.maps[task.attribute] = frame.outside(kept).numpy()
-        return {"steps": kept_step, "held_out_loss": best, "held_out_loss_unedited": first}
+        super().__init__(steps, learning_rate, batch, held_out, patience)
+        self.match, self.blur, self.preserve, self.preserve_of = match, blur, preserve, preserve_of or {}
+        self.judged = bool(preserve) or any(self.preserve_of.values())
 
     def loss(self, move: Tensor, task: Problem, frame: Frame) -> Tensor:
-        """Sinkhorn divergence of the edited source and the target, per dimension that is not constant."""
+        """Both terms, of codes of `task` in the frame."""
+        x, y = frame.inside(task.source), frame.inside(task.target)
+        edited, size = moved(move, x, frame), int((frame.live * frame.moves).sum())
+        a, b = (torch.from_numpy(w).float() for w in task.weights)
+        total = self.divergence(size, a, frame.free(edited), b, frame.free(y)) / size
+        weight = self.preserve_of.get(task.attribute, self.preserve)
+        if not weight:
+            return total
+        witness = task.witnessed
+        with torch.no_grad():
+            before = witness.features(frame.back(x))
+        after = witness.features(frame.back(edited))
+        dimensions = float(witness.kept.sum().clamp_min(1e-6))
+        return total + weight * self.divergence(dimensions, a, after, a, before) / dimensions
+
+    def divergence(self, size: float, a: Tensor, x: Tensor, b: Tensor, y: Tensor) -> Tensor:
+        """The Sinkhorn divergence of points (n, D) of weights (n), of whose D dimensions `size` are of variance 1."""
         from geomloss import SamplesLoss
 
-        x, y = frame.inside(task.source), frame.inside(task.target)
-        equal = torch.cat([move[..., :-1] / frame.root, move[..., -1:]], -1)
-        edited = (x + affine(equal, x)).flatten(1)
-        size = int(frame.live.sum())
         divergence = SamplesLoss("sinkhorn", p=2, blur=self.blur * (2 * size) ** 0.5, backend="tensorized")
-        a, b = (torch.from_numpy(w).float() for w in task.weights)
-        return divergence(a, edited, b, y.flatten(1)) / size
-
-    def edit(self, codes: np.ndarray, attribute: str, strength: float) -> np.ndarray:
-        """Edited codes (n, l, d); raises FlawError where they are of another size."""
-        verify_size(self.maps[attribute], codes)
-        z = torch.from_numpy(np.asarray(codes, np.float32))
-        return (z + strength * affine(torch.from_numpy(self.maps[attribute]).float(), z)).numpy()
-
-    def arrays(self) -> dict[str, np.ndarray]:
-        """What a file keeps."""
-        return dict(self.maps)
-
-    @classmethod
-    def from_arrays(cls, arrays: dict[str, np.ndarray]) -> Self:
-        """The editor that `arrays` gave; raises FlawError where they are none's."""
-        verify_arrays(arrays, dict.fromkeys(arrays, "l d e"))
-        for name, move in arrays.items():
-            if move.shape[2] != move.shape[1] + 1:
-                raise FlawError(f"expected numbers (l, d, d + 1) in {name}, found {move.shape}")
-        editor = cls()
-        editor.maps = arrays
-        return editor
-
-
-def parts(task: Problem, share: float, seed: int) -> tuple[Problem, Problem]:
-    """Random parts to learn from and to be held out, in either of which both sides share a combination.
-
-    Raises:
-        FgError: too few codes for it.
-    """
-    for attempt in range(SPLITS):
-        found = task.split(share, [seed, attempt] if attempt else seed)
-        if all(part.weights[0].any() for part in found):
-            return found
-    raise FgError(
-        f"attribute {task.attribute}: expected enough faces with and without it to hold out a share of {share}, found "
-        f"{len(task.target)} and {len(task.source)}; match fewer attributes or choose mean_difference"
-    )
-
-
-def subset(task: Problem, most: int, rng: np.random.Generator) -> Problem:
-    """At most `most` codes of each side; all, should these share no combination."""
-    picks = [rng.choice(n, min(n, most), replace=False) for n in (len(task.source), len(task.target))]
-    part = task.part(*picks)
-    return part if part.weights[0].any() else task
-
-
-def affine(move: Tensor, z: Tensor) -> Tensor:
-    """H(z) = W z + b per layer: (l, d, d + 1), (n, l, d) -> (n, l, d)."""
-    return torch.einsum("lij,nlj->nli", move[..., :-1], z) + move[..., -1]
+        return divergence(a, x, b, y)

@@ -6,12 +6,48 @@ n_t^A / (n_t n_s^A). The printed 1 / (n_t^A n_s^A) neither sums to 1 nor gives t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
+import torch
+from torch import Tensor
 
+from fgcli.classifiers.judges import LatentJudge
 from fgcli.errors import FgError
+
+
+@dataclass(frozen=True)
+class Witness:
+    """A judge of codes, and what it is to see of an edit of one attribute.
+
+    Attributes:
+        judge: of k attributes.
+        place: of the edited one.
+        kept: 1 - gamma (k), gamma the absolute correlation of each attribute with it; 0 for itself.
+    """
+
+    judge: LatentJudge
+    place: int
+    kept: Tensor
+
+    @classmethod
+    def of(cls, judge: LatentJudge, names: Sequence[str], attribute: str, labels: np.ndarray) -> Witness:
+        """By the labels (n, k) in {-1, 0, 1} of training rows; of two attributes those known in both count."""
+        place = names.index(attribute)
+        own, correlation = labels[:, place], np.ones(len(names))
+        for k in range(len(names)):
+            known = (own >= 0) & (labels[:, k] >= 0)
+            pair = own[known], labels[known, k]
+            if k != place:
+                vary = min(np.ptp(side) if len(side) else 0 for side in pair) > 0
+                correlation[k] = abs(np.corrcoef(*pair)[0, 1]) if vary else 0.0
+        return cls(judge, place, torch.from_numpy(1 - correlation).float())
+
+    def features(self, codes: Tensor) -> Tensor:
+        """sqrt(1 - gamma) times the judge's logits (n, k) of codes (n, l, d)."""
+        return self.kept.sqrt() * self.judge(codes)
 
 
 @dataclass(frozen=True)
@@ -22,6 +58,8 @@ class Problem:
         attribute: its name.
         source: (n_s, l, d) codes without it. source_groups: (n_s, m), their matched attributes.
         target: (n_t, l, d) codes with it. target_groups: (n_t, m).
+        witness: sees what an edit does; none where no editor asked for one.
+        layers: those of the codes that the edit may move; all if none is named.
     """
 
     attribute: str
@@ -29,6 +67,14 @@ class Problem:
     target: np.ndarray
     source_groups: np.ndarray
     target_groups: np.ndarray
+    witness: Witness | None = None
+    layers: tuple[int, ...] | None = None
+
+    @property
+    def witnessed(self) -> Witness:
+        """The witness; whoever asks has declared that it is `judged`."""
+        assert self.witness is not None
+        return self.witness
 
     @cached_property
     def weights(self) -> tuple[np.ndarray, np.ndarray]:
@@ -37,8 +83,8 @@ class Problem:
 
     def part(self, source: np.ndarray, target: np.ndarray) -> Problem:
         """Some rows of each side; their weights are counted anew."""
-        groups = self.source_groups[source], self.target_groups[target]
-        return Problem(self.attribute, self.source[source], self.target[target], *groups)
+        groups = {"source_groups": self.source_groups[source], "target_groups": self.target_groups[target]}
+        return replace(self, source=self.source[source], target=self.target[target], **groups)
 
     def split(self, share: float, seed: int | list[int]) -> tuple[Problem, Problem]:
         """Random parts of 1 - share and of `share`, of each side."""

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fgcli.capabilities import Contested, Critic, Invertible
+from fgcli.capabilities import Contested, Critic, Entered, Invertible
 from fgcli.config.fields import Count, CountOrNone, Width
 from fgcli.layers.blocks import START, doublings, mapping
 from fgcli.layers.spectral import Attention, conv, held
@@ -21,7 +21,7 @@ ATTENTION = 64
 """Side of the feature map that is looked at as a whole, px; half of the image's if that is smaller."""
 
 
-class BigGAN(Contested):
+class BigGAN(Contested, Entered):
     """Residual blocks, batch norm that the code steers, attention, spectral norm in generator and critic.
 
     The mapping is dense, ReLU, dense, then batch norm without gain and bias, as DCGAN's; it is told the class, so that
@@ -62,6 +62,11 @@ class BigGAN(Contested):
         self.norm = nn.BatchNorm2d(widths[-1])
         self.colours = conv(widths[-1], image_shape[0], 3)
         self.oppose(BigGANCritic(image_shape, width * critic_width, classes))
+
+    def entrance(self) -> list[Tensor]:
+        """Those of the dense layer and of all gains and biases of batch norms (channels, d)."""
+        norms = [norm for norm in self.blocks.modules() if isinstance(norm, SteeredNorm)]
+        return [self.first.weight, *(layer.weight for norm in norms for layer in (norm.gains, norm.biases))]
 
     def map(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """Codes w (n, 1, d) of z (n, d) and, if it knows classes, labels (n)."""

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fgcli.capabilities import Contested, Critic, Invertible
+from fgcli.capabilities import Contested, Critic, Entered, Invertible
 from fgcli.config.fields import Count, Width
 from fgcli.layers.blocks import START, doublings, mapping
 
@@ -20,7 +20,7 @@ HIDDEN = 256
 """Units of the critic's dense layer."""
 
 
-class DCGAN(Contested):
+class DCGAN(Contested, Entered):
     """Dense layer to 4 px, transposed 4 x 4 convolutions with batch norm, a last 3 x 3 convolution, tanh.
 
     The mapping is dense, ReLU, dense, then batch norm without gain and bias: so its codes w have mean 0 and variance 1,
@@ -55,6 +55,10 @@ class DCGAN(Contested):
             blocks += [nn.ConvTranspose2d(a, b, 4, 2, 1, bias=False), nn.BatchNorm2d(b), nn.ReLU()]
         self.synthesis = nn.Sequential(*blocks, nn.Conv2d(widths[-1], image_shape[0], 3, padding=1))
         self.oppose(DCGANCritic(image_shape, width * critic_width))
+
+    def entrance(self) -> list[Tensor]:
+        """That of the dense layer (channels 4 4, d)."""
+        return [self.synthesis.get_parameter("0.weight")]
 
     def map(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """Codes w (n, 1, d) of z (n, d)."""

@@ -7,14 +7,14 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from fgcli.capabilities import MEAN_OF, Encodes, Generator, Wraps
+from fgcli.capabilities import MEAN_OF, Encodes, Entered, Generator, Wraps, require
 from fgcli.codes import prior
 from fgcli.config import Spec, build
 from fgcli.config.fields import Count
 from fgcli.layers.blocks import strided_block
 
 
-class Encoded(Wraps, Encodes):
+class Encoded(Wraps, Encodes, Entered):
     """A generator as it is, and strided convolutions that tell its codes, in deviations from the mean one.
 
     Args:
@@ -73,3 +73,10 @@ class Encoded(Wraps, Encodes):
     def prior(self, n: int, rng: torch.Generator, truncation: float = 1.0) -> Tensor:
         """The generator's own."""
         return self.inner.prior(n, rng, truncation)
+
+    def entrance(self) -> list[Tensor]:
+        """The generator's own; raises UsageError of one that has none."""
+        inner: nn.Module = self.inner
+        require(inner, (Entered,), by="the directions of an encoded generator")
+        assert isinstance(inner, Entered)
+        return inner.entrance()

@@ -7,7 +7,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from fgcli.capabilities import Contested, Critic, Invertible
+from fgcli.capabilities import Contested, Critic, Entered, Invertible
 from fgcli.config.fields import Count, Width
 from fgcli.layers.blocks import START, doublings
 from fgcli.layers.style import GAIN, Conv, Dense, StyledColours, StyledConv, deviation, doubled
@@ -20,7 +20,7 @@ GROUP = 4
 """Images that the critic compares."""
 
 
-class StyleGAN2(Contested):
+class StyleGAN2(Contested, Entered):
     """Skip generator and residual critic, configurations E and F of the paper's Table 1.
 
     Images are not bounded while it trains, as in the paper; `decode` of a network in eval mode clamps them to [-1, 1],
@@ -69,6 +69,10 @@ class StyleGAN2(Contested):
         self.colours = nn.ModuleList(StyledColours(c, image_shape[0], codes) for c in widths)
         seen = [max(1, round(critic_width * c)) for c in widths]
         self.oppose(StyleGAN2Critic(image_shape, seen[::-1], self.critic_group))
+
+    def entrance(self) -> list[Tensor]:
+        """Those of the layers' scales (inputs, d); colours apart."""
+        return [layer.get_parameter("scales.weight") for layer in self.layers]
 
     def map(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """Codes w (n, 1, d) of z (n, d), of which only the direction counts: one row for all layers.

@@ -82,8 +82,10 @@ class Material:
 
     def editable(self, attribute: str, count: int) -> list[int]:
         """Held-out people without the attribute to edit: mostly grey ones, the others in colour."""
-        has = self.attributes[self.held, self.names.index(attribute)]
-        rows = self.held[has == 0] if (has == 0).any() else self.held
+        rows = self.held
+        if attribute in self.names:  # a direction without a label has no faces without it
+            has = self.attributes[self.held, self.names.index(attribute)]
+            rows = self.held[has == 0] if (has == 0).any() else self.held
         grey = self.grey(rows)
         colour = np.setdiff1d(rows, grey)
         wanted = min(count - count // 3, len(self.people(grey)))

@@ -80,6 +80,11 @@ class Edits:
     changes: list[tuple[str, dict[str, float]]]
 
 
+def having(about: Mapping[str, Any], attribute: str) -> dict[str, Any]:
+    """The editors that know an attribute."""
+    return {label: entry for label, entry in about.items() if attribute in entry["scores"]}
+
+
 def by_matching(about: Mapping[str, Any]) -> list[str]:
     """The editors' labels, those that match no attributes first."""
     return sorted(about, key=lambda label: (any(about[label]["matched"].values()), label))
@@ -87,6 +92,7 @@ def by_matching(about: Mapping[str, Any]) -> list[str]:
 
 def strongest(about: Mapping[str, Any], attribute: str) -> str:
     """The label of the editor that changes the probe of `attribute` most, of the matched ones if there are some."""
+    about = having(about, attribute)
     matched = [label for label in about if about[label]["matched"][attribute]] or list(about)
     changes = {label: about[label]["scores"][attribute].get("change", {}).get(attribute, 0.0) for label in matched}
     return max(sorted(matched), key=lambda label: changes[label], default="")
@@ -203,10 +209,11 @@ def edits(run: Material, edit: Edit, attribute: str, strengths: Sequence[float],
             for i, r in enumerate(rows)
         ]
         gained = [colour(run, kinds[k], edited(run.codes(kinds[k]), attribute, s)) - before[k] for k, s in at]
-        strips.append(Strip(method, ", ".join(entry["matched"][attribute]), lines, gained))
+        strips.append(Strip(method, ", ".join(entry["matched"].get(attribute, ())), lines, gained))
         changes.append((method, entry["scores"][attribute].get("change", {})))
     cells = [Cell(k, mark(s), len(kinds[k]), before[k]) for k, s in at]
-    note = sentences.colour(attribute, colour_shares(run, attribute), run.nouns)
+    named = attribute in run.names
+    note = sentences.colour(attribute, colour_shares(run, attribute), run.nouns) if named else ""
     return Edits(attribute, marks, strips, cells, note, changes)
 
 

@@ -146,13 +146,13 @@ class Bench:
             say(f"judges: no judge of {', '.join(left)}: all training rows are alike in it")
 
     def rows(self, name: str) -> np.ndarray:
-        """Those of a split; where none is held out, those that train."""
+        """Those of a split; where it is empty those of the one before it."""
         import numpy as np
 
         from fgcli import artifacts
 
-        found = np.flatnonzero(self.split == artifacts.SPLITS.index(name))
-        return found if len(found) else np.flatnonzero(self.split == 0)
+        place = artifacts.SPLITS.index(name)
+        return np.flatnonzero(self.split == max(i for i in set(self.split.tolist()) if i <= place))
 
     def of_images(self, name: str, images: np.ndarray) -> ImageJudge:
         """A judge of pictures (n, h, w, 3), those of faces.h5 or what a generator made of them."""
@@ -229,23 +229,22 @@ class Bench:
     def consistency(
         self, first: ImageJudge, second: ImageJudge, images: np.ndarray, remade: np.ndarray
     ) -> dict[str, dict[str, float]]:
-        """Share of right answers on test rows: of judges of photos and of reconstructions, on both.
+        """Mean over attributes of the average precision of judges of photos and of reconstructions, on both.
 
-        Ghosh's thesis, Table 6.2. `floor`: the more frequent answer for all.
+        Ghosh's thesis, Table 6.2. `floor`: what a guess has.
         """
-        rows = self.rows("test")
-        labels = self.labels[rows]
-        known = labels >= 0
-
-        def right(judge: ImageJudge, pictures: np.ndarray) -> float:
-            said = judge.probabilities(pictures[rows]) > 0.5
-            return float(((said == (labels == 1)) & known).sum() / known.sum())
+        import numpy as np
 
         pictures = {"photos": images, "reconstructions": remade}
-        judges = {"photos": first, "reconstructions": second}
-        found = {f"taught_by_{n}": {f"on_{k}": right(j, x) for k, x in pictures.items()} for n, j in judges.items()}
-        often = self.counts[1] > self.counts[0]
-        return found | {"floor": {"on_photos": float((((labels == 1) == often) & known).sum() / known.sum())}}
+        found: dict[str, dict[str, float]] = {}
+        for taught, judge in zip(pictures, (first, second), strict=True):
+            each = {on: self.worth(judge, seen).values() for on, seen in pictures.items()}
+            found[f"taught_by_{taught}"] = {
+                f"on_{on}": float(np.mean([about["average_precision"] for about in known]))
+                for on, known in each.items()
+            }
+        floor = float(np.mean([about["floor"] for about in each["photos"]]))
+        return found | {"floor": {"on_photos": floor, "on_reconstructions": floor}}
 
 
 def reconstructions(generator: Path, latents: Path) -> np.ndarray:

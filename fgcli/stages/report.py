@@ -268,9 +268,10 @@ def _edited(run: Material, stored: dict[str, Artifact], params: Params, left_out
     about = stored["editor"].meta if "editor" in stored else {"attributes": [], "methods": {}, "probes": {}}
     attribute = about["attributes"][0] if about["attributes"] else ""
     method = sections.strongest(about["methods"], attribute) if attribute else ""
-    learned = [(run.edit, a) for a in about["attributes"] if run.edit]
+    known = [*about["attributes"], *(name for entry in about["methods"].values() for name in entry["scores"])]
+    learned = [(run.edit, a) for a in dict.fromkeys(known) if run.edit]  # directions that have no label come last
     shown = learned[: sections.ATTRIBUTES]
-    edits = [sections.edits(run, edit, a, params.strengths, about["methods"]) for edit, a in shown]
+    edits = [sections.edits(run, edit, a, params.strengths, sections.having(about["methods"], a)) for edit, a in shown]
     if run.edit and not learned:
         left_out["edits"] = f"the editor {about['choice']}"
     elif shown != learned:
