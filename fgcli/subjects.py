@@ -155,25 +155,36 @@ class Subjects:
 class Strip:
     """A sheet with a row for each face: the face and further pictures.
 
+    Args:
+        output: picture to write. model: of the pictures.
+        names: of the faces, or their photos. labels: above the columns.
+        lines: below each picture.
+
     Raises:
         UsageError: more rows than the format of `output` can hold.
     """
 
-    def __init__(self, output: Path, model: Generator, names: Sequence[str], labels: Sequence[str]) -> None:
+    def __init__(
+        self, output: Path, model: Generator, names: Sequence[str], labels: Sequence[str], lines: int = 0
+    ) -> None:
         self.output, self.scale, self.labels = output, enlarge(model), labels
-        stems = [Path(name).stem for name in names]
-        grid.verify_room(output, grid.extent(len(names), len(labels), shown_size(model), stems, labels))
+        stems, (height, width) = [Path(name).stem for name in names], shown_size(model)
+        room = height + lines * grid.LINE, width
+        grid.verify_room(output, grid.extent(len(names), len(labels), room, stems, labels))
         self.rows: list[list[np.ndarray]] = []
         self.names: list[str] = []
+        self.feet: list[list[list[str]]] = []
 
-    def add(self, person: Subject, pictures: Sequence[np.ndarray]) -> None:
-        """A face's row: the face, and `pictures` (h, w, 3)."""
+    def add(self, person: Subject, pictures: Sequence[np.ndarray], feet: Sequence[list[str]] = ()) -> None:
+        """A face's row: the face, and `pictures` (h, w, 3), below the last of which stand the lines of `feet`."""
         self.rows.append([person.face, *pictures])
         self.names.append(Path(person.name).stem)
+        if feet:
+            self.feet.append([*([""] for _ in range(1 + len(pictures) - len(feet))), *feet])
 
     def save(self) -> None:
         """Writes it."""
-        grid.save_picture(self.output, grid.sheet(self.rows, self.names, self.labels, self.scale))
+        grid.save_picture(self.output, grid.sheet(self.rows, self.names, self.labels, self.scale, self.feet))
 
 
 def outputs(output: Path, what: Sequence[str], labels: Sequence[str], inputs: Sequence[Path]) -> dict[int, list[Path]]:

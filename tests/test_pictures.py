@@ -56,7 +56,13 @@ def out(tmp_path_factory):
     methods = {"one": {"name": "gaussian"}, "two": {"name": "gmm", "components": 2}}
     density.run(latents, folder / "density.h5", params=density.Params(methods=methods, seed=0))
     methods = {"mean": {"name": "mean_difference"}}
-    editor.run(latents, folder / "editor.h5", params=editor.Params(methods=methods, attributes=["odd"], seed=0))
+    editor.run(
+        latents,
+        None,
+        None,
+        folder / "editor.h5",
+        params=editor.Params(methods=methods, attributes=["odd"], layers=None, seed=0),
+    )
     return folder
 
 
@@ -183,7 +189,9 @@ def test_a_folder_is_its_photos_and_bad_ones_are_left_out(home):
         "fg: PHOTO|FOLDER: expected a usable face in every photo, found none in 2 "
         "(photos/bad1.png, photos/bad2.jpg); the others are done"
     ]
-    assert Image.open("new/strip.png").height == 18 + 4 * (SCALE * SIZE + 2) - 2  # three photos and a row
+    assert (
+        Image.open("new/strip.png").height == 18 + 4 * (SCALE * SIZE + 15 + 2) - 2
+    )  # three photos and a row, a line each
     fg("edit", "photos/anna.png", "photos/ben.png", "photos/more", 3, "-a", "odd", "--strength", 1, "-o", "strip.png")
     for name in ("strip.png", "strip-ben-+1.png"):
         assert Path(name).read_bytes() == Path("new", name).read_bytes()  # as if the bad ones had not been named

@@ -19,7 +19,13 @@ from fgcli.errors import FgError, UsageError
 HDF5 = b"\x89HDF\r\n\x1a\n"
 WRITTEN = "written by fg"
 """In the metadata of every picture and video of fg's."""
-MARKS = {".html": b'<meta name="generator" content="fg">', ".obj": b"# fg", ".mtl": b"# fg", ".ply": b"comment fg"}
+MARKS = {
+    ".html": b'<meta name="generator" content="fg">',
+    ".obj": b"# fg",
+    ".mtl": b"# fg",
+    ".ply": b"comment fg",
+    ".yaml": b"# fg",
+}
 MARKS |= dict.fromkeys((".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".mp4"), WRITTEN.encode())
 """What stands in every file of that ending that fg writes, near its start or its end: others are the user's."""
 NEAR = 4096

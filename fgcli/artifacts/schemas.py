@@ -164,6 +164,10 @@ CLASSIFIER = Schema(
 JUDGES = Schema(
     "judges",
     1,
+    {
+        "landmarks": Field("float32", "68 2", "mean landmarks of training faces, crop px", optional=True),
+        "mask": Field("uint8", "h w", "255 where most training faces are", optional=True),
+    },
     groups=("weights",),
     meta={
         "build": told.JudgesBuild,
@@ -174,7 +178,7 @@ JUDGES = Schema(
     more={"generator": told.Text},
 )
 """weights/images/, weights/codes/: networks that say which attributes a picture has, and a code of `generator`.
-held_out: what each is worth on held-out rows, by attribute."""
+held_out: what each is worth on held-out rows, by attribute. landmarks: for the judge of identity, of faces alone."""
 
 GENERATOR = Schema(
     "generator",

@@ -81,48 +81,58 @@ def report(
 
 def edit_command(
     what: Inputs,
-    attribute: Annotated[str, typer.Option("--attribute", "-a", help="Attribute to change.")],
+    attribute: Annotated[
+        list[str],
+        typer.Option(
+            "--attribute",
+            "-a",
+            metavar="NAME[=STRENGTH]",
+            help="What to change, by a strength of its own or by --strength; repeatable: each follows the one before.",
+        ),
+    ] = [],  # noqa: B006
     strength: Annotated[
         str,
         typer.Option(
-            help="One strength, or FROM:TO:COUNT; 1 carries a face without the attribute to one with it. Of an edited "
-            "face the opposite strength is the way back by mean_difference, but not by latent_wasserstein."
+            help="One strength, or FROM:TO:COUNT, or auto: the largest that changes nothing else. 1 carries a face "
+            "without the attribute to one with it. Of an edited face the opposite strength is the way back by "
+            "mean_difference, but not by latent_wasserstein."
         ),
     ] = "-3:3:7",
-    method: Annotated[str, typer.Option(help="Label of an editor in editor.h5; the last one by default.")] = "",
+    method: Annotated[
+        str, typer.Option(help="Label of an editor in editor.h5; by default the last that knows the attribute.")
+    ] = "",
+    recipe: Annotated[Path | None, typer.Option(help="YAML file of edits, before those of -a.")] = None,
+    save_recipe: Annotated[Path | None, typer.Option(help="YAML file to write all edits to.")] = None,
     output: Output = Path("edit.png"),
+    page: Annotated[Path | None, typer.Option(help=".html file to write: before and after, with a slider.")] = None,
     paste_back: Annotated[bool, typer.Option(help="Also write the whole photo with each change.")] = True,
     face: FaceOption = Face.largest,
     generator: Generator = Path("out/generator.h5"),
     editor: Annotated[Path, typer.Option(help="Editor to use.")] = Path("out/editor.h5"),
     latents: Latents = Path("out/latents.h5"),
+    judges: Annotated[Path, typer.Option(help="What judges the edits, if it is there.")] = Path("out/judges.h5"),
+    density: Annotated[Path, typer.Option(help="What codes are likely, if it is there.")] = Path("out/density.h5"),
     json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Change an attribute of photos, or of rows of latents.h5: a strip with one row each.
+    """Change attributes of photos, or of rows of latents.h5: a strip with one row each, and what every edit did.
 
-    Example: fg edit photo.jpg --attribute smiling --strength -3:3:7 -o strip.png
+    Below each picture stand the change of the probability of what was asked for, the distance of identity (one person
+    below 0.6), and what was not asked for and changed. --json has all of it.
+
+    Example: fg edit photo.jpg -a smiling -a eyeglasses=-1 --strength -3:3:7 -o strip.png
     """
     from fgcli.stages import pictures
 
-    report(
-        debug,
-        json,
-        lambda: pictures.edit(
-            what,
-            attribute,
-            strengths(strength),
-            method=method,
-            output=output,
-            paste_back=paste_back,
-            face=face,
-            generator=generator,
-            editor=editor,
-            latents=latents,
-        ),
-        [*what, generator, editor, latents],
-        output,
-    )
+    def work() -> dict[str, Any]:
+        steps = pictures.asked(recipe, attribute, method)
+        files = pictures.Files(generator, editor, latents, *(p if p.exists() else None for p in (judges, density)))
+        found = None if strength == "auto" else strengths(strength)
+        pages: dict[str, Any] = {"page": page, "recipe": save_recipe}
+        return pictures.edit(what, steps, found, output=output, **pages, paste_back=paste_back, face=face, files=files)
+
+    more = [path for path in (page, save_recipe) if path]
+    report(debug, json, work, [*what, generator, editor, latents, *([recipe] if recipe else [])], output, *more)
 
 
 def sample_command(

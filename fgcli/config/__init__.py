@@ -1,6 +1,6 @@
 """Params: one YAML section per stage, checked by type and range; and registries: a name and arguments to an object."""
 
-from fgcli.config.documents import document
+from fgcli.config.documents import document, text
 from fgcli.config.params import Section, apply, defaults, near, overlay, read, section
 from fgcli.config.registry import Spec, build, is_spec, lookup, pick, supply
 
@@ -19,4 +19,5 @@ __all__ = [
     "read",
     "section",
     "supply",
+    "text",
 ]

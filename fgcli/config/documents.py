@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import pydantic
+import yaml
 
 from fgcli.config.params import Section, parse, sentence
 from fgcli.errors import UsageError
@@ -24,3 +25,8 @@ def document(path: Path, kind: type[S], what: str) -> S:
         return kind.model_validate_json(json.dumps(parse(path, what)), strict=True)
     except pydantic.ValidationError as error:
         raise UsageError(f"{path}: {sentence(kind, error)}") from error
+
+
+def text(content: Section) -> str:
+    """What `document` reads, as YAML."""
+    return yaml.safe_dump(content.model_dump(), sort_keys=False, allow_unicode=True)

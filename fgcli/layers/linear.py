@@ -13,8 +13,9 @@ NOISE = 1e-6
 def principal_components(images: np.ndarray, codes: int) -> tuple[Tensor, Tensor, Tensor]:
     """Average (p), components (codes, p) and standard deviations (codes) of images and their mirror images.
 
-    With X the centred rows in [-1, 1], the eigenvectors of X X^T (2n x 2n) give those of the covariance; p = c h w.
-    Where there are fewer directions than codes, the rest are zeros of deviation 1.
+    With X the centred rows in [-1, 1], the eigenvectors of X^T X (p x p) are those of the covariance, p = c h w, and
+    those of X X^T (2n x 2n) give them: the smaller one is solved. Where there are fewer directions than codes, the rest
+    are zeros of deviation 1.
 
     Args:
         images: (n, h, w, c) uint8, all in memory four times over as float32.
@@ -24,11 +25,12 @@ def principal_components(images: np.ndarray, codes: int) -> tuple[Tensor, Tensor
     x = torch.cat([rows, rows.flip(2)]).permute(0, 3, 1, 2).flatten(1)
     average = x.mean(0)
     x -= average
-    values, vectors = torch.linalg.eigh((x @ x.T).double())
+    many = len(x) > x.shape[1]
+    values, vectors = torch.linalg.eigh((x.T @ x if many else x @ x.T).double())
     k = min(codes, int((values > NOISE * values[-1]).sum()))
     values, vectors = values.flip(0)[:k], vectors.flip(1)[:, :k]
     components, scale = torch.zeros(codes, x.shape[1]), torch.ones(codes)
-    components[:k] = nn.functional.normalize(vectors.T.float() @ x)
+    components[:k] = vectors.T.float() if many else nn.functional.normalize(vectors.T.float() @ x)
     scale[:k] = (values / len(x)).sqrt().float()
     return average, components, scale
 

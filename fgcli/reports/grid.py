@@ -18,6 +18,8 @@ from fgcli.errors import UsageError
 INK, PAPER = (40, 40, 40), (255, 255, 255)
 GAP = 2
 """Between pictures, px."""
+LINE = 15
+"""Height of a line below a picture, px."""
 
 FORMATS: dict[str, tuple[str, dict[str, Any]]] = {
     ".png": ("PNG", {}),
@@ -37,21 +39,38 @@ def sheet(
     row_labels: Sequence[str] = (),
     column_labels: Sequence[str] = (),
     scale: int = 1,
+    feet: Sequence[Sequence[Sequence[str]]] = (),
 ) -> Image.Image:
-    """Rows of equal-sized uint8 images (h, w, 3), each enlarged `scale` times, with labels left and above."""
+    """Rows of equal-sized uint8 images (h, w, 3), each enlarged `scale` times, with labels left and above.
+
+    `feet` are the lines below each image of each row.
+    """
     h, w = (scale * s for s in rows[0][0].shape[:2])
     font, (left, top) = label_font(), margins(row_labels, column_labels)
-    page = Image.new("RGB", extent(len(rows), max(map(len, rows)), (h, w), row_labels, column_labels), PAPER)
+    down = h + GAP + LINE * max((len(lines) for row in feet for lines in row), default=0)
+    room = (down - GAP, w)
+    page = Image.new("RGB", extent(len(rows), max(map(len, rows)), room, row_labels, column_labels), PAPER)
     draw = ImageDraw.Draw(page)
     for j, text in enumerate(column_labels):
         draw.text((left + j * (w + GAP) + 2, 2), text, INK, font)
     for i, row in enumerate(rows):
         if i < len(row_labels):
-            draw.text((2, top + i * (h + GAP) + h // 2 - 7), readable(row_labels[i]), INK, font)
+            draw.text((2, top + i * down + h // 2 - 7), readable(row_labels[i]), INK, font)
         for j, image in enumerate(row):
+            x, y = left + j * (w + GAP), top + i * down
             tile = Image.fromarray(np.ascontiguousarray(image)).resize((w, h), Image.Resampling.NEAREST)
-            page.paste(tile, (left + j * (w + GAP), top + i * (h + GAP)))
+            page.paste(tile, (x, y))
+            for k, text in enumerate(feet[i][j] if feet else ()):
+                draw.text((x + 2, y + h + k * LINE), fitting(readable(text), w - 4), INK, font)
     return page
+
+
+def fitting(text: str, width: int) -> str:
+    """The text, cut where it is wider than `width` px."""
+    font = label_font()
+    if font.getlength(text) <= width:
+        return text
+    return next((f"{text[:n]}…" for n in range(len(text), 0, -1) if font.getlength(f"{text[:n]}…") <= width), "")
 
 
 def extent(

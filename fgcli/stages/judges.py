@@ -102,6 +102,7 @@ def run(
         remade = reconstructions(generator, latents)
         numbers["consistency"] = bench.consistency(judge, bench.of_images("reconstructions", remade), images, remade)
     arrays = {f"weights/{name}/{k}": v.numpy() for name, j in judges.items() for k, v in j.state_dict().items()}
+    arrays |= bench.typical()
     meta |= {"build": build, "attributes": bench.names, "held_out": numbers["held_out"]}
     artifacts.save(output, artifacts.JUDGES, arrays, params=params.model_dump(), inputs=inputs, meta=meta)
     artifacts.write_json(metrics, numbers)
@@ -153,6 +154,19 @@ class Bench:
 
         place = artifacts.SPLITS.index(name)
         return np.flatnonzero(self.split == max(i for i in set(self.split.tolist()) if i <= place))
+
+    def typical(self) -> dict[str, np.ndarray]:
+        """Where training faces have their landmarks and masks; nothing of pictures taken whole."""
+        import numpy as np
+
+        from fgcli import artifacts
+        from fgcli.metrics.sets import region
+
+        if "landmarks" not in artifacts.layout(self.faces):
+            return {}
+        train = self.rows("train")
+        mask = np.where(region(artifacts.masks(self.faces), train), np.uint8(255), np.uint8(0))
+        return {"landmarks": artifacts.rows(self.faces, "landmarks")[train].mean(0), "mask": mask}
 
     def of_images(self, name: str, images: np.ndarray) -> ImageJudge:
         """A judge of pictures (n, h, w, 3), those of faces.h5 or what a generator made of them."""

@@ -1,0 +1,191 @@
+"""What an edit did beside what was asked: the judges' word, identity, colour, place among the codes, pixels.
+
+Judges err: how often, on held-out faces, stands beside every number of theirs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fgcli import artifacts, codes, densities
+from fgcli.backbones.dlib_embedding import THRESHOLD, DlibEmbedding
+from fgcli.capabilities import Generator, Masks
+from fgcli.classifiers import judges as judging
+from fgcli.codes import Codes
+from fgcli.errors import UsageError
+from fgcli.metrics.sets import predicted_mask
+from fgcli.reports.chroma import chroma
+
+MOVED = 0.25
+"""Change of the probability of what was not asked for, from which it is told."""
+KEPT = 0.01
+"""Share of codes beyond the region that an edited code is held against."""
+ENOUGH, MOST = 20, 20_000
+"""Validation codes that the region is found by, else by training codes, which a density knows too well; and at most."""
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """Of one edited face, against its unedited reconstruction.
+
+    Attributes:
+        asked: change of the probability of each attribute that was asked for. others: of each other one.
+        errors: share of wrong answers of the judge of each attribute on held-out faces.
+        identity: Euclidean distance of dlib's embeddings; none where it was not measured.
+        chroma: change of the mean chroma on the face, 0..255.
+        likely: whether the code is in the density's region of 99 % of held-out codes; none without a density.
+        inside: mean absolute change of the pixels of the face, 0..255. outside: of the others.
+    """
+
+    asked: dict[str, float]
+    others: dict[str, float]
+    errors: dict[str, float]
+    identity: float | None
+    chroma: float
+    likely: bool | None
+    inside: float
+    outside: float
+
+    @property
+    def warnings(self) -> list[str]:
+        """What was not asked for and happened, most serious first."""
+        found = []
+        if self.identity is not None and self.identity >= THRESHOLD:
+            found.append(f"another person: {self.identity:.2f} is not below {THRESHOLD}")
+        if self.likely is False:
+            found.append("a code unlike those of faces")
+        moved = {name: change for name, change in self.others.items() if abs(change) >= MOVED}
+        found += [f"{name} {moved[name]:+.2f}" for name in sorted(moved, key=lambda name: -abs(moved[name]))]
+        return found
+
+    def told(self) -> dict[str, Any]:
+        """As results and JSON have it."""
+        about: dict[str, Any] = {n: round(value, 4) for n, value in vars(self).items() if isinstance(value, float)}
+        groups = {"asked": self.asked, "others": self.others, "judges_err": self.errors}
+        about |= {key: {n: round(v, 4) for n, v in group.items()} for key, group in groups.items()}
+        if self.likely is not None:
+            about["likely"] = self.likely
+        return about | {"holds": not self.warnings, "warnings": self.warnings}
+
+    @property
+    def foot(self) -> list[str]:
+        """Short lines, for below a picture: one for each attribute, identity, the first warning."""
+        lines = [f"{name} {change:+.2f}" for name, change in self.asked.items()]
+        if self.identity is not None:
+            lines.append(f"identity {self.identity:.2f}")
+        return [*lines, f"! {self.warnings[0]}" if self.warnings else "holds"]
+
+
+@dataclass
+class Examiner:
+    """Makes certificates of edits of one generator's codes.
+
+    Attributes:
+        model: the generator.
+        judges: of pictures; none: no attribute is judged.
+        embedder: of aligned faces; none: identity is not measured.
+        mask: bool (h, w) the face of most training faces, where neither photo nor generator tells another; all over for
+            pictures taken whole.
+        density: log-density of codes. least: below which KEPT of the codes of faces are.
+        left_out: what is not measured, and why.
+    """
+
+    model: Generator
+    judges: judging.Judges | None = None
+    embedder: DlibEmbedding | None = None
+    mask: np.ndarray | None = None
+    density: densities.Density | None = None
+    least: float = 0.0
+    left_out: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, model: Generator, judges: Path | None, density: Path | None, latents: Path) -> Examiner:
+        """With what is there: judges.h5, the last method of density.h5, and the codes of latents.h5.
+
+        Raises:
+            FgError: a file of another generator.
+        """
+        examiner = cls(model)
+        if judges is None:
+            examiner.left_out["attributes, identity"] = "no judges.h5: run fg judges"
+        else:
+            examiner.judges = judging.load(judges)
+            if "landmarks" in artifacts.layout(judges):
+                examiner.embedder = DlibEmbedding(artifacts.rows(judges, "landmarks")[...], workers=1)
+                examiner.mask = artifacts.rows(judges, "mask")[...] > 127
+        stored = artifacts.load(latents, names=())
+        if density is None or stored.schema == artifacts.SAMPLES.tag:
+            found = "codes of drawn faces" if density else "no density.h5: run fg density"
+            examiner.left_out["likely"] = found
+        else:
+            examiner.density = list(densities.load(density).methods.values())[-1]
+            examiner.least = least(examiner.density, latents)
+        return examiner
+
+    def examine(
+        self, asked: Sequence[str], before: Codes, after: Codes, pictures: Sequence[np.ndarray], mask: np.ndarray | None
+    ) -> list[Certificate]:
+        """Of each of m edits of one face.
+
+        Args:
+            asked: attributes, those that no judge knows among them.
+            before: the code (1, l, d). after: edited (m, l, d).
+            pictures: uint8 (h, w, 3), the reconstruction first, then the edits.
+            mask: bool (h, w), the face; None where it is not known.
+        """
+        shown = np.stack(pictures)
+        said = self.judges.images.probabilities(shown) if self.judges else np.zeros((len(shown), 0))
+        changes = dict(zip(self.judges.names if self.judges else [], (said[1:] - said[0]).T, strict=True))
+        faces = self.embedder(shown) if self.embedder else None
+        face = self.face(before, mask, shown.shape[1:3])
+        colour = chroma(shown, np.broadcast_to(np.uint8(255) * face, shown.shape[:3]))
+        moved = np.abs(shown[1:].astype(np.float64) - shown[0]).mean(3)  # (m, h, w)
+        likely = self.density.log_prob(after.numpy()) >= self.least if self.density else None
+        return [
+            Certificate(
+                asked={name: float(change[i]) for name, change in changes.items() if name in asked},
+                others={name: float(change[i]) for name, change in changes.items() if name not in asked},
+                errors=errors(self.judges),
+                identity=None if faces is None else float(np.linalg.norm(faces[i + 1] - faces[0])),
+                chroma=float(colour[i + 1] - colour[0]),
+                likely=None if likely is None else bool(likely[i]),
+                inside=float(moved[i][face].mean()) if face.any() else 0.0,
+                outside=float(moved[i][~face].mean()) if not face.all() else 0.0,
+            )
+            for i in range(len(moved))
+        ]
+
+    def face(self, code: Codes, mask: np.ndarray | None, shape: tuple[int, int]) -> np.ndarray:
+        """Bool (h, w): the photo's own mask, else the generator's, else where most training faces are."""
+        if mask is not None:
+            return mask
+        if isinstance(self.model, Masks):
+            return predicted_mask(self.model, code)[0]
+        return self.mask if self.mask is not None else np.ones(shape, bool)
+
+
+def least(density: densities.Density, latents: Path) -> float:
+    """The log-density that all but KEPT of the codes have that validate; of the training ones, where those are few."""
+    split = artifacts.load(latents, artifacts.LATENTS, ("split",))["split"]
+    rows = np.flatnonzero(split == int((split == 1).sum() >= ENOUGH))[:MOST]
+    return float(np.quantile(density.log_prob(codes.reader(latents)(rows).numpy()), KEPT))
+
+
+def errors(judges: judging.Judges | None) -> dict[str, float]:
+    """Share of wrong answers of the judge of pictures, by attribute, as far as held-out faces could tell."""
+    known: Mapping[str, Any] = judges.held_out.get("images", {}) if judges else {}
+    return {name: float(about["error"]) for name, about in known.items()}
+
+
+def verify_known(asked: Sequence[str], examiner: Examiner) -> None:
+    """Raises UsageError where a strength is to be found by an attribute that nobody judges."""
+    names = examiner.judges.names if examiner.judges else []
+    for name in asked:
+        if name not in names:
+            found = f"judges of {', '.join(names)}" if names else "no judges.h5"
+            raise UsageError(f"--strength auto: expected a judge of {name}, found {found}; run fg judges or name one")
