@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import io
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +18,8 @@ from matplotlib.ticker import MaxNLocator, NullFormatter
 
 INK, LINE = "#010203", "#040506"
 """Stand-ins, replaced by the page's text and accent colours."""
+COLOURS, MARKERS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"), "osv^D<>P"
+"""Of several lines in one drawing: Okabe and Ito's, which the colour-blind can tell apart."""
 WIDE_RANGE = 20.0
 """Ratio of the largest to the smallest value above which an axis is logarithmic."""
 
@@ -58,6 +60,19 @@ def histogram(name: str, values: np.ndarray, unit: str, most: float) -> str:
         axes.set_ylabel("faces")
         axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
         return finish(f"{name}: a histogram of {len(values)} values, median {np.median(values):.3g} {unit}")
+
+
+def together(lines: Mapping[str, tuple[Sequence[float], Sequence[float]]], across: str, up: str) -> str:
+    """Lines (x, y) with a label each; `across` and `up` name the axes."""
+    with canvas(f"{across} {up}", (5.4, 3.2)) as (axes, finish):
+        for i, (label, (x, y)) in enumerate(lines.items()):
+            axes.plot(
+                x, y, color=COLOURS[i % len(COLOURS)], marker=MARKERS[i % len(MARKERS)], markersize=4, label=label
+            )
+        axes.set_xlabel(across)
+        axes.set_ylabel(up)
+        axes.legend(frameon=False, fontsize=8)
+        return finish(f"{up} over {across}, a line each for {', '.join(lines)}")
 
 
 def _draw(name: str, steps: np.ndarray, values: np.ndarray, best: int | None) -> str:

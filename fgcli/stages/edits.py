@@ -1,0 +1,241 @@
+"""editor.h5, judges.h5 -> edits.json, edits.html: what editors change, beside what was asked, on held-out faces."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field
+
+from fgcli.config import Section
+from fgcli.config.fields import Device
+from fgcli.console import progress
+from fgcli.errors import FgError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from fgcli.backbones.dlib_embedding import DlibEmbedding
+    from fgcli.capabilities import Generator
+    from fgcli.classifiers.judges import Judges
+    from fgcli.codes import Codes
+    from fgcli.editors import Editors
+
+POINTS = 10
+"""Strengths from d to 2 d at which editors are measured (Doubinsky et al., section 4.2)."""
+LOOKED = (0, 4, 9)
+"""Of these, where identity is measured, which takes a hundred times as long."""
+
+
+class Params(Section):
+    """How edits are measured."""
+
+    split: Literal["val", "test"]
+    """Faces of this split are edited."""
+    reach: Annotated[float, Field(gt=0, le=1)]
+    """Share of validation faces whose attribute changes at the strength d."""
+    trials: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1)]
+    """Strengths of which d is the smallest that reaches so far, ascending."""
+    both_ways: bool
+    """Whether faces that have the attribute lose it; else only the others gain it."""
+    faces: Annotated[int, Field(ge=2)]
+    """Faces whose identity is compared at most."""
+    batch: Annotated[int, Field(ge=1)]
+    """Pictures in memory at once."""
+    device: Device
+
+
+def run(
+    generator: Path = Path("out/generator.h5"),
+    latents: Path = Path("out/latents.h5"),
+    editor: Path = Path("out/editor.h5"),
+    judges: Path = Path("out/judges.h5"),
+    faces: Path = Path("out/faces.h5"),
+    output: Path = Path("out/edits.json"),
+    page: Path = Path("out/edits.html"),
+    *,
+    params: Params,
+) -> dict[str, Any]:
+    """Measures every editor on every attribute that it learned and somebody judges.
+
+    Per editor and attribute, at POINTS strengths from d to 2 d, with an interval over people: how many faces change
+    their attribute by the judge of pictures, how many of the other attributes stay, how alike the faces remain; and of
+    the faces whose code changes its attribute by the judge of codes, how many pictures do.
+
+    Raises:
+        FgError: files that do not belong together, or fewer than two held-out faces.
+    """
+    from fgcli import artifacts
+    from fgcli.backbones.dlib_embedding import DlibEmbedding
+    from fgcli.classifiers import judges as judging
+    from fgcli.codes import reader
+    from fgcli.editors import load
+    from fgcli.generators import store
+    from fgcli.reports import edits
+    from fgcli.training.devices import cpu_or_cuda
+
+    for file in (latents, editor):
+        store.verify(file, generator)
+    known = judging.load(judges)
+    if known.generator not in (None, artifacts.sha256(generator)):
+        raise FgError(f"{judges}: expected judges of codes of {generator}, found others; run fg judges again")
+    model, people = store.load(generator, cpu_or_cuda(params.device)), artifacts.people(faces)
+    about = artifacts.load(latents, artifacts.LATENTS, ("split", "attributes"))
+    landmarks = artifacts.rows(judges, "landmarks")[...] if "landmarks" in artifacts.layout(judges) else None
+    editors = load(editor)
+    numbers: dict[str, dict[str, Any]] = {}
+    tasks = [(a, label) for label, m in editors.methods.items() for a in m.arrays() if a in known.names]
+    with DlibEmbedding(landmarks) as embedder, progress("edits", len(tasks), unit="edits") as advance:
+        for attribute, label in sorted(tasks, key=lambda pair: known.names.index(pair[0])):
+            labels = about["attributes"][:, about.meta["attribute_names"].index(attribute)]
+            parts = (1, artifacts.SPLITS.index(params.split))
+            val, rows = (editable(about["split"] == part, labels, params.both_ways) for part in parts)
+            if len(rows) < 2:
+                raise FgError(f"{latents}: expected two held-out faces to edit {attribute} of, found fewer; add photos")
+            bench = Bench(model, editors, label, attribute, known, params)
+            found = bench.measure(reader(latents), val, rows, people, embedder if landmarks is not None else None)
+            numbers.setdefault(attribute, {})[label] = found
+            advance(note=f"{label} {attribute}")
+    worth = {name: known.held_out.get("images", {}).get(name) for name in numbers}
+    results = {"edits": numbers, "judges": {name: value for name, value in worth.items() if value}}
+    artifacts.write_json(output, results)
+    edits.write(page, results)
+    return {"output": str(output), "page": str(page), "edits": {a: list(found) for a, found in numbers.items()}}
+
+
+def editable(chosen: np.ndarray, labels: np.ndarray, both_ways: bool) -> np.ndarray:
+    """Rows of a split whose label is known, or those alone that have not the attribute."""
+    import numpy as np
+
+    return np.flatnonzero(chosen & ((labels >= 0) if both_ways else (labels == 0)))
+
+
+@dataclass(frozen=True)
+class Bench:
+    """One editor and one attribute."""
+
+    model: Generator
+    editors: Editors
+    label: str
+    attribute: str
+    judges: Judges
+    params: Params
+
+    def measure(
+        self, read: Any, val: np.ndarray, rows: np.ndarray, people: np.ndarray, embedder: DlibEmbedding | None
+    ) -> dict[str, Any]:
+        """The numbers of held-out `rows`, d chosen by the rows `val`; where there are none, by themselves."""
+        import numpy as np
+
+        chosen = val if len(val) > 1 else rows
+        d, reached = self.strength(read(chosen))
+        codes, strengths = read(rows), np.linspace(d, 2 * d, POINTS)
+        before = self.seen(codes)
+        place = self.judges.names.index(self.attribute)
+        signs = self.signs(before[:, place])
+        others = [k for k in range(before.shape[1]) if k != place]
+        changed, kept, alike = [], [], []
+        some = np.arange(0, len(rows), -(-len(rows) // self.params.faces))
+        first = self.embedded(codes[some], embedder)
+        for i, s in enumerate(strengths):
+            edited = self.edited(codes, s, signs)
+            after = self.seen(edited)
+            changed.append((after[:, place] > 0.5) != (before[:, place] > 0.5))
+            stays = (after[:, others] > 0.5) == (before[:, others] > 0.5)
+            kept.append(stays.mean(1) if others else np.ones(len(rows)))
+            if embedder and i in LOOKED:
+                alike.append((first * self.embedded(edited[some], embedder)).sum(1))
+        values = {"target_change": np.mean(changed, 0), "attributes_kept": np.mean(kept, 0)}
+        found = {name: stated(each, people[rows]) for name, each in values.items()}
+        if alike:
+            found["identity"] = stated(np.mean(alike, 0), people[rows][some])
+        curve = {"strength": strengths.tolist(), "target_change": [float(c.mean()) for c in changed]}
+        curve |= {"attributes_kept": [float(k.mean()) for k in kept], "identity": [float(a.mean()) for a in alike]}
+        told = {"d": d, "reached": reached, "faces": len(rows), **found, "curve": curve}
+        return told | (self.fooled(codes, before, signs, people[rows]) if self.judges.codes else {})
+
+    def strength(self, codes: Codes) -> tuple[float, float]:
+        """d, and the share of these faces that change there."""
+        place = self.judges.names.index(self.attribute)
+        before = self.seen(codes)[:, place]
+        share = 0.0
+        for d in self.params.trials:
+            after = self.seen(self.edited(codes, d, self.signs(before)))[:, place]
+            share = float(((after > 0.5) != (before > 0.5)).mean())
+            if share >= self.params.reach:
+                break
+        return d, share
+
+    def fooled(self, codes: Codes, before: np.ndarray, signs: np.ndarray, people: np.ndarray) -> dict[str, Any]:
+        """Of faces edited until the judge of codes is satisfied, how many satisfy that of pictures (Table 2)."""
+        import numpy as np
+
+        assert self.judges.codes
+        place = self.judges.names.index(self.attribute)
+        had = self.judges.codes.probabilities(codes.numpy())[:, place] > 0.5
+        done = np.full(len(codes), np.nan)
+        for s in [*self.params.trials, *(2 * t for t in self.params.trials[-1:])]:
+            open_rows = np.flatnonzero(np.isnan(done))
+            if not len(open_rows):
+                break
+            edited = self.edited(codes[open_rows], s, signs[open_rows])
+            now = self.judges.codes.probabilities(edited.numpy())[:, place] > 0.5
+            fresh = now != had[open_rows]
+            if fresh.any():
+                seen = self.seen(edited[np.flatnonzero(fresh)])[:, place] > 0.5
+                done[open_rows[fresh]] = seen != (before[open_rows[fresh], place] > 0.5)
+        known = ~np.isnan(done)
+        about: dict[str, Any] = {"codes_changed": float(known.mean())}
+        return about | ({"really_changed": stated(done[known], people[known])} if known.any() else {})
+
+    def signs(self, before: np.ndarray) -> np.ndarray:
+        """(n) towards the other side of the attribute."""
+        import numpy as np
+
+        return np.where((before > 0.5) & self.params.both_ways, -1.0, 1.0)
+
+    def edited(self, codes: Codes, strength: float, signs: np.ndarray) -> Codes:
+        """The codes, each edited by the strength times its sign (n)."""
+        import numpy as np
+
+        values = codes.values.clone()
+        for sign in np.unique(signs).tolist():
+            rows = np.flatnonzero(signs == sign)
+            values[rows] = self.editors.edit(self.label, codes[rows], self.attribute, sign * strength).values
+        return codes.moved(values)
+
+    def seen(self, codes: Codes) -> np.ndarray:
+        """Probabilities (n, k) that the judge of pictures gives to what is decoded."""
+        import numpy as np
+
+        parts = codes.split(self.params.batch)
+        return np.concatenate([self.judges.images.probabilities(self.pictures(part)) for part in parts])
+
+    def pictures(self, codes: Codes) -> np.ndarray:
+        """uint8 (n, h, w, 3)."""
+        import numpy as np
+
+        from fgcli.reports.pictures import decoded
+
+        return np.stack(decoded(self.model, codes))
+
+    def embedded(self, codes: Codes, embedder: DlibEmbedding | None) -> np.ndarray:
+        """Unit embeddings (n, 128); none without an embedder."""
+        import numpy as np
+
+        if embedder is None:
+            return np.zeros((len(codes), 0))
+        found = embedder(self.pictures(codes)).astype(np.float64)
+        return found / np.linalg.norm(found, axis=1, keepdims=True)
+
+
+def stated(values: np.ndarray, people: Sequence[int] | np.ndarray) -> dict[str, float]:
+    """The mean of values (n), and its interval over people (n)."""
+    import numpy as np
+
+    from fgcli.intervals import bootstrap, interval
+
+    low, high = interval(float(values.mean()), bootstrap(values, np.asarray(people)), jackknifed=False)
+    return {"value": float(values.mean()), "low": low, "high": high}
