@@ -9,6 +9,7 @@ from pipeline_files import FOLDERS, ROOT, combinations, labels
 
 from fgcli import config
 from fgcli.attacks import ATTACKS
+from fgcli.capabilities import Solved, Wraps
 from fgcli.cli import discovery
 from fgcli.config import build, supply
 from fgcli.datasets import DATASETS
@@ -39,8 +40,13 @@ def makes_data_sets(params, size):
 
 
 def makes_training(params, size):
+    spec = params.generator
+    if issubclass(config.lookup(GENERATORS, spec["name"], "train.generator.name"), Wraps):
+        spec = {**spec, "of": {"name": "invertible_biggan", "codes": 4, "width": 0.01}}  # --init-from names it
     with torch.device("meta"):  # layers without numbers: the published widths are large
-        generator = build(GENERATORS, params.generator, "train.generator", image_shape=(3, size, size))
+        generator = build(GENERATORS, spec, "train.generator", image_shape=(3, size, size))
+    if isinstance(generator, Solved):
+        return
     objective = supply(OBJECTIVES, params.objective, "train.objective", generator=generator, seed=params.seed)
     assert all(group.parameters for group in objective.groups.values())
     for need in objective.needs:  # augmentations must leave what it needs true
