@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 POINTS = 10
 """Strengths from d to 2 d at which editors are measured (Doubinsky et al., section 4.2)."""
+ALL = 0.99
+"""Share of codes that counts as all of them."""
 LOOKED = (0, 4, 9)
 """Of these, where identity is measured, which takes a hundred times as long."""
 
@@ -169,26 +171,28 @@ class Bench:
         return d, share
 
     def fooled(self, codes: Codes, before: np.ndarray, signs: np.ndarray, people: np.ndarray) -> dict[str, Any]:
-        """Of faces edited until the judge of codes is satisfied, how many satisfy that of pictures (Table 2)."""
-        import numpy as np
+        """At the weakest trial that changes ALL codes by their judge, or most: how many, and how many of their pictures.
 
+        Table 2 of Doubinsky et al.
+        """
         assert self.judges.codes
         place = self.judges.names.index(self.attribute)
         had = self.judges.codes.probabilities(codes.numpy())[:, place] > 0.5
-        done = np.full(len(codes), np.nan)
-        for s in [*self.params.trials, *(2 * t for t in self.params.trials[-1:])]:
-            open_rows = np.flatnonzero(np.isnan(done))
-            if not len(open_rows):
-                break
-            edited = self.edited(codes[open_rows], s, signs[open_rows])
+        best = -1.0
+        for strength in self.params.trials:
+            edited = self.edited(codes, strength, signs)
             now = self.judges.codes.probabilities(edited.numpy())[:, place] > 0.5
-            fresh = now != had[open_rows]
-            if fresh.any():
-                seen = self.seen(edited[np.flatnonzero(fresh)])[:, place] > 0.5
-                done[open_rows[fresh]] = seen != (before[open_rows[fresh], place] > 0.5)
-        known = ~np.isnan(done)
-        about: dict[str, Any] = {"codes_changed": float(known.mean())}
-        return about | ({"really_changed": stated(done[known], people[known])} if known.any() else {})
+            share = float((now != had).mean())
+            if share > best:
+                best, changed, kept, at = share, now != had, edited, strength
+            if share >= ALL:
+                break
+        about: dict[str, Any] = {"codes_changed": best, "codes_changed_at": at}
+        if not changed.any():
+            return about
+        rows = changed.nonzero()[0]
+        seen = self.seen(kept[rows])[:, place] > 0.5
+        return about | {"really_changed": stated((seen != (before[rows, place] > 0.5)).astype(float), people[rows])}
 
     def signs(self, before: np.ndarray) -> np.ndarray:
         """(n) towards the other side of the attribute."""
