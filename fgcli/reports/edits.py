@@ -24,16 +24,18 @@ def write(path: Path, results: Mapping[str, Any]) -> None:
     sections = []
     for attribute, methods in results["edits"].items():
         drawings = [
-            together(
-                {label: (m["curve"]["target_change"], m["curve"][kind]) for label, m in methods.items()},
-                COLUMNS["target_change"],
-                COLUMNS[kind],
-            )
-            for kind in ("attributes_kept", "identity")
-            if all(len(m["curve"][kind]) == len(m["curve"]["target_change"]) for m in methods.values())
+            together({label: line(m["curve"], kind) for label, m in methods.items()}, COLUMNS["target_change"], name)
+            for kind, name in (("attributes_kept", COLUMNS["attributes_kept"]), ("identity", COLUMNS["identity"]))
+            if all(m["curve"][kind] for m in methods.values())
         ]
         judge = results["judges"].get(attribute)
         sections.append({"attribute": attribute, "methods": methods, "drawings": drawings, "judge": judge})
     text = render({"sections": sections, "columns": COLUMNS}, "edits.html.jinja")
     with write_aside(path) as part:
         part.write_bytes(text.encode())
+
+
+def line(curve: Mapping[str, list[float]], kind: str) -> tuple[list[float], list[float]]:
+    """The attribute's change, and what is kept, at the strengths where both were measured."""
+    places = curve["looked"] if kind == "identity" else range(len(curve[kind]))
+    return [curve["target_change"][int(i)] for i in places], curve[kind]

@@ -155,6 +155,7 @@ class Bench:
             found["identity"] = stated(np.mean(alike, 0), people[rows][some])
         curve = {"strength": strengths.tolist(), "target_change": [float(c.mean()) for c in changed]}
         curve |= {"attributes_kept": [float(k.mean()) for k in kept], "identity": [float(a.mean()) for a in alike]}
+        curve["looked"] = list(LOOKED[: len(alike)])
         told = {"d": d, "reached": reached, "faces": len(rows), **found, "curve": curve}
         return told | (self.fooled(codes, before, signs, people[rows]) if self.judges.codes else {})
 
@@ -171,7 +172,7 @@ class Bench:
         return d, share
 
     def fooled(self, codes: Codes, before: np.ndarray, signs: np.ndarray, people: np.ndarray) -> dict[str, Any]:
-        """At the weakest trial that changes ALL codes by their judge, or most: how many, and how many of their pictures.
+        """At the weakest trial that changes ALL codes by their judge, or most: how many, and of these pictures.
 
         Table 2 of Doubinsky et al.
         """
