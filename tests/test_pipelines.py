@@ -42,7 +42,7 @@ def makes_data_sets(params, size):
 def makes_training(params, size):
     spec = params.generator
     if issubclass(config.lookup(GENERATORS, spec["name"], "train.generator.name"), Wraps):
-        spec = {**spec, "of": {"name": "invertible_biggan", "codes": 4, "width": 0.01}}  # --init-from names it
+        spec = {**spec, "of": {"name": "invertible_stylegan2", "codes": 4, "widest": 2}}  # --init-from names it
     with torch.device("meta"):  # layers without numbers: the published widths are large
         generator = build(GENERATORS, spec, "train.generator", image_shape=(3, size, size))
     if isinstance(generator, Solved):
