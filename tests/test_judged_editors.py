@@ -129,9 +129,9 @@ def test_the_second_term_is_the_divergence_of_weighted_logits():
 
 
 def test_the_second_term_keeps_what_goes_along():
-    found, moves = task(), {}
+    found, moves = task(n=300), {}
     for preserve in (0.0, 10.0):
-        editor = LatentWasserstein(preserve=preserve, steps=150, learning_rate=0.03, batch=128)
+        editor = LatentWasserstein(preserve=preserve, steps=80, learning_rate=0.05, batch=64)
         editor.fit(found, seed=0)
         moves[preserve] = (editor.edit(found.source, "smiling", 1.0) - found.source)[:, 0].mean(0)
     assert moves[0.0][1] > 0.8  # colour goes along
