@@ -18,11 +18,11 @@ from fgcli.generators import GENERATORS, store
 from fgcli.reports import images, material, plots, sections, tables
 from fgcli.reports.chroma import chroma
 from fgcli.reports.nouns import NOUNS
-from fgcli.stages import density, editor, invert, report
+from fgcli.stages import density, editor, invert, judges, report
 
 HOSTILE = '"><script>alert(1)</script>'
 NAMES = ["smiling", "colour"]
-WITHOUT = dict.fromkeys(("density", "editor", "flame", "neighbours"))
+WITHOUT = dict.fromkeys(("density", "judges", "editor", "flame", "neighbours"))
 
 
 def params(stage, **changes):
@@ -338,6 +338,23 @@ def test_generator_without_mask_decoder_or_history(tmp_path):
     assert "loss curves" in result["left_out"]
     assert "predicted mask" not in text
     assert 'id="training"' not in text
+
+
+def test_with_judges_every_edit_at_the_head_has_its_certificate(paths, tmp_path):
+    files = {"output": tmp_path / "judges.h5", "metrics": tmp_path / "judges.json", "folder": tmp_path / "judges"}
+    small = {"network": {"name": "residual", "width": 0.1}, "steps": 2, "batch": 8, "validate_steps": 2, "threads": 1}
+    judges.run(paths["faces"], None, None, **files, params=params(judges, **small))
+    known = paths | {"judges": tmp_path / "judges.h5"}
+    report.run(**WITHOUT | known, output=tmp_path / "r.html", params=params(report, samples=4, people=3))
+    text = (tmp_path / "r.html").read_text(encoding="utf-8")
+    feet = re.findall(r"<span>(smiling [+-]0\.\d\d; identity \d\.\d\d; (?:holds|! [^<]+))</span>", text)
+    assert len(feet) == 3 * 2  # added and taken away
+    assert "Below each edit: how a judge" in text
+    foreign = tmp_path / "faces.h5"
+    write_faces(foreign, size=18)
+    judges.run(foreign, None, None, **files, params=params(judges, **small))
+    with pytest.raises(FgError, match=r"judges.h5: .* found one made from another faces; run fg judges again"):
+        report.run(**WITHOUT | known, output=tmp_path / "r.html", params=params(report, samples=4, people=3))
 
 
 def test_artifacts_of_another_generator_are_refused(paths, tmp_path):

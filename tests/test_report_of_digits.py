@@ -63,6 +63,7 @@ def make(folder: Path) -> Path:
     report.run(
         **paths,
         **files,
+        judges=None,
         flame=None,
         neighbours=folder / "neighbours.png",
         folder=folder / "train",

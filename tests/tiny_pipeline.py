@@ -48,7 +48,7 @@ COMMANDS = (
     stage("classifier", "faces.h5", "classifier.h5 classifier"),
     stage("judges", "faces.h5 latents.h5 generator.h5", "judges.h5 judges.json judges"),
     stage("evaluate", f"{ALL} classifier.h5", "evaluation.h5 metrics.json protocols.json neighbours.png"),
-    stage("report", f"{ALL} editor.h5 flame.h5 evaluation.h5 metrics.json neighbours.png", "report.html"),
+    stage("report", f"{ALL} judges.h5 editor.h5 flame.h5 evaluation.h5 metrics.json neighbours.png", "report.html"),
     stage("regressor", "faces.h5 flame.h5", "regressor.h5 regressor", "--faces out/faces.h5 --flame out/flame.h5"),
     stage("flame", "faces.h5 regressor.h5", "flame.h5 flame.png"),
     stage("flame", "faces.h5 regressor.h5", "", "--dry-run"),

@@ -37,6 +37,7 @@ class Material:
             equal code size; none if the evaluation went without.
         faded: whether only face pixels taught the generator, so that `show` greys out what lies around them.
         edit: (method, codes, attribute, strength) -> codes, by a method of editor.h5; none without it.
+        examine: what an edit did, see `fgcli.certificate`; none without judges.
     """
 
     nouns: Nouns
@@ -57,6 +58,7 @@ class Material:
     baseline: Callable[[np.ndarray], list[np.ndarray]] | None
     edit: Edit | None
     faded: bool = False
+    examine: Callable[..., Any] | None = None
 
     def show(self, codes: Codes) -> list[np.ndarray]:
         """Pictures of codes for the eye: where nothing taught the generator, outside its predicted mask, grey."""

@@ -103,11 +103,23 @@ def headline(run: Material, count: int, attribute: str, method: str, strength: f
     rows = run.typical(run.held, count)
     sets = [[run.images[r] for r in rows], run.show(run.codes(rows))]
     words = sentences.headline_words(attribute if method else "", run.nouns)
+    feet = [[""] * len(words) for _ in rows]
     if run.edit and method:
         codes = run.codes(rows)
-        sets += [run.show(run.edit(method, codes, attribute, s)) for s in (strength, -strength)]
+        edited = [run.edit(method, codes, attribute, s) for s in (strength, -strength)]
+        sets += [run.show(changed) for changed in edited]
+        if run.examine:
+            shown = [run.decode(codes), *map(run.decode, edited)]
+            for i, row in enumerate(rows):
+                for k, changed in enumerate(edited):
+                    pair = [shown[0][i], shown[1 + k][i]]
+                    [found] = run.examine([attribute], codes[i : i + 1], changed[i : i + 1], pair, run.masks[row] > 127)
+                    feet[i][2 + k] = "; ".join(found.foot)
     return [
-        Row(run.label(r), pictures_of([s[i] for s in sets], [f"{run.label(r)}: {w}" for w in words]))
+        Row(
+            run.label(r),
+            [picture(s[i], f"{run.label(r)}: {w}", note) for s, w, note in zip(sets, words, feet[i], strict=True)],
+        )
         for i, r in enumerate(rows)
     ]
 

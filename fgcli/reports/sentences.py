@@ -53,6 +53,11 @@ def headline_note(run: Material, method: str, strength: float) -> str:
     said = [f"One held-out {run.nouns.photo} per {person}, {chosen}."]
     if method:
         said.append(f"Edited by {method} at strengths +{strength:g} and \u2212{strength:g}.")
+        if run.examine:
+            said.append(
+                "Below each edit: how a judge's probability of the attribute changes, the distance of the embeddings "
+                "(one person below 0.6), and whether nothing else does."
+            )
     if run.faded:
         said.append("Only face pixels taught this generator: outside its own predicted mask its pictures fade to grey.")
     return " ".join(said)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 MOST_REJECTED = 200
 """Rejected photos listed by name at most."""
-OPTIONAL = ("density", "editor", "flame")
+OPTIONAL = ("density", "judges", "editor", "flame")
 STAGES = {"faces": "preprocess", "generator": "train", "latents": "invert", "evaluation": "evaluate"}
 """Stages that write an artifact of another name."""
 
@@ -50,6 +50,7 @@ def run(
     generator: Path = Path("out/generator.h5"),
     latents: Path = Path("out/latents.h5"),
     density: Path | None = Path("out/density.h5"),
+    judges: Path | None = Path("out/judges.h5"),
     editor: Path | None = Path("out/editor.h5"),
     flame: Path | None = Path("out/flame.h5"),
     evaluation: Path = Path("out/evaluation.h5"),
@@ -70,7 +71,8 @@ def run(
     from fgcli.reports import sections
     from fgcli.reports.page import render
 
-    optional = {n: p for n, p in (("density", density), ("editor", editor), ("flame", flame)) if p}
+    known = {"density": density, "judges": judges, "editor": editor, "flame": flame}
+    optional = {name: path for name, path in known.items() if path}
     paths = {"faces": faces, "generator": generator, "latents": latents, **optional, "evaluation": evaluation}
     with progress("report", 4, unit="steps") as advance:
         stored = _load(paths)
@@ -103,6 +105,7 @@ def _load(paths: dict[str, Path]) -> dict[str, Artifact]:
         "faces": ("attributes", "identity", "split", "source", "rejected/source", "rejected/reason"),
         "generator": (),
         "density": (),
+        "judges": (),
         "editor": (),
         "latents": ("error",),
         "flame": None,
@@ -160,6 +163,7 @@ def _read(metrics: Path, evaluation: Artifact) -> dict[str, Any]:
 def _material(stored: dict[str, Artifact], paths: dict[str, Path]) -> Material:
     from fgcli import artifacts, codes, editors
     from fgcli.capabilities import Masks
+    from fgcli.certificate import Examiner
     from fgcli.generators import store
     from fgcli.reports.material import Material
     from fgcli.reports.nouns import NOUNS
@@ -171,6 +175,7 @@ def _material(stored: dict[str, Artifact], paths: dict[str, Path]) -> Material:
     measured = stored["evaluation"].meta["protocols"]["models"]
     nouns = NOUNS[faces.meta["content"]]
     masks = partial(decoded_masks, model) if isinstance(model, Masks) and not nouns.whole else None
+    judges, density = paths.get("judges"), paths.get("density")
     return Material(
         nouns=nouns,
         images=images,
@@ -190,6 +195,7 @@ def _material(stored: dict[str, Artifact], paths: dict[str, Path]) -> Material:
         baseline=_eigenfaces(images, faces["split"], model) if "pca" in measured else None,
         edit=editors.load(paths["editor"]).edit if "editor" in paths else None,
         faded=masks is not None,
+        examine=Examiner.of(model, judges, density, paths["latents"]).examine if judges else None,
     )
 
 
