@@ -23,10 +23,10 @@ from fgcli.pixels import tensor
 from fgcli.reports.pictures import decoded
 
 ROOT = Path(__file__).parents[1]
-OUTPUTS = ["faces", "flame", "regressor", "generator", "latents", "density", "editor", "evaluation"]
+OUTPUTS = ["faces", "flame", "regressor", "generator", "latents", "judges", "density", "editor", "evaluation"]
 STAGES = [
     *("preprocess", "data make procedural_heads", "regressor", "flame", "train"),
-    *("invert", "density", "editor", "evaluate", "report"),
+    *("invert", "judges", "density", "editor", "edits", "evaluate", "report"),
 ]
 SMALL = {
     "preprocess": {
@@ -49,6 +49,16 @@ SMALL = {
         "checkpoint_steps": 6,
         "threads": 1,
     },
+    "judges": {
+        "network": {"name": "residual", "width": 0.1},
+        "hidden": 4,
+        "steps": 4,
+        "batch": 8,
+        "validate_steps": 2,
+        "threads": 1,
+        "precision": "float32",
+    },
+    "edits": {"trials": [1.0], "faces": 2},
     "density": {"methods": {"gmm": {"name": "gmm", "components": 2, "starts": 1}}},
     "editor": {
         "attributes": ["smiling"],
