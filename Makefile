@@ -12,7 +12,7 @@ demo: $(VENV)/demo  ## out/report.html from real photos, in about ten minutes on
 
 test: $(VENV)/dev  ## lint, types, layers, tests
 	ruff check . && ruff format --check . && mypy && lint-imports
-	pytest -n 2 --dist loadfile
+	pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/dev  ## mend what ruff can mend
 	ruff check --fix . && ruff format .

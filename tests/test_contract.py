@@ -431,11 +431,11 @@ def test_inverters_and_editors_refuse_by_name_before_the_work(faces, toys, tmp_p
         invert.run(faces, tmp_path / "g.h5", tmp_path / "l.h5", params=invert_params(inverter={"name": "encoder"}))
     invert.run(faces, tmp_path / "g.h5", tmp_path / "l.h5", params=invert_params())
     monkeypatch.setattr(MeanDifference, "requires", (Encodes,))
-    params = editor.Params(attributes=["odd"], methods={"m": {"name": "mean_difference"}}, seed=0)
+    params = editor.Params(attributes=["odd"], methods={"m": {"name": "mean_difference"}}, layers=None, seed=0)
     with pytest.raises(
         UsageError, match="editor.methods.m mean_difference: expected a generator that has an encoder, found ToyGAN"
     ):
-        editor.run(tmp_path / "l.h5", tmp_path / "e.h5", params=params)
+        editor.run(tmp_path / "l.h5", None, None, tmp_path / "e.h5", params=params)
     assert not (tmp_path / "e.h5").exists()
 
 

@@ -452,10 +452,10 @@ def test_codes_that_are_no_numbers_are_refused(tmp_path, name):
         file.seek(stored.offset + 4 * stored.strides[0])
         file.write(np.float32(np.nan).tobytes())
     given = {"methods": {"m": {"name": {"density": "gaussian", "editor": "mean_difference"}[name]}}, "seed": 0}
-    params = stage.Params(**given | ({"attributes": []} if name == "editor" else {}))
+    params = stage.Params(**given | ({"attributes": [], "layers": None} if name == "editor" else {}))
     message = (
         r"latents.h5: expected finite numbers in codes, found NaN or infinity in 1 of 6 rows, the first of them 4; run"
     )
     with pytest.raises(FgError, match=message):
-        stage.run(latents, tmp_path / "out.h5", params=params)
+        stage.run(latents, output=tmp_path / "out.h5", params=params)
     assert not (tmp_path / "out.h5").exists()
