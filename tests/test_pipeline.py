@@ -59,6 +59,7 @@ SMALL = {
         "precision": "float32",
     },
     "edits": {"trials": [1.0], "faces": 2},
+    "evaluate": {"samples": 16},
     "density": {"methods": {"gmm": {"name": "gmm", "components": 2, "starts": 1}}},
     "editor": {
         "attributes": ["smiling"],
