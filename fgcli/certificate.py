@@ -17,7 +17,7 @@ from fgcli.backbones.dlib_embedding import THRESHOLD, DlibEmbedding
 from fgcli.capabilities import Generator, Masks
 from fgcli.classifiers import judges as judging
 from fgcli.codes import Codes
-from fgcli.errors import UsageError
+from fgcli.errors import FgError, UsageError
 from fgcli.metrics.sets import predicted_mask
 from fgcli.reports.chroma import chroma
 
@@ -108,7 +108,7 @@ class Examiner:
         """With what is there: judges.h5, the last method of density.h5, and the codes of latents.h5.
 
         Raises:
-            FgError: a file of another generator.
+            FgError: a density of another generator's codes.
         """
         examiner = cls(model)
         if judges is None:
@@ -119,6 +119,10 @@ class Examiner:
                 examiner.embedder = DlibEmbedding(artifacts.rows(judges, "landmarks")[...], workers=1)
                 examiner.mask = artifacts.rows(judges, "mask")[...] > 127
         stored = artifacts.load(latents, names=())
+        if density and artifacts.load(density, artifacts.DENSITY, ()).meta["generator"] != stored.meta["generator"]:
+            raise FgError(
+                f"{density}: expected a density of the codes in {latents}, found another's; run fg density again"
+            )
         if density is None or stored.schema == artifacts.SAMPLES.tag:
             found = "codes of drawn faces" if density else "no density.h5: run fg density"
             examiner.left_out["likely"] = found

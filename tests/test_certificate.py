@@ -105,7 +105,7 @@ def edit(out, tmp_path, monkeypatch):
     files = [f"--{name}={out / name}.h5" for name in ("generator", "latents", "editor", "judges", "density")]
 
     def run(*words, code=0):
-        ended = CliRunner().invoke(app, ["edit", *map(str, words), *files, "--json"])
+        ended = CliRunner().invoke(app, ["edit", *files, *map(str, words), "--json"])
         assert ended.exit_code == code, ended.output
         return json.loads(ended.stdout) if code == 0 else re.sub(r"\s+", " ", ended.output)
 
@@ -185,3 +185,13 @@ def test_what_cannot_be_edited_is_told_and_nothing_is_written(edit, words, messa
     said = edit(3, *words, "-o", "x.png", code=2 if "bad.yaml: expected nothing" not in message else 1)
     assert message in said
     assert [p.name for p in Path().iterdir()] == ["bad.yaml"]
+
+
+def test_a_density_of_other_codes_is_refused(edit, out):
+    stored = artifacts.load(out / "density.h5", artifacts.DENSITY)
+    foreign = dict(stored.meta) | {"generator": "another"}
+    arrays = {name: stored[name] for name in artifacts.layout(out / "density.h5") if name.startswith("methods/")}
+    artifacts.save(Path("other.h5"), artifacts.DENSITY, arrays, params={}, inputs={}, meta=foreign)
+    said = edit(3, "-a", "red", "-o", "x.png", "--density", "other.h5", code=1)
+    assert "other.h5: expected a density of the codes in" in said
+    assert [path.name for path in Path().iterdir()] == ["other.h5"]

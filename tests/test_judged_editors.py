@@ -286,6 +286,12 @@ def test_every_editor_is_fitted_kept_and_edits_its_layers_alone(tmp_path):
         assert moved[:, 0].abs().max() == 0
         assert moved[:, 1].abs().max() > 0
     told = artifacts.load(tmp_path / "editor.h5", artifacts.EDITOR, ()).meta
+    inner, (values, labels) = told["methods"]["plain"]["scores"]["smiling"]["change"], faces(300, 2)
+    train = np.arange(300) % 5 != 4
+    without = values[~train][labels[~train, 0] == 0]
+    after = known.edit("plain", Codes(torch.from_numpy(without), "w+"), "smiling", 1.0).numpy()
+    probes = stage.Probes(values[train], labels[train], NAMES, 0)
+    assert inner == pytest.approx(probes.change(without, after))  # of the edit as it is made, in its layers
     assert set(told["methods"]["parts"]["scores"]) == {"component_1", "component_2"}
     assert set(told["methods"]["parts"]["scores"]["component_1"]["change"]) == set(NAMES)
     assert told["layers"] == [1]

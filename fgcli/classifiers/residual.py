@@ -12,7 +12,7 @@ CHANNELS = 32
 
 
 class Residual(ImageJudge):
-    """Blocks of two 3 x 3 convolutions that halve the side, the mean over what is left, one dense layer.
+    """Blocks of two 3 x 3 convolutions that halve the side, then one dense layer.
 
     Args:
         attributes: k.

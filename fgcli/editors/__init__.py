@@ -99,13 +99,7 @@ class Editors:
         if codes.space != self.space:
             raise FgError(f"editor {label}: expected codes of space {self.space}, found {codes.space}; fit it on these")
         with artifacts.blamed(self.path, "fit it on these codes"):
-            edited = self.methods[label].edit(codes.numpy(), attribute, strength)
-            if self.layers is None:
-                return codes.moved(edited)
-            values = codes.numpy().copy()
-            verify_layers(self.layers, values)
-            values[:, list(self.layers)] = edited[:, list(self.layers)]
-            return codes.moved(values)
+            return codes.moved(edited(self.methods[label], codes.numpy(), attribute, strength, self.layers))
 
 
 def load(path: Path) -> Editors:
@@ -121,6 +115,19 @@ def load(path: Path) -> Editors:
         with artifacts.blamed(path):
             methods[name] = kind.from_arrays(stored.group(f"methods/{name}"))
     return Editors(methods, stored.meta["space"], path, stored.meta.get("layers"))
+
+
+def edited(
+    editor: Editor, codes: np.ndarray, attribute: str, strength: float, layers: Sequence[int] | None
+) -> np.ndarray:
+    """Codes (n, l, d) edited in these layers, in all if none is named; raises FlawError where they lack one."""
+    found = editor.edit(codes, attribute, strength)
+    if layers is None:
+        return found
+    verify_layers(layers, codes)
+    values = codes.copy()
+    values[:, list(layers)] = found[:, list(layers)]
+    return values
 
 
 def verify_layers(layers: Sequence[int], codes: np.ndarray) -> None:

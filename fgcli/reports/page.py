@@ -1,4 +1,4 @@
-"""The HTML page: one file, no script, nothing to fetch."""
+"""The HTML pages: each one file, nothing to fetch."""
 
 from __future__ import annotations
 

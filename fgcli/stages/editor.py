@@ -202,6 +202,7 @@ def _fitted(
     witnesses: dict[str, Witness],
 ) -> dict[str, Any]:
     """Fits every editor to every attribute of `matches`; of each its build, its scores and what it was matched on."""
+    from fgcli.editors import edited
     from fgcli.editors.matching import problem
 
     about: dict[str, Any] = {label: {"build": params.methods[label], "scores": {}, "matched": {}} for label in editors}
@@ -214,7 +215,7 @@ def _fitted(
                 task = problem(codes, labels.values, labels.names, attribute, match)
                 task = replace(task, witness=witnesses.get(attribute), layers=layers)
                 scores = editor.fit(task, params.seed)
-                change = probes.change(without, editor.edit(without, attribute, 1.0))
+                change = probes.change(without, edited(editor, without, attribute, 1.0, layers))
                 about[label]["scores"][attribute] = scores | {"change": change}
                 about[label]["matched"][attribute] = match
                 advance(note=f"{label} {attribute}")
@@ -230,11 +231,14 @@ def _found(
     probes: Probes,
 ) -> dict[str, Any]:
     """Has each editor find its directions; of each its build, and what every direction changes."""
+    from fgcli.editors import edited
+
     about = {}
     for label, editor in editors.items():
         scores: dict[str, dict[str, Any]] = dict(editor.discover(codes, model, params.seed))
         for name in scores:
-            scores[name] = scores[name] | {"change": probes.change(tested, editor.edit(tested, name, 1.0))}
+            after = edited(editor, tested, name, 1.0, params.layers)
+            scores[name] = scores[name] | {"change": probes.change(tested, after)}
         about[label] = {"build": params.methods[label], "scores": scores, "matched": {}}
     return about
 

@@ -86,7 +86,7 @@ def run(
     model, people = store.load(generator, cpu_or_cuda(params.device)), artifacts.people(faces)
     about = artifacts.load(latents, artifacts.LATENTS, ("split", "attributes"))
     landmarks = artifacts.rows(judges, "landmarks")[...] if "landmarks" in artifacts.layout(judges) else None
-    editors = load(editor)
+    editors, read = load(editor), reader(latents)
     numbers: dict[str, dict[str, Any]] = {}
     tasks = [(a, label) for label, m in editors.methods.items() for a in m.arrays() if a in known.names]
     with DlibEmbedding(landmarks) as embedder, progress("edits", len(tasks), unit="edits") as advance:
@@ -97,7 +97,7 @@ def run(
             if len(rows) < 2:
                 raise FgError(f"{latents}: expected two held-out faces to edit {attribute} of, found fewer; add photos")
             bench = Bench(model, editors, label, attribute, known, params)
-            found = bench.measure(reader(latents), val, rows, people, embedder if landmarks is not None else None)
+            found = bench.measure(read, val, rows, people, embedder if landmarks is not None else None)
             numbers.setdefault(attribute, {})[label] = found
             advance(note=f"{label} {attribute}")
     worth = {name: known.held_out.get("images", {}).get(name) for name in numbers}

@@ -100,7 +100,8 @@ def run(
             raise FgError("judges.consistency: expected latents.h5 and generator.h5, found none; give both")
         inputs["generator"] = generator
         remade = reconstructions(generator, latents)
-        numbers["consistency"] = bench.consistency(judge, bench.of_images("reconstructions", remade), images, remade)
+        second = bench.of_images("reconstructions", remade)
+        numbers["consistency"] = bench.consistency(numbers["held_out"]["images"], judge, second, images, remade)
     arrays = {f"weights/{name}/{k}": v.numpy() for name, j in judges.items() for k, v in j.state_dict().items()}
     arrays |= bench.typical()
     meta |= {"build": build, "attributes": bench.names, "held_out": numbers["held_out"]}
@@ -241,24 +242,26 @@ class Bench:
         return found
 
     def consistency(
-        self, first: ImageJudge, second: ImageJudge, images: np.ndarray, remade: np.ndarray
+        self, known: dict[str, Any], first: ImageJudge, second: ImageJudge, images: np.ndarray, remade: np.ndarray
     ) -> dict[str, dict[str, float]]:
         """Mean over attributes of the average precision of judges of photos and of reconstructions, on both.
 
-        Ghosh's thesis, Table 6.2. `floor`: what a guess has.
+        Ghosh's thesis, Table 6.2. `known` is what the first is worth on photos; `floor` what a guess has.
         """
         import numpy as np
 
-        pictures = {"photos": images, "reconstructions": remade}
-        found: dict[str, dict[str, float]] = {}
-        for taught, judge in zip(pictures, (first, second), strict=True):
-            each = {on: self.worth(judge, seen).values() for on, seen in pictures.items()}
-            found[f"taught_by_{taught}"] = {
-                f"on_{on}": float(np.mean([about["average_precision"] for about in known]))
-                for on, known in each.items()
-            }
-        floor = float(np.mean([about["floor"] for about in each["photos"]]))
-        return found | {"floor": {"on_photos": floor, "on_reconstructions": floor}}
+        def mean(worth: dict[str, Any], name: str = "average_precision") -> float:
+            return float(np.mean([about[name] for about in worth.values()]))
+
+        floor = mean(known, "floor")
+        return {
+            "taught_by_photos": {"on_photos": mean(known), "on_reconstructions": mean(self.worth(first, remade))},
+            "taught_by_reconstructions": {
+                "on_photos": mean(self.worth(second, images)),
+                "on_reconstructions": mean(self.worth(second, remade)),
+            },
+            "floor": {"on_photos": floor, "on_reconstructions": floor},
+        }
 
 
 def reconstructions(generator: Path, latents: Path) -> np.ndarray:
