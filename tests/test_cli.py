@@ -1,5 +1,7 @@
 """The command line: quick help, exit codes, one-sentence errors, results on stdout."""
 
+import importlib
+import inspect
 import json
 import os
 import pickle
@@ -13,7 +15,10 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from fgcli import config
 from fgcli.cli import COMMANDS, app
+from fgcli.cli.discovery import stages
+from fgcli.cli.stage import flag
 from fgcli.config.fields import strengths
 from fgcli.errors import Stopped
 
@@ -38,6 +43,13 @@ def test_every_command_explains_itself(name):
     assert done.exit_code == 0, done.output
     assert "--debug" in done.output
     assert "--json" in done.output
+
+
+@pytest.mark.parametrize("name", stages())
+def test_no_flag_has_the_name_of_a_file(name):
+    stage = importlib.import_module(f"fgcli.stages.{name}")
+    flags = {field for field in stage.Params.model_fields if flag(stage, field, config.defaults()[name][field])}
+    assert not flags & set(inspect.signature(stage.run).parameters)
 
 
 def test_stage_modules_import_nothing_heavy():
@@ -99,8 +111,8 @@ def test_errors_are_one_sentence_with_an_exit_code(tmp_path, monkeypatch, argume
 
 
 def test_underscores_and_dashes_are_the_same(tmp_path):
-    for flag in ("--learning_rate", "--learning-rate"):
-        done = run(app, ["train", flag, "-1", "--faces", str(tmp_path / "none.h5")])
+    for name in ("--learning_rate", "--learning-rate"):
+        done = run(app, ["train", name, "-1", "--faces", str(tmp_path / "none.h5")])
         assert "train.learning_rate: input should be greater than 0" in done.output
 
 

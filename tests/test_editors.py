@@ -168,7 +168,7 @@ def gaussians(n=600, shift=(2.0, -1.0, 0.0, 0.5), seed=0, layers=1):
 
 
 def test_transports_a_gaussian_to_a_shifted_one():
-    task = gaussians()
+    task = gaussians(1200)
     editor = LatentWasserstein(steps=300, learning_rate=0.02, batch=128)
     scores = editor.fit(task, seed=0)
     moved = editor.edit(gaussians(seed=1).source, "moved", 1.0)
@@ -177,6 +177,16 @@ def test_transports_a_gaussian_to_a_shifted_one():
     np.testing.assert_allclose(moved.mean(0)[0] / spread, new.mean(0)[0] / spread, atol=0.2)
     np.testing.assert_allclose(moved.std(0)[0] / spread, 1, atol=0.25)
     assert scores["held_out_loss"] < 0.2 * scores["held_out_loss_unedited"]
+
+
+def test_starts_at_the_step_between_the_weighted_means_where_that_helps():
+    codes, attributes = confounded(500)
+    task = problem(codes, attributes, NAMES, "smiling", ("colour",))
+    direct = MeanDifference()
+    direct.fit(task, seed=0)
+    frame = Frame.of(task.source, task.target)
+    step = LatentWasserstein().start(task, frame) * frame.scale
+    np.testing.assert_allclose(step.numpy(), direct.directions["smiling"], atol=1e-5)
 
 
 def test_recovers_a_change_of_scale_which_no_shift_can():
@@ -217,9 +227,9 @@ def test_stops_at_the_last_step_of_its_patience(monkeypatch, better, steps):
     looked, loss = [], LatentWasserstein.loss
 
     def planned(editor, move, task, frame):
-        if torch.is_grad_enabled() and looked:
+        if move.requires_grad and torch.is_grad_enabled():
             return loss(editor, move, task, frame)
-        looked.append(len(looked))
+        looked.append(len(looked) - 1)  # once before the start, which is step 0
         return torch.tensor(0.0 if looked[-1] in better else 1.0)
 
     monkeypatch.setattr(LatentWasserstein, "loss", planned)
@@ -318,7 +328,7 @@ def test_many_held_out_codes_are_judged_by_some(monkeypatch):
 
     monkeypatch.setattr(LatentWasserstein, "loss", counted)
     LatentWasserstein(steps=1, batch=16).fit(gaussians(3000), seed=0)
-    assert sizes == [512, 16, 512]
+    assert sizes == [16] * 4  # unedited, at the start, a step, after it
 
 
 @pytest.mark.parametrize("change", [{"steps": 0}, {"batch": 0}, {"patience": 0}, {"blur": 0}, {"learning_rate": 0}])
@@ -537,11 +547,13 @@ def test_an_offset_and_a_constant_dimension_change_nothing():
     """Codes 30 standard deviations off, with one dimension that never varies, are edited as the same codes without."""
     codes, attributes = confounded(400)
     task = problem(codes, attributes, NAMES, "smiling", ())
+    wide = 2 * task.target  # to which no shift leads
+    task = Problem("smiling", task.source, wide, task.source_groups, task.target_groups)
     shifted = [
         np.concatenate([side + 30, np.full((len(side), 1, 1), 7, np.float32)], 2) for side in (task.source, task.target)
     ]
     moved = Problem("smiling", *shifted, task.source_groups, task.target_groups)
-    plain, other = (LatentWasserstein(steps=60, learning_rate=0.02) for _ in range(2))
+    plain, other = (LatentWasserstein(steps=60, learning_rate=0.002) for _ in range(2))
     scores = plain.fit(task, seed=0), other.fit(moved, seed=0)
     assert scores[0]["steps"] > 10
     assert scores[1]["held_out_loss"] == pytest.approx(scores[0]["held_out_loss"], rel=0.01)

@@ -40,30 +40,34 @@ def bench(wheel, monkeypatch, **params):
 CODES = Codes(torch.tensor([[[-0.7, 0.5]], [[-0.4, 0.5]], [[-0.9, -0.5]], [[0.9, 0.5]]]), "z")
 
 
-def test_d_is_the_smallest_strength_that_changes_enough(monkeypatch):
-    assert bench(Wheel(), monkeypatch).strength(CODES) == (1.0, 1.0)
-    assert bench(Wheel(), monkeypatch, reach=0.25).strength(CODES) == (0.5, 0.25)
+def test_d_is_the_weakest_strength_that_changes_enough(monkeypatch):
+    d, share = bench(Wheel(), monkeypatch).strength(CODES)
+    assert (d, share) == (pytest.approx(0.7, abs=1 / 64), 0.5)  # -0.4 and -0.7 of four
+    d, share = bench(Wheel(), monkeypatch, reach=0.25).strength(CODES)
+    assert (d, share) == (pytest.approx(0.4, abs=1 / 64), 0.25)
     assert bench(Wheel(), monkeypatch, trials=[0.1, 0.5]).strength(CODES) == (0.5, 0.25)  # and less than was asked for
 
 
 def test_changes_both_ways_and_one_way(monkeypatch):
     read = lambda rows: CODES[rows.tolist()]  # noqa: E731
     rows, people = np.arange(4), np.array([0, 0, 1, 2])
-    found = bench(Wheel(), monkeypatch).measure(read, rows, rows, people, None)
-    assert (found["d"], found["faces"]) == (1.0, 4)
+    found = bench(Wheel(), monkeypatch, reach=1.0).measure(read, rows, rows, people, None)
+    assert (found["d"], found["faces"]) == (pytest.approx(0.9, abs=1 / 64), 4)
     assert found["target_change"]["value"] == 1.0
     assert found["attributes_kept"]["value"] == 1.0
-    assert found["curve"]["strength"] == pytest.approx(np.linspace(1, 2, 10))
+    assert found["curve"]["strength"] == pytest.approx(np.linspace(found["d"], 2 * found["d"], 10))
     assert found["codes_changed"] == 1.0
     assert found["really_changed"] == {"value": 1.0, "low": 1.0, "high": 1.0}
-    one_way = bench(Wheel(), monkeypatch, both_ways=False).measure(read, rows[:3], rows, people, None)
+    one_way = bench(Wheel(), monkeypatch, both_ways=False, reach=1.0).measure(read, rows[:3], rows, people, None)
     assert one_way["target_change"]["value"] == 0.75  # the red one only gets redder
     assert one_way["codes_changed"] == 0.75
 
 
 def test_other_attributes_that_cross_over_are_not_kept(monkeypatch):
     rows, people = np.arange(3), np.arange(3)
-    found = bench(Wheel(kept=0.5), monkeypatch).measure(lambda r: CODES[r.tolist()], rows, rows, people, None)
+    found = bench(Wheel(kept=0.5), monkeypatch, reach=1.0).measure(
+        lambda r: CODES[r.tolist()], rows, rows, people, None
+    )
     assert found["curve"]["attributes_kept"][0] == 1.0  # -0.5 is not yet above 0
     assert found["curve"]["attributes_kept"][-1] == pytest.approx(2 / 3)
 

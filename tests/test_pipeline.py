@@ -58,7 +58,7 @@ SMALL = {
         "threads": 1,
         "precision": "float32",
     },
-    "edits": {"trials": [1.0], "faces": 2},
+    "edits": {"trials": [1.0], "compared": 2},
     "evaluate": {"samples": 16},
     "density": {"methods": {"gmm": {"name": "gmm", "components": 2, "starts": 1}}},
     "editor": {

@@ -20,8 +20,6 @@ CONSTANT = 1e-6
 """Spread of a dimension, over the largest one or the largest mean, up to which it is constant."""
 SPLITS = 10
 """Random ways of holding out that are tried: few codes that share a combination may all fall into one part."""
-JUDGES = 512
-"""Held-out codes per side at most: the loss of n takes n^2 numbers, at every step."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +105,10 @@ class Affine(Learns):
     def loss(self, move: Tensor, task: Problem, frame: Frame) -> Tensor:
         """What a map (l, d, d + 1) of codes in the frame is to make small."""
 
+    def start(self, task: Problem, frame: Frame) -> Tensor:
+        """The step b (l, d) from which it learns, unless none is better."""
+        return torch.zeros_like(frame.middle)
+
     def fit(self, task: Problem, seed: int) -> dict[str, float]:
         """Learns one attribute; returns the step that was kept and its held-out loss.
 
@@ -114,17 +116,21 @@ class Affine(Learns):
             FgError: too few codes to hold some out.
         """
         train, held_out = parts(task, self.held_out, seed)
-        if max(len(held_out.source), len(held_out.target)) > JUDGES:
-            held_out = subset(held_out, JUDGES, np.random.default_rng([seed, 1]))
+        if max(len(held_out.source), len(held_out.target)) > self.batch:
+            held_out = subset(held_out, self.batch, np.random.default_rng([seed, 1]))
         frame = Frame.of(task.source, task.target, layers=task.layers)
         if not frame.live.any():
             raise FgError(f"attribute {task.attribute}: expected codes that differ, found constant ones; invert again")
         layers, size = frame.scale.shape
-        move = torch.zeros(layers, size, size + 1, requires_grad=True)  # (l, d, d + 1): W, b
-        adam = torch.optim.Adam([move], self.learning_rate)
+        move = torch.zeros(layers, size, size + 1)  # (l, d, d + 1): W, b
+        unedited = self.loss(move, held_out, frame).item()
+        move[..., -1] = self.start(train, frame)
+        best = self.loss(move, held_out, frame).item()
+        if best > unedited:
+            best, move = unedited, torch.zeros_like(move)
+        kept, kept_step = move.clone(), 0
+        adam = torch.optim.Adam([move.requires_grad_()], self.learning_rate)
         rng = np.random.default_rng(seed)
-        best, kept, kept_step = self.loss(move, held_out, frame).item(), move.detach().clone(), 0
-        first = best
         for step in range(1, self.steps + 1):
             adam.zero_grad()
             self.loss(move, subset(train, self.batch, rng), frame).backward()
@@ -136,7 +142,7 @@ class Affine(Learns):
             elif step - kept_step >= self.patience:
                 break
         self.maps[task.attribute] = frame.outside(kept).numpy()
-        return {"steps": kept_step, "held_out_loss": best, "held_out_loss_unedited": first}
+        return {"steps": kept_step, "held_out_loss": best, "held_out_loss_unedited": unedited}
 
     def edit(self, codes: np.ndarray, attribute: str, strength: float) -> np.ndarray:
         """Edited codes (n, l, d); raises FlawError where they are of another size."""

@@ -51,6 +51,12 @@ class LatentWasserstein(Affine):
         self.match, self.blur, self.preserve, self.preserve_of = match, blur, preserve, preserve_of or {}
         self.judged = bool(preserve) or any(self.preserve_of.values())
 
+    def start(self, task: Problem, frame: Frame) -> Tensor:
+        """The step (l, d) between the means: the shift that makes the sides nearest in the 2-Wasserstein distance."""
+        a, b = (torch.from_numpy(w).float() for w in task.weights)
+        means = [torch.einsum("n,nld->ld", w, frame.inside(x)) for w, x in ((a, task.source), (b, task.target))]
+        return frame.moves * (means[1] - means[0])
+
     def loss(self, move: Tensor, task: Problem, frame: Frame) -> Tensor:
         """Both terms, of codes of `task` in the frame."""
         x, y = frame.inside(task.source), frame.inside(task.target)

@@ -27,6 +27,8 @@ POINTS = 10
 """Strengths from d to 2 d at which editors are measured (Doubinsky et al., section 4.2)."""
 ALL = 0.99
 """Share of codes that counts as all of them."""
+HALVINGS = 5
+"""Of the interval between two trials in which d is found."""
 LOOKED = (0, 4, 9)
 """Of these, where identity is measured, which takes a hundred times as long."""
 
@@ -39,10 +41,10 @@ class Params(Section):
     reach: Annotated[float, Field(gt=0, le=1)]
     """Share of validation faces whose attribute changes at the strength d."""
     trials: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1)]
-    """Strengths of which d is the smallest that reaches so far, ascending."""
+    """Strengths, ascending: d is sought up to the first that reaches so far."""
     both_ways: bool
     """Whether faces that have the attribute lose it; else only the others gain it."""
-    faces: Annotated[int, Field(ge=2)]
+    compared: Annotated[int, Field(ge=2)]
     """Faces whose identity is compared at most."""
     batch: Annotated[int, Field(ge=1)]
     """Pictures in memory at once."""
@@ -139,7 +141,7 @@ class Bench:
         signs = self.signs(before[:, place])
         others = [k for k in range(before.shape[1]) if k != place]
         changed, kept, alike = [], [], []
-        some = np.arange(0, len(rows), -(-len(rows) // self.params.faces))
+        some = np.arange(0, len(rows), -(-len(rows) // self.params.compared))
         first = self.embedded(codes[some], embedder)
         for i, s in enumerate(strengths):
             edited = self.edited(codes, s, signs)
@@ -160,15 +162,25 @@ class Bench:
         return told | (self.fooled(codes, before, signs, people[rows]) if self.judges.codes else {})
 
     def strength(self, codes: Codes) -> tuple[float, float]:
-        """d, and the share of these faces that change there."""
+        """d, the weakest strength that changes as many of these faces as asked, and the share that it changes."""
         place = self.judges.names.index(self.attribute)
         before = self.seen(codes)[:, place]
-        share = 0.0
+
+        def changed(strength: float) -> float:
+            after = self.seen(self.edited(codes, strength, self.signs(before)))[:, place]
+            return float(((after > 0.5) != (before > 0.5)).mean())
+
+        too_weak = 0.0
         for d in self.params.trials:
-            after = self.seen(self.edited(codes, d, self.signs(before)))[:, place]
-            share = float(((after > 0.5) != (before > 0.5)).mean())
-            if share >= self.params.reach:
+            if (share := changed(d)) >= self.params.reach:
                 break
+            too_weak = d
+        for _ in range(HALVINGS if share >= self.params.reach else 0):
+            middle = (too_weak + d) / 2
+            if (found := changed(middle)) >= self.params.reach:
+                d, share = middle, found
+            else:
+                too_weak = middle
         return d, share
 
     def fooled(self, codes: Codes, before: np.ndarray, signs: np.ndarray, people: np.ndarray) -> dict[str, Any]:
