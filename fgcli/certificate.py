@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from fgcli import artifacts, codes, densities
-from fgcli.backbones.dlib_embedding import THRESHOLD, DlibEmbedding
+from fgcli import artifacts, codes, config, densities
+from fgcli.backbones import IDENTITIES, IdentityJudge
 from fgcli.capabilities import Generator, Masks
 from fgcli.classifiers import judges as judging
 from fgcli.codes import Codes
@@ -36,10 +36,11 @@ class Certificate:
     Attributes:
         asked: change of the probability of each attribute that was asked for. others: of each other one.
         errors: share of wrong answers of the judge of each attribute on held-out faces.
-        identity: Euclidean distance of dlib's embeddings; none where it was not measured.
+        identity: distance of face embeddings; none where it was not measured.
         chroma: change of the mean chroma on the face, 0..255.
         likely: whether the code is in the density's region of 99 % of held-out codes; none without a density.
         inside: mean absolute change of the pixels of the face, 0..255. outside: of the others.
+        identity_below: distance from which on it is another person.
     """
 
     asked: dict[str, float]
@@ -50,13 +51,14 @@ class Certificate:
     likely: bool | None
     inside: float
     outside: float
+    identity_below: float | None = None
 
     @property
     def warnings(self) -> list[str]:
         """What was not asked for and happened, most serious first."""
         found = []
-        if self.identity is not None and self.identity >= THRESHOLD:
-            found.append(f"another person: {self.identity:.2f} is not below {THRESHOLD}")
+        if self.identity is not None and self.identity_below is not None and self.identity >= self.identity_below:
+            found.append(f"another person: {self.identity:.2f} is not below {self.identity_below}")
         if self.likely is False:
             found.append("a code unlike those of faces")
         moved = {name: change for name, change in self.others.items() if abs(change) >= MOVED}
@@ -97,7 +99,7 @@ class Examiner:
 
     model: Generator
     judges: judging.Judges | None = None
-    embedder: DlibEmbedding | None = None
+    embedder: IdentityJudge | None = None
     mask: np.ndarray | None = None
     density: densities.Density | None = None
     least: float = 0.0
@@ -115,8 +117,8 @@ class Examiner:
             examiner.left_out["attributes, identity"] = "no judges.h5: run fg judges"
         else:
             examiner.judges = judging.load(judges)
-            if "landmarks" in artifacts.layout(judges):
-                examiner.embedder = DlibEmbedding(artifacts.rows(judges, "landmarks")[...], workers=1)
+            examiner.embedder = identity_judge(judges, workers=1)
+            if examiner.embedder:
                 examiner.mask = artifacts.rows(judges, "mask")[...] > 127
         stored = artifacts.load(latents, names=())
         if density and artifacts.load(density, artifacts.DENSITY, ()).meta["generator"] != stored.meta["generator"]:
@@ -145,7 +147,7 @@ class Examiner:
         shown = np.stack(pictures)
         said = self.judges.images.probabilities(shown) if self.judges else np.zeros((len(shown), 0))
         changes = dict(zip(self.judges.names if self.judges else [], (said[1:] - said[0]).T, strict=True))
-        faces = self.embedder(shown) if self.embedder else None
+        apart = self.apart(shown)
         face = self.face(before, mask, shown.shape[1:3])
         colour = chroma(shown, np.broadcast_to(np.uint8(255) * face, shown.shape[:3]))
         moved = np.abs(shown[1:].astype(np.float64) - shown[0]).mean(3)  # (m, h, w)
@@ -155,14 +157,22 @@ class Examiner:
                 asked={name: float(change[i]) for name, change in changes.items() if name in asked},
                 others={name: float(change[i]) for name, change in changes.items() if name not in asked},
                 errors=errors(self.judges),
-                identity=None if faces is None else float(np.linalg.norm(faces[i + 1] - faces[0])),
+                identity=None if apart is None else float(apart[i]),
                 chroma=float(colour[i + 1] - colour[0]),
                 likely=None if likely is None else bool(likely[i]),
                 inside=float(moved[i][face].mean()) if face.any() else 0.0,
                 outside=float(moved[i][~face].mean()) if not face.all() else 0.0,
+                identity_below=self.embedder.below if self.embedder else None,
             )
             for i in range(len(moved))
         ]
+
+    def apart(self, shown: np.ndarray) -> np.ndarray | None:
+        """Distances of identity (m) of edits from the reconstruction, the first of pictures (m + 1, h, w, 3)."""
+        if self.embedder is None:
+            return None
+        faces = self.embedder(shown)
+        return self.embedder.distance(faces[1:], faces[:1])
 
     def face(self, code: Codes, mask: np.ndarray | None, shape: tuple[int, int]) -> np.ndarray:
         """Bool (h, w): the photo's own mask, else the generator's, else where most training faces are."""
@@ -171,6 +181,23 @@ class Examiner:
         if isinstance(self.model, Masks):
             return predicted_mask(self.model, code)[0]
         return self.mask if self.mask is not None else np.ones(shape, bool)
+
+
+def identity_judge(judges: Path, workers: int | None = None) -> IdentityJudge | None:
+    """The one that judges.h5 names; none of pictures taken whole.
+
+    Args:
+        judges: judges.h5. workers: processes at most, of one that has some; by default one per core.
+
+    Raises:
+        FgError: it is not here.
+    """
+    if "landmarks" not in artifacts.layout(judges):
+        return None
+    spec = artifacts.load(judges, artifacts.JUDGES, ()).meta.get("identity", {"name": "dlib"})
+    landmarks = artifacts.rows(judges, "landmarks")[...]
+    judge: IdentityJudge = config.supply(IDENTITIES, spec, str(judges), landmarks=landmarks, workers=workers)
+    return judge
 
 
 def least(density: densities.Density, latents: Path) -> float:

@@ -22,7 +22,7 @@ from fgcli.densities.gaussian import Gaussian
 from fgcli.generators import GENERATORS, store
 from fgcli.stages import density, editor, invert
 
-SOUND = Certificate({"smiling": 0.5}, {"male": 0.1}, {"smiling": 0.2}, 0.3, 1.0, True, 9.0, 2.0)
+SOUND = Certificate({"smiling": 0.5}, {"male": 0.1}, {"smiling": 0.2}, 0.3, 1.0, True, 9.0, 2.0, 0.6)
 
 
 # ---- one certificate
@@ -40,9 +40,9 @@ def test_a_certificate_warns_of_another_person_strange_codes_and_what_moved():
     ]
     told = wrong.told()
     assert (told["holds"], told["judges_err"], told["asked"]) == (False, {"smiling": 0.2}, {"smiling": 0.5})
-    unmeasured = replace(SOUND, identity=None, likely=None)
+    unmeasured = replace(SOUND, identity=None, likely=None, identity_below=None)
     assert unmeasured.warnings == []
-    assert not {"identity", "likely"} & set(unmeasured.told())
+    assert not {"identity", "likely", "identity_below"} & set(unmeasured.told())
 
 
 def test_every_number_is_of_the_edit_against_the_reconstruction():
@@ -54,8 +54,9 @@ def test_every_number_is_of_the_edit_against_the_reconstruction():
     judge = lambda pictures: pictures[:, 0, 0, :2] / 255  # noqa: E731
     judges = type("Judges", (), {"names": ["red", "green"], "held_out": {"images": {"red": {"error": 0.25}}}})()
     judges.images = type("Judge", (), {"probabilities": staticmethod(judge)})()
-    face = lambda pictures: pictures[:, 0, 0].astype(float) / 255  # noqa: E731
-    examiner = Examiner(Model(), judges, face, None, density, least=-5.0)
+    faces = type("Faces", (), {"below": 0.15, "__call__": lambda self, pictures: pictures[:, 0, 0] / 255})()
+    faces.distance = lambda a, b: np.linalg.norm(a - b, axis=-1)
+    examiner = Examiner(Model(), judges, faces, None, density, least=-5.0)
     plain, one, two = (np.zeros((2, 2, 3), np.uint8) for _ in range(3))
     one[0, 0] = 51, 0, 0
     two[0, 0], two[1, 1] = (51, 102, 0), (30, 30, 30)
@@ -66,6 +67,7 @@ def test_every_number_is_of_the_edit_against_the_reconstruction():
     assert second.others == {"green": pytest.approx(0.4)}
     assert (first.errors, first.likely, second.likely) == ({"red": 0.25}, True, False)
     assert first.identity == pytest.approx(0.2)
+    assert first.warnings == ["another person: 0.20 is not below 0.15"]
     assert (first.chroma, second.chroma) == (51.0, 102.0)
     assert (first.inside, first.outside) == (pytest.approx(17.0), 0.0)
     assert (second.inside, second.outside) == (pytest.approx(51.0), pytest.approx(10.0))

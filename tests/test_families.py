@@ -22,7 +22,7 @@ from torch import nn
 
 from fgcli import artifacts, backbones, config, inverters, metrics
 from fgcli.attacks import ATTACKS
-from fgcli.backbones import FEATURES
+from fgcli.backbones import FEATURES, IDENTITIES
 from fgcli.backbones.dlib_embedding import DlibEmbedding
 from fgcli.capabilities import Encodes, Masks, Solved
 from fgcli.classifiers import JUDGES
@@ -66,7 +66,7 @@ REGISTRIES = {
     "generators": GENERATORS, "objectives": OBJECTIVES, "inverters": INVERTERS, "densities": DENSITIES,
     "editors": EDITORS, "metrics": METRICS, "features": FEATURES, "datasets": DATASETS,
     "analysers": ANALYSERS, "segmenters": SEGMENTERS, "heads": HEADS, "attacks": ATTACKS, "extractors": EXTRACTORS,
-    "judges": JUDGES,
+    "judges": JUDGES, "identities": IDENTITIES,
 }  # fmt: skip
 
 
@@ -679,6 +679,26 @@ def test_analysers(name, offline):
     analyser = constructed(ANALYSERS, name)
     assert isinstance(analyser.notice, str)
     assert analyser.analyse(np.full((90, 120, 3), 128, np.uint8)) == []
+
+
+@pytest.mark.parametrize("name", IDENTITIES)
+def test_identity_judges(name, offline):
+    landmarks = 1.5 * face_view().landmarks
+    try:
+        judge = config.supply(IDENTITIES, {"name": name}, "test", landmarks=landmarks, workers=1)
+    except FgError as error:
+        return pytest.skip(str(error))
+    images = painted(3, 48)[0]
+    with judge:
+        found = judge(np.concatenate([images, images[:1]]))
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(judge.distance(found[[0, 1]], found[[3, 1]]), 0, atol=1e-6)
+    apart = judge.distance(found[1:3], found[:1])
+    assert apart.shape == (2,)
+    assert (apart > 0).all()
+    assert judge.title
+    assert judge.below > 0
+    assert isinstance(judge.notice, str)
 
 
 # ---- heads in three dimensions

@@ -206,3 +206,13 @@ def test_judges_of_what_nobody_has_are_told(judged, tmp_path):
         FgError, match=r"judges.consistency: expected latents.h5 and generator.h5, found none; give both"
     ):
         train(folder, "never", steps=1, consistency=True)
+
+
+def test_a_judge_of_identity_that_is_not_here_is_told_before_any_training(tmp_path, monkeypatch):
+    write_colours(tmp_path)
+    typical = {"landmarks": np.zeros((68, 2), np.float32)}
+    monkeypatch.setattr(stage.Bench, "typical", lambda self: typical)
+    monkeypatch.setitem(__import__("sys").modules, "uniface.recognition", None)
+    with pytest.raises(FgError, match=r"judges.identity: expected the package uniface, found none; pip install"):
+        train(tmp_path, identity={"name": "uniface"})
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["faces.h5", "latents.h5"]

@@ -6,13 +6,22 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from test_faces import face_points, gradient
 
-from fgcli.config import build
+from fgcli import artifacts
+from fgcli.backbones import IDENTITIES, dlib_embedding
+from fgcli.certificate import identity_judge
+from fgcli.config import build, supply
 from fgcli.errors import FgError, UsageError
 from fgcli.faces import ANALYSERS, SEGMENTERS, align
 from fgcli.faces.uniface_segmenter import DROPPED
 from fgcli.faces.view import View
 
 CELLS, SIDE = 8, 256
+MODULES = ("detection.retinaface", "landmark.pipnet", "parsing.bisenet", "recognition.arcface")
+MODELS = [
+    (ANALYSERS, "preprocess.analyser", "detection"),
+    (SEGMENTERS, "preprocess.segmenter", "parsing"),
+    (IDENTITIES, "judges.identity", "recognition"),
+]
 
 
 def constant_network(path, input_shape, outputs: dict[str, np.ndarray]):
@@ -72,7 +81,7 @@ def weights(tmp_path, monkeypatch):
     def found(model, *_, **__):
         return str(tmp_path / f"{type(model).__name__}.onnx")
 
-    for module in ("detection.retinaface", "landmark.pipnet", "parsing.bisenet"):
+    for module in MODULES:
         monkeypatch.setattr(f"uniface.{module}.verify_model_weights", found)
     return tmp_path
 
@@ -108,23 +117,69 @@ def test_segmenter_keeps_the_right_classes(weights):
     assert same.mean() > 0.95  # all but the edges of stripes
 
 
-@pytest.mark.parametrize(("registry", "key"), [(ANALYSERS, "analyser"), (SEGMENTERS, "segmenter")])
-def test_weights_that_cannot_be_fetched(monkeypatch, registry, key):
+@pytest.mark.parametrize(("registry", "key", "module"), MODELS)
+def test_weights_that_cannot_be_fetched(monkeypatch, registry, key, module):
     def unreachable(*_, **__):
         raise ConnectionError("no route to host")
 
-    for module in ("detection.retinaface", "landmark.pipnet", "parsing.bisenet"):
+    for module in MODULES:
         monkeypatch.setattr(f"uniface.{module}.verify_model_weights", unreachable)
-    with pytest.raises(
-        FgError, match=rf"preprocess.{key}: expected uniface's weights .*no route to host.*UNIFACE_CACHE_DIR"
-    ):
-        build(registry, {"name": "uniface"}, f"preprocess.{key}")
+    with pytest.raises(FgError, match=rf"{key}: expected uniface's weights .*no route to host.*UNIFACE_CACHE_DIR"):
+        supply(registry, {"name": "uniface"}, key, landmarks=face_points())
 
 
-def test_absent_package(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "uniface.parsing", None)
-    with pytest.raises(FgError, match=r'pip install "fgcli\[uniface\]"'):
-        build(SEGMENTERS, {"name": "uniface"}, "preprocess.segmenter")
+@pytest.mark.parametrize(("registry", "key", "module"), MODELS)
+def test_absent_package(monkeypatch, registry, key, module):
+    monkeypatch.setitem(__import__("sys").modules, f"uniface.{module}", None)
+    with pytest.raises(FgError, match=rf'{key}: expected the package uniface.*pip install "fgcli\[uniface\]"'):
+        supply(registry, {"name": "uniface"}, key, landmarks=face_points())
+
+
+def colours_network(path):
+    """An ArcFace of 112 px that embeds a face as the means of red, green and blue, in 512 numbers."""
+    project = np.eye(3, 512, dtype=np.float32)
+    nodes = [
+        helper.make_node("ReduceMean", ["input"], ["means"], axes=[2, 3], keepdims=0),
+        helper.make_node("MatMul", ["means", "project"], ["embedding"]),
+    ]
+    ends = [("input", ["n", 3, 112, 112]), ("embedding", ["n", 512])]
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in ends]
+    graph = helper.make_graph(nodes, "colours", values[:1], values[1:], [numpy_helper.from_array(project, "project")])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
+
+
+def test_arcface_sees_rgb_of_the_aligned_face_and_compares_by_the_cosine(weights):
+    colours_network(weights / "ArcFaceWeights.onnx")
+    points = face_points()  # of a photo of 220 x 200 px
+    images = np.zeros((3, 220, 220, 3), np.uint8)
+    images[0], images[1], images[2] = (255, 128, 128), (255, 127, 128), (128, 255, 128)
+    images[:, 200:] = 255  # below the face
+    with supply(IDENTITIES, {"name": "uniface"}, "judges.identity", landmarks=points, workers=1) as judge:
+        found = judge(images)
+    assert found.shape == (3, 512)
+    np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, atol=1e-6)
+    np.testing.assert_allclose(found[0, :3], [1, 0, 0], atol=0.02)
+    near, far = judge.distance(found[1:], found[:1])
+    assert near < 0.01
+    assert far == pytest.approx(1, abs=0.02)
+    assert judge.below == pytest.approx(1 - 0.28)
+
+
+def test_the_judge_of_identity_is_the_one_that_judges_h5_names(weights, tmp_path):
+    colours_network(weights / "ArcFaceWeights.onnx")
+
+    def stored(name, **meta):
+        about = {"build": {"network": {"name": "residual"}, "side": 8}, "attributes": ["odd"], "held_out": {}} | meta
+        arrays = {"landmarks": face_points().astype(np.float32), "mask": np.zeros((8, 8), np.uint8)}
+        arrays["weights/images/scale"] = np.ones(1, np.float32)
+        artifacts.save(tmp_path / name, artifacts.JUDGES, arrays, params={}, inputs={}, meta=about)
+        return tmp_path / name
+
+    assert identity_judge(stored("a.h5", identity={"name": "uniface"})).title == "ArcFace"
+    assert isinstance(identity_judge(stored("b.h5", identity={"name": "dlib"})), dlib_embedding.DlibEmbedding)
+    assert identity_judge(stored("c.h5")).title == "dlib"  # a file of before there was a choice
+    with pytest.raises(UsageError, match=r"d.h5.name: expected one of dlib, uniface, found 'arcface'"):
+        identity_judge(stored("d.h5", identity={"name": "arcface"}))
 
 
 def test_confidence_range():

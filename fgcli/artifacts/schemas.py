@@ -175,7 +175,7 @@ JUDGES = Schema(
         "held_out": dict[told.Text, dict[told.Text, dict[told.Text, float]]],
     },
     finite=("weights",),
-    more={"generator": told.Text},
+    more={"generator": told.Text, "identity": told.Component},
 )
 """weights/images/, weights/codes/: networks that say which attributes a picture has, and a code of `generator`.
 held_out: what each is worth on held-out rows, by attribute. landmarks: for the judge of identity, of faces alone."""

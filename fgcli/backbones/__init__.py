@@ -7,7 +7,11 @@ classes inherits fgcli.capabilities.TellsClasses.
 
 from __future__ import annotations
 
-from typing import Any
+from abc import abstractmethod
+from contextlib import AbstractContextManager
+from typing import Any, ClassVar
+
+import numpy as np
 
 from fgcli.config import lookup, supply
 
@@ -20,7 +24,34 @@ FEATURES = {
     "classifier": "fgcli.classifiers.features:Classes",
 }
 
-__all__ = ["FEATURES", "create"]
+IDENTITIES = {
+    "dlib": "fgcli.backbones.dlib_embedding:DlibEmbedding",
+    "uniface": "fgcli.backbones.arcface:ArcFace",
+}
+
+__all__ = ["FEATURES", "IDENTITIES", "IdentityJudge", "create"]
+
+
+class IdentityJudge(AbstractContextManager["IdentityJudge"]):
+    """Says by the distance of two embeddings of faces whether they are one person's; built with `landmarks`, (68, 2)
+    means of the aligned crops, px. Use as a context manager, to end its processes.
+
+    Attributes:
+        title: what it is. below: distance from which on two faces are two people's.
+        notice: of its licence, if there is something to know; "" else.
+    """
+
+    title: ClassVar[str]
+    below: ClassVar[float]
+    notice: ClassVar[str] = ""
+
+    @abstractmethod
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """Embeddings (n, d) float32 of aligned uint8 images (n, h, w, 3)."""
+
+    @abstractmethod
+    def distance(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        """(n) of rows (n, d)."""
 
 
 def create(name: str, path: str, **context: Any) -> Any:

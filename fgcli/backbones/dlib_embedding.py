@@ -18,6 +18,7 @@ import dlib
 import numpy as np
 
 from fgcli import assets
+from fgcli.backbones import IdentityJudge
 from fgcli.errors import FgError
 from fgcli.workers import cores, die_with_parent
 
@@ -59,7 +60,7 @@ def chips(images: np.ndarray, place: Geometry) -> list[np.ndarray]:
     return [dlib.extract_image_chip(np.ascontiguousarray(image), details) for image in images]
 
 
-class DlibEmbedding:
+class DlibEmbedding(IdentityJudge):
     """Embeds aligned faces; many at once are spread over the processor's cores.
 
     An image met before in the same run is not embedded again. Use as a context manager, to end the processes.
@@ -70,6 +71,7 @@ class DlibEmbedding:
     """
 
     name, size = "dlib_embedding", FEATURES
+    title, below = "dlib", THRESHOLD
 
     def __init__(self, landmarks: np.ndarray | None, workers: int | None = None) -> None:
         self.is_for_faces = landmarks is not None
@@ -129,6 +131,10 @@ class DlibEmbedding:
             start = (self._model, self.place)
             self._pool = ProcessPoolExecutor(self._workers, spawn, initializer=_start, initargs=start)
         yield from self._pool.map(_work, [images[part] for part in parts])
+
+    def distance(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        """Euclidean (n) of rows (n, 128)."""
+        return np.linalg.norm(a - b, axis=-1)
 
     def close(self) -> None:
         """Ends the processes."""

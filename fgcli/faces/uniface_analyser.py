@@ -6,9 +6,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from fgcli.backbones.uniface_models import PROVIDERS, fetched
 from fgcli.config.fields import Part
 from fgcli.faces.landmarks import Box, Face, averaged, flaw
-from fgcli.faces.uniface_models import PROVIDERS, fetched
 
 
 class UnifaceAnalyser:

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from fgcli.backbones.uniface_models import PROVIDERS, fetched
 from fgcli.faces.align import compose, crop_transform, invert, warp, warp_mask
-from fgcli.faces.uniface_models import PROVIDERS, fetched
 from fgcli.faces.view import View
 
 DROPPED = (0, 7, 8, 9, 14, 15, 16)

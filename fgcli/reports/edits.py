@@ -30,7 +30,8 @@ def write(path: Path, results: Mapping[str, Any]) -> None:
         ]
         judge = results["judges"].get(attribute)
         sections.append({"attribute": attribute, "methods": methods, "drawings": drawings, "judge": judge})
-    text = render({"sections": sections, "columns": COLUMNS}, "edits.html.jinja")
+    about = {"sections": sections, "columns": COLUMNS, "identity_by": results.get("identity_by")}
+    text = render(about, "edits.html.jinja")
     with write_aside(path) as part:
         part.write_bytes(text.encode())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -17,7 +18,7 @@ from fgcli.errors import FgError
 if TYPE_CHECKING:
     import numpy as np
 
-    from fgcli.backbones.dlib_embedding import DlibEmbedding
+    from fgcli.backbones import IdentityJudge
     from fgcli.capabilities import Generator
     from fgcli.classifiers.judges import Judges
     from fgcli.codes import Codes
@@ -72,7 +73,7 @@ def run(
         FgError: files that do not belong together, or fewer than two held-out faces.
     """
     from fgcli import artifacts
-    from fgcli.backbones.dlib_embedding import DlibEmbedding
+    from fgcli.certificate import identity_judge
     from fgcli.classifiers import judges as judging
     from fgcli.codes import reader
     from fgcli.editors import load
@@ -87,11 +88,10 @@ def run(
         raise FgError(f"{judges}: expected judges of codes of {generator}, found others; run fg judges again")
     model, people = store.load(generator, cpu_or_cuda(params.device)), artifacts.people(faces)
     about = artifacts.load(latents, artifacts.LATENTS, ("split", "attributes"))
-    landmarks = artifacts.rows(judges, "landmarks")[...] if "landmarks" in artifacts.layout(judges) else None
     editors, read = load(editor), reader(latents)
     numbers: dict[str, dict[str, Any]] = {}
     tasks = [(a, label) for label, m in editors.methods.items() for a in m.arrays() if a in known.names]
-    with DlibEmbedding(landmarks) as embedder, progress("edits", len(tasks), unit="edits") as advance:
+    with identity_judge(judges) or nullcontext() as embedder, progress("edits", len(tasks), unit="edits") as advance:
         for attribute, label in sorted(tasks, key=lambda pair: known.names.index(pair[0])):
             labels = about["attributes"][:, about.meta["attribute_names"].index(attribute)]
             parts = (1, artifacts.SPLITS.index(params.split))
@@ -99,11 +99,13 @@ def run(
             if len(rows) < 2:
                 raise FgError(f"{latents}: expected two held-out faces to edit {attribute} of, found fewer; add photos")
             bench = Bench(model, editors, label, attribute, known, params)
-            found = bench.measure(read, val, rows, people, embedder if landmarks is not None else None)
+            found = bench.measure(read, val, rows, people, embedder)
             numbers.setdefault(attribute, {})[label] = found
             advance(note=f"{label} {attribute}")
     worth = {name: known.held_out.get("images", {}).get(name) for name in numbers}
-    results = {"edits": numbers, "judges": {name: value for name, value in worth.items() if value}}
+    results: dict[str, Any] = {"edits": numbers, "judges": {name: value for name, value in worth.items() if value}}
+    if embedder:
+        results["identity_by"] = embedder.title
     artifacts.write_json(output, results)
     edits.write(page, results)
     return {"output": str(output), "page": str(page), "edits": {a: list(found) for a, found in numbers.items()}}
@@ -128,7 +130,7 @@ class Bench:
     params: Params
 
     def measure(
-        self, read: Any, val: np.ndarray, rows: np.ndarray, people: np.ndarray, embedder: DlibEmbedding | None
+        self, read: Any, val: np.ndarray, rows: np.ndarray, people: np.ndarray, embedder: IdentityJudge | None
     ) -> dict[str, Any]:
         """The numbers of held-out `rows`, d chosen by the rows `val`; where there are none, by themselves."""
         import numpy as np
@@ -238,8 +240,8 @@ class Bench:
 
         return np.stack(decoded(self.model, codes))
 
-    def embedded(self, codes: Codes, embedder: DlibEmbedding | None) -> np.ndarray:
-        """Unit embeddings (n, 128); none without an embedder."""
+    def embedded(self, codes: Codes, embedder: IdentityJudge | None) -> np.ndarray:
+        """Unit embeddings (n, d); none without an embedder."""
         import numpy as np
 
         if embedder is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -29,6 +30,8 @@ class Params(Section):
     """Network that judges pictures: name in JUDGES, then its arguments."""
     hidden: Annotated[int, Field(ge=1)]
     """Units of the one that judges codes."""
+    identity: Spec
+    """What judges whether a face is still the same person's: name in IDENTITIES."""
     consistency: bool
     """Whether a second judge learns from reconstructions, and both judge photos and reconstructions."""
     steps: Annotated[int, Field(ge=1)]
@@ -83,10 +86,11 @@ def run(
     torch.manual_seed(params.seed)
     bench = Bench(params, compute, faces, folder, resume)
     images, inputs = artifacts.rows(faces, "images"), {"faces": faces}
+    typical = bench.typical()
+    meta = bench.identity(typical)
     judge = bench.of_images("images", images)
     judges: dict[str, Judge] = {"images": judge}
     numbers: dict[str, Any] = {"held_out": {"images": bench.worth(judge, images)}}
-    meta: dict[str, Any] = {}
     build: dict[str, Any] = {"network": params.network, "side": judge.side}
     if latents:
         codes = artifacts.rows(latents, "codes")
@@ -103,7 +107,7 @@ def run(
         second = bench.of_images("reconstructions", remade)
         numbers["consistency"] = bench.consistency(numbers["held_out"]["images"], judge, second, images, remade)
     arrays = {f"weights/{name}/{k}": v.numpy() for name, j in judges.items() for k, v in j.state_dict().items()}
-    arrays |= bench.typical()
+    arrays |= typical
     meta |= {"build": build, "attributes": bench.names, "held_out": numbers["held_out"]}
     artifacts.save(output, artifacts.JUDGES, arrays, params=params.model_dump(), inputs=inputs, meta=meta)
     artifacts.write_json(metrics, numbers)
@@ -168,6 +172,24 @@ class Bench:
         train = self.rows("train")
         mask = np.where(region(artifacts.masks(self.faces), train), np.uint8(255), np.uint8(0))
         return {"landmarks": artifacts.rows(self.faces, "landmarks")[train].mean(0), "mask": mask}
+
+    def identity(self, typical: Mapping[str, np.ndarray]) -> dict[str, Any]:
+        """Which judge of identity a file names, whose weights are here; nothing for pictures taken whole.
+
+        Raises:
+            FgError: it is not here.
+        """
+        from fgcli import config
+        from fgcli.backbones import IDENTITIES
+
+        spec = self.params.identity
+        if "landmarks" not in typical:
+            config.lookup(IDENTITIES, spec["name"], "judges.identity.name")
+            return {}
+        with config.supply(IDENTITIES, spec, "judges.identity", landmarks=typical["landmarks"], workers=1) as judge:
+            if judge.notice:
+                say(judge.notice)
+        return {"identity": spec}
 
     def of_images(self, name: str, images: np.ndarray) -> ImageJudge:
         """A judge of pictures (n, h, w, 3), those of faces.h5 or what a generator made of them."""

@@ -198,6 +198,8 @@ def edit(
         made.append(recipe)
     told = {"edits": [step.model_dump() for step in plan.steps], "certificates": certificates}
     left = {"not_measured": examiner.left_out} if examiner.left_out else {}
+    if examiner.embedder:
+        told["identity_by"] = examiner.embedder.title
     return {"output": list(map(str, made)), **told, **left, **people.told()}
 
 
