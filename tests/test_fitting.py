@@ -20,7 +20,7 @@ from fgcli.fitting.extraction import Extraction, drawing
 from fgcli.fitting.landmark_errors import LandmarkErrors
 from fgcli.fitting.landmark_fit import CAUCHY, POSE_SPREAD, LandmarkFit, frontal, residual
 from fgcli.fitting.photometric_fit import UNITS, PhotometricFit, _pivot
-from fgcli.fitting.regressor import MODES, Regressor, leading
+from fgcli.fitting.regressor import MODES, Regressor, leading, surface_metric
 from fgcli.fitting.views import FRAMING, axis_angle, between, photo_texture, turned
 from fgcli.heads.camera import project, to_pixels
 from fgcli.heads.centring import EYES, centred, eyeballs
@@ -29,7 +29,7 @@ from fgcli.heads.head import JAW_POINTS, Head, rotation_matrices
 from fgcli.heads.light import WHITE, basis, directional
 from fgcli.heads.parameters import SIZES, Parameters
 from fgcli.heads.render import render
-from fgcli.objectives.head_regression import HeadRegression, spoil, surface_metric
+from fgcli.objectives.head_regression import HeadRegression, spoil
 from fgcli.procedural.population import BEARDED, MOST, Population
 
 N, SIZE = 6, 48

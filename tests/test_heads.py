@@ -1,5 +1,6 @@
 """Rendered heads, the network trained on them, heads fitted to faces, and their commands: end to end, small."""
 
+import copy
 import json
 import re
 import subprocess
@@ -27,6 +28,7 @@ from fgcli.heads.camera import project, to_pixels
 from fgcli.heads.centring import EYES
 from fgcli.heads.face_mask import face_mask
 from fgcli.heads.parameters import SIZES, Parameters, load_npz
+from fgcli.procedural import attributes
 from fgcli.reports import heads as sections
 from fgcli.reports.heads import section as heads_section
 from fgcli.stages import flame, heads
@@ -141,15 +143,24 @@ def test_people_keep_their_faces_and_split(rendered):
 def test_attributes_say_what_parameters_do(head, rendered):
     faces, p = artifacts.load(rendered["faces"]), truth(rendered)
     columns = dict(zip(faces.meta["attribute_names"], faces["attributes"].T, strict=True))
-    np.testing.assert_array_equal(faces["attributes"][:, :-1], procedural_heads.attributes(head, p))
+    np.testing.assert_array_equal(faces["attributes"][:, :-1], attributes.attributes(head, p))
     glasses = columns["eyeglasses"]
     np.testing.assert_array_equal(glasses[::2], glasses[1::2])  # worn in all pictures
     assert set(glasses) == {0, 1}
     many = Parameters.zeros(41)
     many.expression[:, head.expression_names.index("smile")] = torch.linspace(-2, 2, 41)
-    smiling = procedural_heads.attributes(head, many)[:, 0]
+    smiling = attributes.attributes(head, many)[:, 0]
     changes = np.flatnonzero(np.diff(smiling))
     assert smiling[[0, *(changes + 1)]].tolist() == [0, -1, 1]  # no, unclear, yes
+    degrees = attributes.degrees(head, many)[:, 0]
+    np.testing.assert_allclose(np.interp([0.3, 0.6, 0.9], np.linspace(-2, 2, 41), degrees), [0, 0.5, 1], atol=1e-6)
+
+
+def test_what_a_head_has_no_mode_for_is_not_known(head):
+    nameless = copy.copy(head)
+    nameless.expression_names = nameless.texture_names = []
+    known = attributes.attributes(nameless, Parameters.zeros(2))
+    assert known.tolist() == [[-1, 0, -1, -1, -1, 0]] * 2
 
 
 def open_by(marks: torch.Tensor) -> torch.Tensor:
@@ -165,7 +176,7 @@ def test_attributes_are_seen_in_landmarks_and_skin(head):
     p.texture[4, head.texture_names.index("melanin")] = 2
     p.texture[5, head.texture_names.index("beard")] = 3
     p.pose[6, 1] = -0.4
-    told = procedural_heads.attributes(head, p)
+    told = attributes.attributes(head, p)
     assert told.tolist() == [[int(row == i + 1) for i in range(6)] for row in range(7)]
     vertices = head.vertices(p.shape, p.expression, p.pose)
     marks, albedo = head.landmarks(vertices, p.pose)[..., :2], head.albedo(p.texture)

@@ -6,7 +6,7 @@ A judge is a network whose answers are logits, and a line for each attribute tha
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from fgcli import artifacts, config
 from fgcli.artifacts import Artifact
 from fgcli.classifiers import JUDGES
 from fgcli.errors import FgError
+from fgcli.intervals import precision_interval
 from fgcli.pixels import tensor
 
 ROWS = 256
@@ -203,3 +204,26 @@ def known_to(judges: Judges, names: list[str], path: Path) -> list[int]:
                 "with that attribute"
             )
     return [judges.names.index(name) for name in names]
+
+
+def worth(
+    names: Sequence[str], said: np.ndarray, labels: np.ndarray, people: np.ndarray
+) -> dict[str, dict[str, float]]:
+    """What answers are worth where both sides of an attribute are known: average precision, its interval, floor, error.
+
+    Args:
+        names: of k attributes.
+        said: (n, k), above a half what is taken for 1.
+        labels: (n, k) in {-1, 0, 1}.
+        people: (n).
+    """
+    found = {}
+    for name, p, y in zip(names, said.T, labels.T, strict=True):
+        known = y >= 0
+        p, y = p[known], y[known]
+        if len(set(y.tolist())) < 2:
+            continue
+        value, low, high = precision_interval(p, y, people[known])
+        about = {"average_precision": value, "low": low, "high": high, "floor": float(y.mean())}
+        found[name] = about | {"error": float(((p > 0.5) != y).mean()), "rows": len(y)}
+    return found

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
 
 from fgcli.artifacts.parts import save_part
 from fgcli.config import build
@@ -26,8 +25,9 @@ from fgcli.heads.face_mask import face_mask
 from fgcli.heads.head import Head
 from fgcli.heads.parameters import Parameters
 from fgcli.heads.render import render as draw
+from fgcli.procedural.attributes import RULES, attributes
 from fgcli.procedural.glasses import Pair, draw_pair, put_on
-from fgcli.procedural.population import DEGREE, Population
+from fgcli.procedural.population import Population
 
 LICENCE = "Rendered by fg from a head made of formulas: no person's data."
 ROWS = 64
@@ -61,7 +61,7 @@ class Scenes:
     @property
     def attribute_names(self) -> list[str]:
         """What its parameters tell of a head, and whether it wears glasses."""
-        return ["smiling", "mouth_open", "eyes_closed", "dark_skin", "facial_hair", "looking_left", "eyeglasses"]
+        return [*RULES, "eyeglasses"]
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -113,29 +113,6 @@ def render(tools: Scenes, chunk: Chunk) -> int:
 def glasses(rng: np.random.Generator) -> Pair | None:
     """A person's glasses; None: wears none."""
     return draw_pair(rng) if rng.random() < BESPECTACLED else None
-
-
-def attributes(head: Head, p: Parameters) -> np.ndarray:
-    """(n, 6) int8, the first of `Scenes.attribute_names`: 1 clearly so, 0 clearly not, -1 between them or not known."""
-
-    def mode(values: Tensor, names: list[str], name: str, yes: float, no: float) -> np.ndarray:
-        if name not in names:
-            return np.full(len(values), -1)
-        return _judge(values[:, names.index(name)], yes, no)
-
-    columns = [
-        mode(p.expression, head.expression_names, "smile", 0.9, 0.3),
-        _judge(p.pose[:, 3], 0.12, 0.06),
-        mode(p.expression, head.expression_names, "blink", 1.5, 0.8),
-        mode(p.texture, head.texture_names, "melanin", 0.7, 0.0),
-        mode(p.texture, head.texture_names, "beard", 2.0, 1.0),
-        _judge(-p.pose[:, 1], 12 * DEGREE, 6 * DEGREE),
-    ]
-    return np.stack(columns, 1).astype(np.int8)
-
-
-def _judge(values: Tensor, yes: float, no: float) -> np.ndarray:
-    return np.where(values > yes, 1, np.where(values < no, 0, -1))
 
 
 def _pictures(tools: Scenes, p: Parameters, worn: list[Pair | None], numbers: range) -> dict[str, np.ndarray]:

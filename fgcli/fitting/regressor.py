@@ -80,3 +80,12 @@ def leading(head: Head) -> dict[str, int]:
     bases = {"shape": head.shape_basis.shape[2], "expression": head.expression_basis.shape[2]}
     bases["texture"] = len(head.albedo_basis)
     return {name: min(count, MODES) for name, count in bases.items()} | {"pose": 6, "camera": 3, "light": 27}
+
+
+def surface_metric(head: Head, shapes: int, expressions: int) -> Tensor:
+    """M (k, k): off' M off is the mean squared distance of the face's vertices, (% of the head's height)^2."""
+    face = torch.from_numpy(head.regions["face"])
+    height = head.template[:, 1].max() - head.template[face, 1].min()
+    modes = torch.cat([head.shape_basis[face][..., :shapes], head.expression_basis[face][..., :expressions]], 2)
+    flat = modes.flatten(0, 1) * (100 / height)
+    return flat.T @ flat / len(face)

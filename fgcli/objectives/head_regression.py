@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fgcli.fitting.regressor import Regressor
+from fgcli.fitting.regressor import Regressor, surface_metric
 from fgcli.heads.camera import project
 from fgcli.heads.head import Head
 from fgcli.heads.parameters import Parameters
@@ -72,15 +72,6 @@ class HeadRegression(Objective):
         """Projected landmarks (n, 68, 2)."""
         rows = self.head.contour_rows(p.pose)
         return project(self.head.landmark_points(p.shape, p.expression, p.pose, rows), p.camera)[..., :2]
-
-
-def surface_metric(head: Head, shapes: int, expressions: int) -> Tensor:
-    """M (k, k): off' M off is the mean squared distance of the face's vertices, (% of the head's height)^2."""
-    face = torch.from_numpy(head.regions["face"])
-    height = head.template[:, 1].max() - head.template[face, 1].min()
-    modes = torch.cat([head.shape_basis[face][..., :shapes], head.expression_basis[face][..., :expressions]], 2)
-    flat = modes.flatten(0, 1) * (100 / height)
-    return flat.T @ flat / len(face)
 
 
 def spoil(images: Tensor, masks: Tensor, rng: torch.Generator) -> Tensor:

@@ -17,11 +17,18 @@ COLUMNS = {
     "really_changed": "pictures changed with their codes",
 }
 """Numbers of the table, and what readers call them."""
+REFITTED = {
+    "target_change": "refitted: changed as asked",
+    "moved": "refitted: moved",
+    "attributes_kept": "refitted: others kept",
+    "shape_moved": "refitted: shape moved, %",
+}
+"""And by parameters of heads that are inferred of the pictures."""
 
 
 def write(path: Path, results: Mapping[str, Any]) -> None:
     """Writes the page of what edits.json holds."""
-    sections = []
+    sections, refits = [], results.get("refit", {}).get("held_out", {})
     for attribute, methods in results["edits"].items():
         drawings = [
             together({label: line(m["curve"], kind) for label, m in methods.items()}, COLUMNS["target_change"], name)
@@ -29,9 +36,11 @@ def write(path: Path, results: Mapping[str, Any]) -> None:
             if all(m["curve"][kind] for m in methods.values())
         ]
         judge = results["judges"].get(attribute)
-        sections.append({"attribute": attribute, "methods": methods, "drawings": drawings, "judge": judge})
-    about = {"sections": sections, "columns": COLUMNS, "identity_by": results.get("identity_by")}
-    text = render(about, "edits.html.jinja")
+        refit = refits.get("images", {}).get(attribute), refits.get("reconstructions", {}).get(attribute)
+        about = {"attribute": attribute, "methods": methods, "drawings": drawings, "judge": judge, "refit": refit}
+        sections.append(about)
+    told = {"columns": COLUMNS, "refitted": REFITTED if refits else {}, "identity_by": results.get("identity_by")}
+    text = render({"sections": sections, "shape": results.get("refit", {}).get("shape"), **told}, "edits.html.jinja")
     with write_aside(path) as part:
         part.write_bytes(text.encode())
 

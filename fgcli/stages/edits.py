@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from fgcli.classifiers.judges import Judges
     from fgcli.codes import Codes
     from fgcli.editors import Editors
+    from fgcli.fitting.refit import Refit
+    from fgcli.heads.parameters import Parameters
 
 POINTS = 10
 """Strengths from d to 2 d at which editors are measured (Doubinsky et al., section 4.2)."""
@@ -31,7 +33,7 @@ ALL = 0.99
 HALVINGS = 5
 """Of the interval between two trials in which d is found."""
 LOOKED = (0, 4, 9)
-"""Of these, where identity is measured, which takes a hundred times as long."""
+"""Of these, where identity is measured, which takes a hundred times as long, and where heads are refitted."""
 
 
 class Params(Section):
@@ -61,6 +63,7 @@ def run(
     output: Path = Path("out/edits.json"),
     page: Path = Path("out/edits.html"),
     *,
+    regressor: Path | None = None,
     params: Params,
 ) -> dict[str, Any]:
     """Measures every editor on every attribute that it learned and somebody judges.
@@ -69,9 +72,15 @@ def run(
     their attribute by the judge of pictures, how many of the other attributes stay, how alike the faces remain; and of
     the faces whose code changes its attribute by the judge of codes, how many pictures do.
 
+    Args:
+        regressor: of heads; then parameters are inferred of all pictures, edited or not, and attributes are read off
+            them, too. Who a head is, its shape tells, and dlib is not asked.
+
     Raises:
         FgError: files that do not belong together, or fewer than two held-out faces.
     """
+    import numpy as np
+
     from fgcli import artifacts
     from fgcli.certificate import identity_judge
     from fgcli.classifiers import judges as judging
@@ -88,10 +97,11 @@ def run(
         raise FgError(f"{judges}: expected judges of codes of {generator}, found others; run fg judges again")
     model, people = store.load(generator, cpu_or_cuda(params.device)), artifacts.people(faces)
     about = artifacts.load(latents, artifacts.LATENTS, ("split", "attributes"))
-    editors, read = load(editor), reader(latents)
+    editors, read, refit = load(editor), reader(latents), refitting(regressor, faces)
     numbers: dict[str, dict[str, Any]] = {}
     tasks = [(a, label) for label, m in editors.methods.items() for a in m.arrays() if a in known.names]
-    with identity_judge(judges) or nullcontext() as embedder, progress("edits", len(tasks), unit="edits") as advance:
+    alike = None if refit else identity_judge(judges)  # shape tells who a head is
+    with alike or nullcontext() as embedder, progress("edits", len(tasks), unit="edits") as advance:
         for attribute, label in sorted(tasks, key=lambda pair: known.names.index(pair[0])):
             labels = about["attributes"][:, about.meta["attribute_names"].index(attribute)]
             parts = (1, artifacts.SPLITS.index(params.split))
@@ -100,15 +110,81 @@ def run(
                 raise FgError(f"{latents}: expected two held-out faces to edit {attribute} of, found fewer; add photos")
             bench = Bench(model, editors, label, attribute, known, params)
             found = bench.measure(read, val, rows, people, embedder)
+            if refit:
+                found["refitted"] = bench.refitted(refit, read(rows), found["curve"]["strength"], people[rows])
             numbers.setdefault(attribute, {})[label] = found
             advance(note=f"{label} {attribute}")
     worth = {name: known.held_out.get("images", {}).get(name) for name in numbers}
     results: dict[str, Any] = {"edits": numbers, "judges": {name: value for name, value in worth.items() if value}}
     if embedder:
         results["identity_by"] = embedder.title
+    if refit:
+        held_out = np.flatnonzero(about["split"] == artifacts.SPLITS.index(params.split))
+        results["refit"] = trusted(refit, model, faces, read, held_out, people, params)
     artifacts.write_json(output, results)
     edits.write(page, results)
     return {"output": str(output), "page": str(page), "edits": {a: list(found) for a, found in numbers.items()}}
+
+
+def refitting(regressor: Path | None, faces: Path) -> Refit | None:
+    """What infers parameters of heads; none unless a regressor is given.
+
+    Raises:
+        FgError: pictures that are no faces, or a regressor of a head that is not here.
+    """
+    from fgcli import artifacts
+    from fgcli.fitting.refit import Refit
+
+    if regressor is None:
+        return None
+    stored = artifacts.load(faces, artifacts.FACES, ())
+    if stored.meta["content"] != "faces":
+        raise FgError(f"{faces}: expected faces to refit by {regressor}, found pictures taken whole; give no regressor")
+    return Refit(regressor, stored.params.get("framing", 1.0))
+
+
+def trusted(
+    refit: Refit,
+    model: Generator,
+    faces: Path,
+    read: Callable[[Any], Codes],
+    rows: np.ndarray,
+    people: np.ndarray,
+    params: Params,
+) -> dict[str, Any]:
+    """What refits of unedited faces are worth against the truth, and how far shapes lie apart.
+
+    Args:
+        read: rows to codes. rows: of held-out faces. people: (n) of all rows.
+
+    Returns:
+        held_out: of `images` and of their `reconstructions`, see `worth`. shape: `one_person`, the distance of two
+        pictures of one, and `two_people`, % of the head's height.
+    """
+    import numpy as np
+
+    from fgcli import artifacts
+    from fgcli.classifiers.judges import worth
+
+    stored = artifacts.load(faces, artifacts.FACES, ("attributes",))
+    names = [name for name in refit.names if name in stored.meta["attribute_names"]]
+    labels = stored["attributes"][rows][:, [stored.meta["attribute_names"].index(name) for name in names]]
+    parts, images = np.split(rows, range(params.batch, len(rows), params.batch)), artifacts.rows(faces, "images")
+    seen = {
+        "images": refit.parameters(images[part] for part in parts),
+        "reconstructions": refit.parameters(pictures(model, read(part)) for part in parts),
+    }
+    places = [refit.names.index(name) for name in names]
+    held_out = {kind: worth(names, refit.degrees(p)[:, places], labels, people[rows]) for kind, p in seen.items()}
+    order = np.argsort(people[rows], kind="stable")
+    one, other = order[:-1], order[1:]
+    far, same = (
+        refit.apart(seen["images"].rows(one), seen["images"].rows(other)),
+        people[rows][one] == people[rows][other],
+    )
+    kinds = {"one_person": same, "two_people": ~same}
+    shape = {kind: stated(far[of], people[rows][one][of]) for kind, of in kinds.items() if of.any()}
+    return {"held_out": held_out, "shape": shape}
 
 
 def editable(chosen: np.ndarray, labels: np.ndarray, both_ways: bool) -> np.ndarray:
@@ -209,6 +285,38 @@ class Bench:
         seen = self.seen(kept[rows])[:, place] > 0.5
         return about | {"really_changed": stated((seen != (before[rows, place] > 0.5)).astype(float), people[rows])}
 
+    def refitted(
+        self, refit: Refit, codes: Codes, strengths: Sequence[float], people: np.ndarray
+    ) -> dict[str, dict[str, float]]:
+        """What edits change by parameters that are inferred of their pictures, mean over the strengths LOOKED.
+
+        target_change, attributes_kept: as by the judge of pictures, but a change counts only the way it was asked for.
+        moved: how much further the attribute is; 1 leads from clearly without it to clearly with it.
+        shape_moved: of the faces' vertices by shape alone, % of the head's height.
+        """
+        import numpy as np
+
+        signs = self.signs(self.seen(codes)[:, self.judges.names.index(self.attribute)])
+        first = self.parameters(refit, codes)
+        before, own = refit.degrees(first), np.array([name == self.attribute for name in refit.names])
+        values: dict[str, list[np.ndarray]] = {}
+        for i in LOOKED:
+            p = self.parameters(refit, self.edited(codes, strengths[i], signs))
+            after = refit.degrees(p)
+            stays = (after > 0.5) == (before > 0.5)
+            found = {"attributes_kept": stays[:, ~own].mean(1), "shape_moved": refit.apart(first, p)}
+            if own.any():
+                asked = (after[:, own][:, 0] > 0.5) == (signs > 0)
+                found["target_change"] = (~stays[:, own][:, 0] & asked).astype(float)
+                found["moved"] = signs * (after - before)[:, own][:, 0]
+            for name, each in found.items():
+                values.setdefault(name, []).append(each)
+        return {name: stated(np.mean(each, 0), people) for name, each in values.items()}
+
+    def parameters(self, refit: Refit, codes: Codes) -> Parameters:
+        """Inferred of what is decoded."""
+        return refit.parameters(self.pictures(part) for part in codes.split(self.params.batch))
+
     def signs(self, before: np.ndarray) -> np.ndarray:
         """(n) towards the other side of the attribute."""
         import numpy as np
@@ -234,11 +342,7 @@ class Bench:
 
     def pictures(self, codes: Codes) -> np.ndarray:
         """uint8 (n, h, w, 3)."""
-        import numpy as np
-
-        from fgcli.reports.pictures import decoded
-
-        return np.stack(decoded(self.model, codes))
+        return pictures(self.model, codes)
 
     def embedded(self, codes: Codes, embedder: IdentityJudge | None) -> np.ndarray:
         """Unit embeddings (n, d); none without an embedder."""
@@ -248,6 +352,15 @@ class Bench:
             return np.zeros((len(codes), 0))
         found = embedder(self.pictures(codes)).astype(np.float64)
         return found / np.linalg.norm(found, axis=1, keepdims=True)
+
+
+def pictures(model: Generator, codes: Codes) -> np.ndarray:
+    """uint8 (n, h, w, 3) of codes."""
+    import numpy as np
+
+    from fgcli.reports.pictures import decoded
+
+    return np.stack(decoded(model, codes))
 
 
 def stated(values: np.ndarray, people: Sequence[int] | np.ndarray) -> dict[str, float]:

@@ -248,20 +248,11 @@ class Bench:
         judge.calibrate(plain, self.labels[rows], self.counts[1] / self.counts[0])
 
     def worth(self, judge: Judge, seen: np.ndarray) -> dict[str, dict[str, float]]:
-        """Of each attribute on test rows where both sides are: average precision, its interval, floor and error."""
-        from fgcli.intervals import precision_interval
+        """Of each attribute, on the test rows."""
+        from fgcli.classifiers.judges import worth
 
-        rows, found = self.rows("test"), {}
-        said = judge.probabilities(seen[rows])
-        for k, name in enumerate(self.names):
-            known = self.labels[rows, k] >= 0
-            y, p = self.labels[rows, k][known], said[known, k]
-            if len(set(y.tolist())) < 2:
-                continue
-            value, low, high = precision_interval(p, y, self.people[rows][known])
-            about = {"average_precision": value, "low": low, "high": high, "floor": float(y.mean())}
-            found[name] = about | {"error": float(((p > 0.5) != y).mean()), "rows": int(known.sum())}
-        return found
+        rows = self.rows("test")
+        return worth(self.names, judge.probabilities(seen[rows]), self.labels[rows], self.people[rows])
 
     def consistency(
         self, known: dict[str, Any], first: ImageJudge, second: ImageJudge, images: np.ndarray, remade: np.ndarray
