@@ -61,11 +61,11 @@ def interrupt(monkeypatch, module, name, after):
     """Ctrl-C in place of call `after` of a function; returns the calls that were made."""
     real, calls = getattr(module, name), []
 
-    def counted(*arguments):
+    def counted(*arguments, **named):
         if len(calls) == after:
             raise KeyboardInterrupt
         calls.append(arguments)
-        return real(*arguments)
+        return real(*arguments, **named)
 
     monkeypatch.setattr(module, name, counted)
     return calls
