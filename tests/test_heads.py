@@ -542,7 +542,7 @@ def test_parameters_go_to_npz_and_back(fitted, flags, tmp_path):
         kept = load_npz(tmp_path / "two.npz")
         assert all(torch.equal(getattr(kept, name), getattr(stored, name)) for name in SIZES)
         with np.load(tmp_path / "two.npz") as file:
-            assert set(file.files) == ({"vector", "order"} if order else set(SIZES))
+            assert set(file.files) == ({"vector", "order"} if order else set(SIZES)) | {"head"}
     call("flame", "export", tmp_path / "two.npz", "-o", tmp_path / "again.npz", *flags)
     assert torch.equal(load_npz(tmp_path / "again.npz").to_vector("gif"), stored.to_vector("gif"))
     pictures = []

@@ -129,4 +129,5 @@ def is_json(path: Path) -> bool:
 
 def is_parameters(path: Path) -> bool:
     """Whether an .npz holds a head's parameters, as `fg flame export` writes them."""
-    return zipfile.is_zipfile(path) and bool({"expression.npy", "vector.npy"} & set(zipfile.ZipFile(path).namelist()))
+    fields = {"expression.npy", "vector.npy", "expr.npy"}
+    return zipfile.is_zipfile(path) and bool(fields & set(zipfile.ZipFile(path).namelist()))

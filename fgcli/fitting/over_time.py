@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fgcli.fitting.views import axis_angle
-from fgcli.heads.head import rotation_matrices
+from fgcli.heads.head import axis_angle, rotation_matrices
 from fgcli.heads.parameters import Parameters
 
 
