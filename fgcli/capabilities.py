@@ -147,11 +147,17 @@ class Conditional(Generator):
     """`decode` wants a condition for every code, such as the picture of a head.
 
     Attributes:
-        condition_shape: of one condition, as the batch's column `condition` has it.
+        condition_shape: of one condition.
+        condition_column: the batch's column that has it.
     """
 
     can = "is steered by a condition"
+    such_as = "gif"
     condition_shape: tuple[int, ...]
+    condition_column: str = "condition"
+
+    def meet(self, conditions: Tensor) -> None:
+        """Sees the conditions (n, ...) of training rows before the first step."""
 
 
 class Mapped(Generator):
@@ -194,22 +200,29 @@ class Critic(nn.Module, ABC):
     smooth: bool = False
 
     @abstractmethod
-    def features(self, images: Tensor) -> list[Tensor]:
-        """What each block makes of images, (n, channels, h, w); last, (n, size), what heads are put on."""
+    def features(self, images: Tensor, condition: Tensor | None = None) -> list[Tensor]:
+        """What each block makes of images, (n, channels, h, w); last, (n, size), what heads are put on.
 
-    def seen(self, images: Tensor) -> list[Tensor]:
+        The critic of a Conditional generator sees each image with its condition.
+        """
+
+    def seen(self, images: Tensor, condition: Tensor | None = None) -> list[Tensor]:
         """The features but for the last, for which images may be compared: of each image whatever is beside it."""
         missing = -len(images) % self.group
-        padded = torch.cat([images, images[:1].expand(missing, -1, -1, -1)])
-        return [found[: len(images)] for found in self.features(padded)[:-1]]
+
+        def padded(x: Tensor) -> Tensor:
+            return torch.cat([x, x[:1].expand(missing, *x.shape[1:])])
+
+        features = self.features(padded(images), None if condition is None else padded(condition))
+        return [found[: len(images)] for found in features[:-1]]
 
     @abstractmethod
     def score(self, features: Tensor, labels: Tensor | None = None) -> Tensor:
         """Logits (n) of being real, of the last features (n, size) and, if it knows classes, labels (n)."""
 
-    def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
+    def forward(self, images: Tensor, labels: Tensor | None = None, condition: Tensor | None = None) -> Tensor:
         """Logits (n) of images (n, c, h, w)."""
-        return self.score(self.features(images)[-1], labels)
+        return self.score(self.features(images, condition)[-1], labels)
 
 
 class Contested(Mapped):
@@ -255,6 +268,22 @@ class Contested(Mapped):
     def draft(self, codes: Tensor, rng: torch.Generator) -> Tensor:
         """As `decode`, with what is random in training: by default nothing."""
         return self.decode(codes)
+
+
+class Styled(Conditional, Contested):
+    """Has, beside conditions, a style z of its own for every row of faces.h5 (Ghosh's thesis, section 5.3.4).
+
+    Attributes:
+        rows: how many; 0: none, styles are drawn anew each time. An argument, which `fg train` gives.
+    """
+
+    can = "has a style for every training picture"
+    such_as = "gif"
+    rows: int
+
+    @abstractmethod
+    def styles_of(self, rows: Tensor) -> Tensor:
+        """z (n, mapped_size) of rows (n)."""
 
 
 class Invertible(Contested, Encodes):

@@ -14,7 +14,7 @@ from torch import Tensor
 from fgcli import artifacts
 from fgcli.capabilities import Conditional, Generator, Mapped, Masks, Space
 from fgcli.errors import FgError
-from fgcli.pixels import tensor
+from fgcli.pixels import tensor, u8
 
 ACCEPTED: dict[Space, tuple[Space, ...]] = {"z": ("z",), "w": ("w",), "w+": ("w+", "w")}
 """Spaces whose codes a generator of each space decodes: one w serves all its layers."""
@@ -148,11 +148,11 @@ def prior(generator: Generator, n: int, seed: int, truncation: float = 1.0) -> C
 
 
 def conditioned(codes: Codes, conditions: np.ndarray | None, seed: int) -> Codes:
-    """The codes, each with one of the conditions (m, h, w, c) uint8, if there are conditions.
+    """The codes, each with one of the conditions, if there are conditions.
 
     Args:
         codes: draws of the numbers seed, seed + 1, ...
-        conditions: those of latents.h5.
+        conditions: those of latents.h5, as `told` takes them.
         seed: number of the first code.
     """
     if conditions is None:
@@ -163,7 +163,25 @@ def conditioned(codes: Codes, conditions: np.ndarray | None, seed: int) -> Codes
         return torch.from_numpy(rng.integers(len(conditions), size=BLOCK))
 
     chosen = numbered(len(codes), seed, block).numpy()
-    return replace(codes, condition=tensor(conditions[chosen]).to(codes.values.device))
+    return replace(codes, condition=told(conditions[chosen]).to(codes.values.device))
+
+
+def told(stored: np.ndarray) -> Tensor:
+    """Conditions as batches have them, of pictures (n, h, w, c) uint8 or of numbers (n, p) as files keep them."""
+    return tensor(stored) if stored.dtype == np.uint8 else torch.from_numpy(np.array(stored))
+
+
+def kept(condition: Tensor | None) -> dict[str, np.ndarray]:
+    """The fields of latents.h5 that keep conditions, the inverse of `told`; none of none."""
+    if condition is None:
+        return {}
+    picture = condition.ndim == 4
+    return {field_of(picture): u8(condition).numpy() if picture else condition.numpy()}
+
+
+def field_of(picture: bool) -> str:
+    """The field of latents.h5 that keeps conditions."""
+    return "condition" if picture else "condition_vector"
 
 
 def reader(latents: Path) -> Callable[[Any], Codes]:
@@ -184,14 +202,15 @@ def reader(latents: Path) -> Callable[[Any], Codes]:
     def read(rows: Any) -> Codes:
         found = np.array(values[rows])
         artifacts.verify_finite(f"{latents} codes", found, "invert again")
-        return Codes(torch.from_numpy(found), space, None if known is None else tensor(known[rows]))
+        return Codes(torch.from_numpy(found), space, None if known is None else told(known[rows]))
 
     return read
 
 
 def conditions(latents: Path) -> np.ndarray | None:
-    """The conditions (n, h, w, c) uint8 of latents.h5, mapped; none if its generator wants none."""
-    return artifacts.rows(latents, "condition") if "condition" in artifacts.layout(latents) else None
+    """The conditions of latents.h5, as `told` takes them, mapped; none if its generator wants none."""
+    fields = [field for field in map(field_of, (True, False)) if field in artifacts.layout(latents)]
+    return artifacts.rows(latents, fields[0]) if fields else None
 
 
 def linear(a: np.ndarray, b: np.ndarray, t: float) -> np.ndarray:

@@ -65,7 +65,7 @@ class Writer:
         self._file, self._schema = file, schema
         self._axes: dict[str, int] = {}
 
-    def put(self, name: str, array: np.ndarray) -> None:
+    def put(self, name: str, array: Any) -> None:
         """Writes one array; text arrays may be lists of str."""
         field = self._schema.fields.get(name)
         is_text = field.dtype == "str" if field else np.asarray(array).dtype.kind == "U"

@@ -199,6 +199,14 @@ CHECKPOINT = Schema(
 )
 """Everything that a run needs to go on: nested state as arrays, its non-array part in layout."""
 
+CONDITION = {
+    "condition": Field(
+        "uint8", "n h w c", "condition of each face, where its generator wants a picture", optional=True
+    ),
+    "condition_vector": Field("float32", "n p", "the same where it wants numbers", optional=True),
+}
+"""What the codes of a conditional generator are decoded with; one of both."""
+
 LATENTS = Schema(
     "latents",
     2,
@@ -212,7 +220,7 @@ LATENTS = Schema(
         "identity": Field(
             "int32", "n", "person of each face, copied from faces.h5; of faces alone", low=-1, optional=True
         ),
-        "condition": Field("uint8", "n h w c", "condition of each face, where its generator wants one", optional=True),
+        **CONDITION,
     },
     meta={
         "space": told.Space,
@@ -234,7 +242,7 @@ SAMPLES = Schema(
     {
         "codes": Field("float32", "n l d", "one code per drawn face", low=-1e9, high=1e9),
         "seed": Field("uint64", "n", "the seed that draws this face alone"),
-        "condition": Field("uint8", "n h w c", "condition of each face, where its generator wants one", optional=True),
+        **CONDITION,
     },
     meta={"space": told.Space, "generator": told.Text, "density": told.Text, "truncation": float},
 )
@@ -295,9 +303,18 @@ ATTACKS = Schema(
 CONDITIONS = Schema(
     "conditions",
     1,
-    {"renders": Field("uint8", "n h w c", "texture render and normals (n + 1) / 2 of each face's head, 0..255")},
-    meta={"flame": told.Text},
+    {
+        "renders": Field(
+            "uint8", "n h w c", "lit texture and normals (n + 1) / 2 of each face's head, black elsewhere"
+        ),
+        "parameters": Field(
+            "float32", "n 236", "of that head: shape, expression, pose, camera, texture, light, as flame.h5 has them"
+        ),
+        "status": Field("str", "n", "ok, or why the row does not train"),
+    },
+    meta={"flame": told.Text, "head": told.HeadTold},
 )
+"""flame: its sha256."""
 
 SENTENCES = Schema(
     "sentences",

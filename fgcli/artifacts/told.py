@@ -85,6 +85,14 @@ class Cut(TypedDict):
     max_megapixels: NotRequired[Positive]
 
 
+class HeadTold(TypedDict):
+    """Which head the parameters are of."""
+
+    name: Text
+    build: Component
+    sha256: Text
+
+
 class Training(TypedDict):
     """How a network was trained."""
 
@@ -96,14 +104,7 @@ class Training(TypedDict):
     score: NotRequired[Text]
     preprocess: NotRequired[Cut]
     accuracy: NotRequired[dict[str, float]]
-
-
-class HeadTold(TypedDict):
-    """Which head the parameters are of."""
-
-    name: Text
-    build: Component
-    sha256: Text
+    head: NotRequired[HeadTold]
 
 
 class RegressorTraining(Training):

@@ -15,6 +15,7 @@ GENERATORS = {
     "invertible_dcgan": "fgcli.generators.dcgan:InvertibleDCGAN",
     "stylegan2": "fgcli.generators.stylegan2:StyleGAN2",
     "invertible_stylegan2": "fgcli.generators.stylegan2:InvertibleStyleGAN2",
+    "gif": "fgcli.generators.gif:GIF",
     "biggan": "fgcli.generators.biggan:BigGAN",
     "invertible_biggan": "fgcli.generators.biggan:InvertibleBigGAN",
     "encoded": "fgcli.generators.encoded:Encoded",

@@ -111,7 +111,7 @@ class BigGANCritic(Critic):
         self.head = held(nn.Linear(self.size, 1))
         self.embedding = held(nn.Embedding(classes, self.size)) if classes else None
 
-    def features(self, images: Tensor) -> list[Tensor]:
+    def features(self, images: Tensor, condition: Tensor | None = None) -> list[Tensor]:
         """Of each block (n, channels, h, w); last, summed over places, (n, size)."""
         found = [images]
         for i, block in enumerate(self.blocks, 1):

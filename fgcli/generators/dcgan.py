@@ -91,7 +91,7 @@ class DCGANCritic(Critic):
         self.dense = nn.Linear(widths[-1] * START**2, HIDDEN)
         self.head = nn.Linear(HIDDEN, 1)
 
-    def features(self, images: Tensor) -> list[Tensor]:
+    def features(self, images: Tensor, condition: Tensor | None = None) -> list[Tensor]:
         """Of each convolution (n, channels, h, w), and of the dense layer (n, size)."""
         found = [images]
         for block in self.blocks:

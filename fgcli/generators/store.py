@@ -68,3 +68,17 @@ def verify(file: Path, generator: Path) -> None:
     made_with = artifacts.load(file, names=()).meta.get("generator")
     if made_with != artifacts.sha256(generator):
         raise FgError(f"{file}: expected codes of {generator}, found those of another generator; run its stage again")
+
+
+def verify_head(file: Path, generator: Path) -> None:
+    """Raises FgError unless `file` (flame or conditions) is about the head that the generator was trained on.
+
+    One whose training was told no head, such as an imported one, takes any.
+    """
+    known = artifacts.load(generator, artifacts.GENERATOR, ()).meta["training"].get("head")
+    found = artifacts.load(file, names=()).meta["head"]
+    if known and known["sha256"] != found["sha256"]:
+        raise FgError(
+            f"{file}: expected parameters of the head that {generator} was trained on, {known['name']}, found those of "
+            f"another, {found['name']}; make it with that head (flame.head)"
+        )

@@ -7,7 +7,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from fgcli.capabilities import Contested, Critic, Entered, Invertible
+from fgcli.capabilities import Contested, Critic, Entered, Invertible, Space
 from fgcli.config.fields import Count, Width
 from fgcli.layers.blocks import START, doublings
 from fgcli.layers.style import GAIN, Conv, Dense, StyledColours, StyledConv, deviation, doubled
@@ -39,7 +39,7 @@ class StyleGAN2(Contested, Entered):
         ValueError: images of another size.
     """
 
-    space = "w+"
+    space: Space = "w+"
     critic_group = GROUP
     average: Tensor
 
@@ -67,8 +67,8 @@ class StyleGAN2(Contested, Entered):
         layers = [StyledConv(a, b, codes, up, side) for (a, b, up, _), side in zip(shapes, self.noisy, strict=True)]
         self.layers = nn.ModuleList(layers)
         self.colours = nn.ModuleList(StyledColours(c, image_shape[0], codes) for c in widths)
-        seen = [max(1, round(critic_width * c)) for c in widths]
-        self.oppose(StyleGAN2Critic(image_shape, seen[::-1], self.critic_group))
+        self.critic_widths = [max(1, round(critic_width * c)) for c in widths[::-1]]
+        self.oppose(StyleGAN2Critic(image_shape, self.critic_widths, self.critic_group))
 
     def entrance(self) -> list[Tensor]:
         """Those of the layers' scales (inputs, d); colours apart."""
@@ -102,7 +102,7 @@ class StyleGAN2(Contested, Entered):
 
         Two layers and one for colours share a side; that of colours takes the code of the next side's first layer.
         """
-        w = codes.expand(-1, self.code_shape[0], -1).unbind(1)
+        w = codes.expand(-1, len(self.layers) + 1, -1).unbind(1)
         x = self.layers[0](fast(self.constant.expand(len(codes), -1, -1, -1)), w[0], noise[0])
         images = self.colours[0](x, w[1])
         for i, colours in enumerate(self.colours[1:], 1):
@@ -139,7 +139,7 @@ class StyleGAN2Critic(Critic):
         self.dense = Dense(self.size * START**2, self.size, active=True)
         self.head = Dense(self.size, 1)
 
-    def features(self, images: Tensor) -> list[Tensor]:
+    def features(self, images: Tensor, condition: Tensor | None = None) -> list[Tensor]:
         """Of each block (n, channels, h, w), and of the first dense layer (n, size).
 
         Fewer images than a group are one; more are a multiple of it.

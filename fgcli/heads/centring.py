@@ -5,7 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from fgcli.heads.camera import project
 from fgcli.heads.head import Head, rotation_matrices
+from fgcli.heads.parameters import Parameters
 
 EYES = torch.tensor([[0.2419, -0.0499], [-0.2441, -0.0491]])
 """Left and right eyeball in FFHQ's crops, [-1, 1], y down: where GIF's centring puts FLAME's."""
@@ -32,3 +34,9 @@ def centred(head: Head, shape: Tensor, expression: Tensor, pose: Tensor, framing
     middle = eyeballs(head, shape, expression, pose)[..., :2].mean(1)
     at = goal.mean(0) * torch.tensor([1.0, -1.0], device=pose.device)
     return torch.cat([scale, at / scale - middle], 1)
+
+
+def eyes_off(head: Head, p: Parameters, framing: float) -> Tensor:
+    """How far (n,) the middle of the eyeballs lies from its place in such a frame, fraction of the side."""
+    middle = project(eyeballs(head, p.shape, p.expression, p.pose), p.camera)[..., :2].mean(1)
+    return (middle - EYES.mean(0).to(middle) / framing).norm(dim=1) / 2

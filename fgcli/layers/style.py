@@ -80,8 +80,8 @@ class StyledConv(nn.Module):
     """3 x 3 convolution whose inputs the code scales and whose outputs are brought back to variance 1.
 
     y_o = d_o sum_i w_oi * (s_i x_i), s = A(code), d_o = 1 / sqrt(sum_i s_i^2 sum_taps w_oi^2 + epsilon) (Eq. 1, 3):
-    scales of activations and one product of matrices, no weights of each sample. Then noise, biases, and
-    sqrt(2) max(y, y / 5).
+    scales of activations and one product of matrices, no weights of each sample. Then noise or what else is put in its
+    place, biases, and sqrt(2) max(y, y / 5).
 
     Args:
         inputs, outputs: channels.
@@ -108,7 +108,7 @@ class StyledConv(nn.Module):
         Args:
             x: as above.
             code: as above.
-            noise: (n, 1, h, w) in place of the layer's own.
+            noise: (n, 1, h, w) in place of the layer's own; (n, 1 or outputs, h, w), added as it is, where it has none.
         """
         s = self.scales(code)
         d = (s.square() @ self.weight.square().sum((2, 3)).T + EPSILON).rsqrt()  # (n, outputs)
@@ -121,6 +121,8 @@ class StyledConv(nn.Module):
         shift = self.bias[:, None, None] * GAIN
         if self.side:
             shift = shift + (self.noise if noise is None else noise) * (self.strength * GAIN)
+        elif noise is not None:
+            shift = shift + noise * GAIN
         return leaky(torch.addcmul(shift, y, (d * GAIN)[:, :, None, None]))
 
 

@@ -11,6 +11,7 @@ OBJECTIVES = {
     "wae_mmd": "fgcli.objectives.wae_mmd:WAEMMD",
     "rae": "fgcli.objectives.rae:RAE",
     "gan": "fgcli.objectives.gan:GAN",
+    "gif": "fgcli.objectives.gif:GIFLoss",
     "invgan": "fgcli.objectives.invgan:InvGAN",
     "inversion": "fgcli.objectives.inversion:Inversion",
     "adversarial_vae": "fgcli.objectives.adversarial_vae:AdversarialVAE",

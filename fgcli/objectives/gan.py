@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fgcli.capabilities import Contested, Kinds
+from fgcli.capabilities import Conditional, Contested, Kinds
 from fgcli.codes import coded, decode
 from fgcli.config.fields import Count, Share, Weight
 from fgcli.errors import UsageError
@@ -151,7 +151,15 @@ class GAN(Objective):
         """Codes (n, 1 or l, d), their images, and their classes."""
         labels = self.labels(batch, rng)
         w = self.codes(batch, rng, labels)
-        return w, self.network.draft(w, rng), labels
+        return w, self.made(w, batch, rng), labels
+
+    def made(self, codes: Tensor, batch: Batch, rng: torch.Generator) -> Tensor:
+        """Images of codes."""
+        return self.network.draft(codes, rng)
+
+    def scores(self, images: Tensor, labels: Tensor | None, batch: Batch) -> Tensor:
+        """The critic's scores (n)."""
+        return self.network.critic(images, labels)
 
     # ---- phases
 
@@ -159,8 +167,8 @@ class GAN(Objective):
         """The loss, and what is watched: how sure the critic is, the mean sign of real scores, the augmenter's p."""
         with torch.no_grad():
             _, images, labels = self.fakes(batch, rng)
-        real = self.network.critic(self.seen(batch["images"], batch, rng), batch.get("labels"))
-        fake = self.network.critic(self.seen(images, batch, rng), labels)
+        real = self.scores(self.seen(batch["images"], batch, rng), batch.get("labels"), batch)
+        fake = self.scores(self.seen(images, batch, rng), labels, batch)
         return {"gan": critic_loss(self.loss, real, fake)} | self.watch(real, fake)
 
     def watch(self, real: Tensor, fake: Tensor) -> Terms:
@@ -179,8 +187,8 @@ class GAN(Objective):
         real = None
         if self.loss == "relativistic":
             with torch.no_grad():
-                real = self.network.critic(self.seen(batch["images"], batch, rng), batch.get("labels"))
-        return generator_loss(self.loss, self.network.critic(self.seen(images, batch, rng), labels), real)
+                real = self.scores(self.seen(batch["images"], batch, rng), batch.get("labels"), batch)
+        return generator_loss(self.loss, self.scores(self.seen(images, batch, rng), labels, batch), real)
 
     def penalty(self, batch: Batch, rng: torch.Generator) -> Terms:
         """|ds/dx|^2, mean over real images; with `relativistic` plus that of fakes."""
@@ -192,10 +200,10 @@ class GAN(Objective):
         return {"penalty": total}
 
     def slope(self, images: Tensor, labels: Tensor | None, batch: Batch, rng: torch.Generator) -> Tensor:
-        """Mean squared norm of the scores' gradient, in float32."""
+        """Mean squared norm of the scores' gradient by the images, in float32."""
         x = self.seen(images, batch, rng).detach().float().requires_grad_()
         with torch.enable_grad(), torch.autocast(x.device.type, enabled=False):
-            (gradient,) = torch.autograd.grad(self.network.critic(x, labels).sum(), x, create_graph=True)
+            (gradient,) = torch.autograd.grad(self.scores(x, labels, batch).sum(), x, create_graph=True)
         return gradient.square().sum((1, 2, 3)).mean()
 
     def path(self, batch: Batch, rng: torch.Generator) -> Terms:
@@ -246,7 +254,7 @@ class GAN(Objective):
 
 
 class Look:
-    """Fréchet distance of colours and edges between validation images and DRAWN samples.
+    """Fréchet distance of colours and edges between validation images and DRAWN samples, under conditions of these.
 
     The features of an image are its colours on a grid of 4 x 4 and, in each of these cells, how strong its edges are in
     8 directions: 48 + 128 numbers. They see whether a face has its parts in their places; means of pixels alone do not.
@@ -257,18 +265,26 @@ class Look:
     def __init__(self, generator: Contested) -> None:
         self.generator = generator
         self.real: list[np.ndarray] = []
+        self.conditions: list[Tensor] = []
         self.rng: torch.Generator | None = None
 
     def update(self, batch: Batch, rng: torch.Generator) -> None:
         """Sees one batch."""
         self.rng = self.rng or rng
         self.real.append(look(batch["images"]))
+        if isinstance(self.generator, Conditional):
+            self.conditions.append(batch[self.generator.condition_column])
 
     def compute(self) -> float:
         """The distance."""
         assert self.rng is not None
         drawn = [self.generator.prior(64, self.rng) for _ in range(DRAWN // 64)]
-        fake = [look(decode(self.generator, coded(self.generator, w))) for w in drawn]
+        under: list[Tensor | None] = [None] * len(drawn)
+        if self.conditions:
+            pool = torch.cat(self.conditions)
+            under = list(pool[torch.arange(DRAWN) % len(pool)].split(64))
+        pairs = zip(drawn, under, strict=True)
+        fake = [look(decode(self.generator, coded(self.generator, w, condition))) for w, condition in pairs]
         return frechet(Gaussian(np.concatenate(self.real)), Gaussian(np.concatenate(fake)))
 
 

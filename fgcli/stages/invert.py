@@ -48,7 +48,7 @@ def run(
     Raises:
         FgError: faces that are not this generator's, a generator that the inverter cannot invert, no conditions.
     """
-    from fgcli import artifacts, inverters
+    from fgcli import artifacts, codes, inverters
     from fgcli.artifacts.parts import begin, work_folder
     from fgcli.capabilities import Conditional
     from fgcli.generators import store
@@ -59,22 +59,24 @@ def run(
     model = store.load(generator, cpu_or_cuda(params.device))
     store.match(model, images.shape, faces)
     inverter = inverters.create(params.inverter, model, "invert.inverter")
-    renders = _renders(conditions, faces, len(images), model) if isinstance(model, Conditional) else None
+    under = None
+    if isinstance(model, Conditional):
+        under = _conditions(conditions, faces, len(images), model, generator)
     spec = params.inverter | inverter.resolved()
-    test = inverters.self_test(inverter, model, params.seed, renders)
+    test = inverters.self_test(inverter, model, params.seed, under)
     inputs = {"faces": faces, "generator": generator}
-    if conditions and renders is not None:
+    if conditions and under is not None:
         inputs["conditions"] = conditions
     depends = [spec, params.batch, params.seed, {name: artifacts.sha256(path) for name, path in inputs.items()}]
     folder = begin(output, depends, resume)
-    codes, errors, space = _inverted(model, inverter, images, artifacts.masks(faces), renders, params, folder)
-    arrays = {"codes": codes, "error": errors, "attributes": about["attributes"], "split": about["split"]}
+    values, errors, space = _inverted(model, inverter, images, artifacts.masks(faces), under, params, folder)
+    arrays = {"codes": values, "error": errors, "attributes": about["attributes"], "split": about["split"]}
     if about.meta["content"] == "faces":
         arrays["identity"] = about["identity"]
     artifacts.save(
         output,
         artifacts.LATENTS,
-        arrays | ({} if renders is None else {"condition": renders}),
+        arrays | ({} if under is None else {codes.field_of(under.ndim == 4): under}),
         params=params.model_dump(),
         inputs=inputs,
         meta={
@@ -88,26 +90,29 @@ def run(
         },
     )
     shutil.rmtree(work_folder(output))
-    told = {"output": str(output), "rows": len(codes), "code": list(codes.shape[1:]), "inverter": spec["name"]}
+    told = {"output": str(output), "rows": len(values), "code": list(values.shape[1:]), "inverter": spec["name"]}
     return {**told, "mean error": float(errors.mean()), "self-test": test}
 
 
-def _renders(conditions: Path | None, faces: Path, n: int, model: Conditional) -> np.ndarray:
-    """The condition of every face (n, h, w, c) uint8, mapped."""
+def _conditions(conditions: Path | None, faces: Path, n: int, model: Conditional, generator: Path) -> np.ndarray:
+    """The condition of every face, as `codes.told` takes it, mapped."""
     from fgcli import artifacts
-    from fgcli.training.columns import same_faces
+    from fgcli.generators import store
+    from fgcli.training.columns import COLUMNS, same_faces
 
-    kind = type(model).__name__
+    kind, field = type(model).__name__, COLUMNS[model.condition_column].field
     if conditions is None:
         raise FgError(f"invert: expected conditions.h5 for {kind}, which they steer, found none; give it")
     same_faces(conditions, faces)
-    renders, (channels, h, w) = artifacts.rows(conditions, "renders"), model.condition_shape
-    if renders.shape != (n, h, w, channels):
+    store.verify_head(conditions, generator)
+    found = artifacts.rows(conditions, field)
+    wanted = (n, *model.condition_shape[1:], model.condition_shape[0])
+    if found.shape != wanted:
         raise FgError(
-            f"{conditions}: expected renders of {(n, h, w, channels)} for {kind}, found {renders.shape}; make them at "
-            "the size of these faces"
+            f"{conditions}: expected {field} of {wanted} for {kind}, found {found.shape}; make them at the size of "
+            "these faces"
         )
-    return renders
+    return found
 
 
 def _inverted(
@@ -115,7 +120,7 @@ def _inverted(
     inverter: Inverter,
     images: np.ndarray,
     masks: np.ndarray,
-    renders: np.ndarray | None,
+    under: np.ndarray | None,
     params: Params,
     folder: Path,
 ) -> tuple[np.ndarray, np.ndarray, str]:
@@ -123,6 +128,7 @@ def _inverted(
     import numpy as np
 
     from fgcli.artifacts.parts import load_part, save_part
+    from fgcli.codes import told
     from fgcli.inverters import Context, reconstruction_error
     from fgcli.pixels import tensor
 
@@ -132,7 +138,7 @@ def _inverted(
             rows, file = slice(i, i + params.batch), folder / f"{i:09d}.npz"
             if not file.exists():
                 x = tensor(images[rows]).to(device)
-                condition = None if renders is None else tensor(renders[rows]).to(device)
+                condition = None if under is None else told(under[rows]).to(device)
                 z = inverter.invert(model, x, Context(params.seed, condition))
                 error = reconstruction_error(model, x, z, masks[rows])
                 save_part(file, {"codes": z.numpy(), "error": error, "space": np.array(z.space)})

@@ -105,11 +105,10 @@ def save_codes(
     import numpy as np
 
     from fgcli import artifacts
-    from fgcli.pixels import u8
+    from fgcli.codes import kept
 
     arrays = {"codes": faces.numpy(), "seed": np.arange(seed, seed + len(faces), dtype=np.uint64)}
-    if faces.condition is not None:
-        arrays["condition"] = u8(faces.condition).numpy()
+    arrays |= kept(faces.condition)
     how = {"density": density, "truncation": truncation}
     meta = {"space": faces.space, "generator": artifacts.sha256(inputs["generator"]), **how}
     artifacts.save(path, artifacts.SAMPLES, arrays, params={**how, "seed": seed}, inputs=inputs, meta=meta)

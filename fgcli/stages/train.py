@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
-    from fgcli.capabilities import Generator
+    from fgcli.capabilities import Conditional, Generator
     from fgcli.training.devices import Compute
     from fgcli.training.session import Session
 
@@ -86,6 +86,8 @@ class Params(Section):
 
 START_ROWS = 3000
 """Training rows, evenly spaced, from which what is solved in closed form is solved at most."""
+NOT_USED = 255
+"""In place of the split of rows that neither train nor validate."""
 FEW = 200
 """Training pictures below which a GAN only learns them by heart."""
 FREE = {"checkpoint_steps", "checkpoint_seconds", "tensorboard"}
@@ -101,7 +103,7 @@ def plan(
 
     images = artifacts.rows(faces, "images")
     train = int((artifacts.rows(faces, "split") == 0).sum())
-    generator = make_generator(wrapping(params, init_from), images.shape)
+    generator = make_generator(completed(params, init_from, len(images)), images.shape)
     weights = sum(p.numel() for p in generator.parameters())
     steps = 0 if isinstance(generator, Solved) else params.steps
     return {
@@ -150,7 +152,7 @@ def run(
         raise FgError(f"{faces}: expected rows of the train split, found none; lower preprocess.val and .test")
     compute = Compute.of(params)
     torch.manual_seed(params.seed)
-    params = wrapping(params, init_from)
+    params = completed(params, init_from, len(images))
     generator = make_generator(params, images.shape)
     if isinstance(generator, Contested) and len(rows) < FEW and compute.rank == 0:
         say(
@@ -169,8 +171,11 @@ def run(
         ema = generator.state_dict()
     else:
         files = {"faces": faces, "flame": flame, "conditions": conditions}
-        session = make_session(params, generator, compute, files, about["split"])
+        session = make_session(params, generator, compute, files, about["split"], fresh=init_from is None)
         inputs |= session.files
+        training["rows"] = int((session.split == 0).sum())
+        if conditions and "conditions" in session.files:
+            training["head"] = artifacts.load(conditions, artifacts.CONDITIONS, ()).meta["head"]
         start = {"init_from": artifacts.sha256(init_from)} if init_from else {}
         same = session.name(params.model_dump(exclude=FREE) | start)
         ema, history, kept = session.train(RunFolder(folder, same, params.steps), resume)
@@ -189,15 +194,22 @@ def run(
     return {"output": str(output), **training, "parameters": sum(p.numel() for p in generator.parameters())}
 
 
-def wrapping(params: Params, init_from: Path | None) -> Params:
-    """Params that name the generator that theirs wraps: that of the file whose weights it takes."""
+def completed(params: Params, init_from: Path | None, rows: int) -> Params:
+    """Params with what the generator takes from the data: a style per row; of one that wraps another, which that is."""
     from fgcli import artifacts
-    from fgcli.capabilities import Wraps
+    from fgcli.capabilities import Styled, Wraps
     from fgcli.config import lookup
     from fgcli.generators import GENERATORS
 
     spec = params.generator
-    if not issubclass(lookup(GENERATORS, spec["name"], "train.generator.name"), Wraps) or "of" in spec:
+    kind = lookup(GENERATORS, spec["name"], "train.generator.name")
+    if issubclass(kind, Styled):
+        if spec.get("rows", rows) not in (0, rows):
+            raise UsageError(
+                f"train.generator.rows: expected {rows}, as faces.h5 has, or 0, found {spec['rows']}; leave it out"
+            )
+        return params.model_copy(update={"generator": {"rows": rows, **spec}})
+    if not issubclass(kind, Wraps) or "of" in spec:
         return params
     if init_from is None:
         raise UsageError(f"--init-from: expected the generator.h5 that {spec['name']} shall wrap, found none; name it")
@@ -229,6 +241,34 @@ def begin(generator: Generator, init_from: Path | None, params: Params, images: 
         generator.fit(images)
 
 
+def steered(generator: Conditional, files: dict[str, Path | None], split: np.ndarray, fresh: bool) -> np.ndarray:
+    """The split without the rows whose status in conditions.h5 is not ok; a fresh generator meets the conditions left.
+
+    Raises:
+        FgError: no conditions.h5, one of other faces, or no row that trains.
+    """
+    import numpy as np
+
+    from fgcli import artifacts
+    from fgcli.codes import told
+    from fgcli.training.columns import COLUMNS, stored
+
+    values = stored(COLUMNS[generator.condition_column], files, f"train: generator {type(generator).__name__}")
+    path = files["conditions"]
+    assert path is not None
+    well = artifacts.load(path, artifacts.CONDITIONS, ("status",))["status"] == "ok"
+    if len(well) != len(split):
+        raise FgError(f"{path}: expected a row for each of {len(split)} faces, found {len(well)}; make it of these")
+    if not (well & (split == 0)).any():
+        raise FgError(f"{path}: expected training rows whose status is ok, found none; see why with fg conditions")
+    if not well.all():
+        say(f"{path}: {(~well).sum()} of {len(well)} rows, whose status is not ok, are left out")
+    rows = np.flatnonzero(well & (split == 0))
+    if fresh:
+        generator.meet(told(values[rows[:: -(-len(rows) // START_ROWS)]]))
+    return np.where(well, split, NOT_USED)
+
+
 def weights_of(file: Path, generator: Generator, spec: dict[str, Any]) -> dict[str, torch.Tensor]:
     """The averaged weights of a generator.h5 of the same build.
 
@@ -255,9 +295,15 @@ def make_generator(params: Params, shape: tuple[int, ...]) -> Generator:
 
 
 def make_session(
-    params: Params, generator: Generator, compute: Compute, files: dict[str, Path | None], split: np.ndarray
+    params: Params,
+    generator: Generator,
+    compute: Compute,
+    files: dict[str, Path | None],
+    split: np.ndarray,
+    fresh: bool = True,
 ) -> Session:
-    """The run that params describe, at step 0."""
+    """The run that params describe, at step 0; `fresh`: the generator has its first weights, not those of a file."""
+    from fgcli.capabilities import Conditional
     from fgcli.objectives import OBJECTIVES
     from fgcli.reports.pictures import save_rows
     from fgcli.training.augment import Augment
@@ -266,5 +312,7 @@ def make_session(
 
     given = {"generator": generator, "seed": params.seed, "batch": params.batch}
     objective = supply(OBJECTIVES, params.objective, "train.objective", **given)
+    if isinstance(generator, Conditional):
+        split = steered(generator, files, split, fresh)
     augment, settings = Augment(**params.augment.model_dump()), Settings.of(params.model_dump())
     return Session.of(objective, compute, settings, files, split, draw=save_rows, augment=augment)

@@ -38,9 +38,13 @@ def real(values: Tensor, _: torch.memory_format) -> Tensor:
 
 
 def mirrored_normals(condition: Tensor) -> Tensor:
-    """A mirrored condition (n, 6, h, w): in a mirror the normals' x, channel 3 in [-1, 1], points to the other side."""
+    """A mirrored condition (n, 6, h, w): in a mirror the normals' x, channel 3 in [-1, 1], points to the other side.
+
+    Beside the head, where it is black, it stays so.
+    """
+    head = (condition[:, 3:] > -0.99).any(1)  # unit normals are not there
     condition = condition.clone()
-    condition[:, 3] = -condition[:, 3]
+    condition[:, 3] = torch.where(head, -condition[:, 3], condition[:, 3])
     return condition
 
 
@@ -92,6 +96,7 @@ COLUMNS = {
             mirror=mirrored_normals,
             untrue=frozenset({"rotate"}) | MIX,  # normals would have to turn, too
         ),
+        Column("parameters", "conditions", "parameters", real, untrue=MOVES | MIX),
         Column("rules", "sentences", "rules", whole),
     )
 }

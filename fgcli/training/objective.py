@@ -170,9 +170,10 @@ class Objective(nn.Module):
         By default what the generator can: faces, if the batch has some, their reconstructions and masks, and draws from
         the prior.
         """
-        generator, condition = self.network, batch.get("condition")
+        generator = self.network
         if not isinstance(generator, Generator):
             return {}
+        condition = batch.get(generator.condition_column) if isinstance(generator, Conditional) else None
         shown = {"face": batch["images"]} if "images" in batch else {}
         if shown and isinstance(generator, Encodes):
             codes = Codes(generator.encode(batch["images"]), generator.space, condition)
