@@ -26,7 +26,7 @@ MARKS = {
     ".ply": b"comment fg",
     ".yaml": b"# fg",
 }
-MARKS |= dict.fromkeys((".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".mp4"), WRITTEN.encode())
+MARKS |= dict.fromkeys((".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".mp4", ".gif"), WRITTEN.encode())
 """What stands in every file of that ending that fg writes, near its start or its end: others are the user's."""
 NEAR = 4096
 """Bytes of a file's start and end where its mark may stand."""

@@ -2,8 +2,8 @@
 
 Known are fg's own names (`fg flame export`), DECA's (exp, pose of 6: head and jaw), FLAME's as compute_FLAME_params of
 VOCA writes them (expression, pose of 15: head, neck, jaw and eyes), smplx's (expression, global_orient, neck_pose,
-jaw_pose) and VHAP's (expr, rotation, neck_pose, jaw_pose). In a .csv a column holds one number: exp_0, exp_1 and so on. Rotations
-are axis-angles, radians. The neck turns the head, too; shape, texture, camera and light are not followed.
+jaw_pose) and VHAP's (expr, rotation, neck_pose, jaw_pose). In a .csv a column holds one number: exp_0, exp_1 and so on.
+Rotations are axis-angles, radians. The neck turns the head, too; shape, texture, camera and light are not followed.
 """
 
 from __future__ import annotations
@@ -133,9 +133,10 @@ def _frames(path: Path, columns: Mapping[str, Any], kind: str, names: tuple[str,
     array = np.asarray(columns[name])
     widths = WIDTHS.get(kind, array.shape[-1:])
     if array.dtype.kind not in "fiu" or array.ndim not in (1, 2) or array.shape[-1] not in widths:
+        wanted = " or ".join(map(str, widths)) or "some"
         raise FgError(
-            f"{path}: expected {name} as {' or '.join(map(str, widths)) or 'some'} numbers a frame, found {array.dtype} "
-            f"{array.shape}; give all of its columns"
+            f"{path}: expected {name} as {wanted} numbers a frame, found {array.dtype} {array.shape}; give all of its "
+            "columns"
         )
     array = np.atleast_2d(array).astype(np.float32)
     wrong = np.argwhere(~np.isfinite(array))
