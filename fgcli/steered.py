@@ -37,8 +37,8 @@ class Files:
     generator: Path
     latents: Path
     conditions: Path
-    flame: Path
-    regressor: Path
+    flame: Path = Path("out/flame.h5")
+    regressor: Path = Path("out/regressor.h5")
 
     def paths(self) -> list[Path]:
         """All of them."""
@@ -143,8 +143,8 @@ class Studio:
         path = self.files.latents if own else self.files.conditions
         if not own and self.stored.schema != artifacts.LATENTS.tag:
             raise FgError(
-                f"{self.files.latents}: expected drawn faces whose heads are known, found others; draw them by fg sample "
-                "--density random"
+                f"{self.files.latents}: expected drawn faces whose heads are known, found others; draw them by fg "
+                "sample --density random"
             )
         stored = artifacts.load(path, names=("parameters", *(() if own else ("status",))))
         if row >= len(stored["parameters"]):

@@ -62,7 +62,7 @@ def steer_command(
     numbers = ends | {"expression": expression, "shape": shape, "texture": texture, "light": light}
     taken = {"expression": expression_from, "jaw": jaw_from, "pose": pose_from}
     sources = [source for source in taken.values() if source is not None]
-    reads = [what, *sources, generator, latents, conditions]
+    reads: list[Path | str] = [what, *sources, generator, latents, conditions]
 
     def work() -> dict[str, Any]:
         wish = stage.asked(neutral, taken, numbers)

@@ -25,8 +25,8 @@ YAW, JAW = math.pi / 8, math.pi / 12
 """The random protocol's largest turn to either side, and how far it opens the jaw at most; radians."""
 LEADING = 3
 """Leading modes that it draws of shape, expression and texture."""
-DRAWN = 3 * LEADING + 3
-"""Numbers that it needs of a draw: modes, yaw and jaw, and which row."""
+MODES, DRAWN = 3 * LEADING, 3 * LEADING + 4
+"""Numbers that it needs of a draw: modes, from N(0, 1), and yaw, jaw, and shares of the rows of light and style."""
 
 
 @dataclass(frozen=True)
@@ -107,15 +107,19 @@ def condition_of(model: Conditional, head: Head, p: Parameters) -> Tensor:
     return pixels(condition_images(head, p, model.image_shape[-1]))
 
 
-def random_heads(head: Head, drawn: Tensor, training: Parameters, framing: float) -> tuple[Parameters, Tensor]:
-    """Heads of the random protocol (Ghosh's thesis, Figure 5.5), and the training row (n,) that each has its light of.
+def random_heads(head: Head, drawn: Tensor, lights: Tensor, framing: float) -> Parameters:
+    """Heads of the random protocol (Ghosh's thesis, Figure 5.5), centred as in aligned crops.
 
-    drawn: (n, DRAWN), the modes from N(0, 1), then yaw, jaw and row from U(0, 1). training: whose light is taken.
+    drawn: (n, DRAWN), all but the modes from U(0, 1). lights: (m, 9, 3), of training rows.
     """
-    modes, turn, jaw, _ = drawn.float().split([3 * LEADING, 1, 1, 1], 1)
-    rows = (drawn[:, -1] * len(training)).long().clamp_max(len(training) - 1)
-    p = Parameters.zeros(len(drawn)).replace(light=training.light[rows])
+    modes, turn, jaw, _ = drawn.float().split([MODES, 1, 1, 2], 1)
+    p = Parameters.zeros(len(drawn)).replace(light=lights[place(drawn[:, -2], len(lights))])
     for name, values in zip(("shape", "expression", "texture"), modes.split(LEADING, 1), strict=True):
         getattr(p, name)[:, :LEADING] = values
     p.pose[:, 1:2], p.pose[:, 3:4] = (2 * turn - 1) * YAW, jaw * JAW
-    return p.replace(camera=centred(head, p.shape, p.expression, p.pose, framing)), rows
+    return p.replace(camera=centred(head, p.shape, p.expression, p.pose, framing))
+
+
+def place(share: Tensor, n: int) -> Tensor:
+    """Places below n that shares (m,) in [0, 1] fall upon."""
+    return (share * n).long().clamp_max(n - 1)

@@ -157,7 +157,7 @@ def seen(
 
 def rounded(values: np.ndarray) -> list[float | None]:
     """To three digits; None where there is no number."""
-    return [round(float(value), 3) if value == value else None for value in values]
+    return [round(float(value), 3) + 0.0 if value == value else None for value in values]
 
 
 def footed(found: dict[str, Any]) -> list[list[str]]:
