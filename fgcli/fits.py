@@ -67,16 +67,15 @@ def method(asked: str, head: Head, regressor: Path) -> tuple[str, str]:
     return "fit", f"there is no {regressor}; fg regressor makes it"
 
 
-def like(flame: Path, generator: Path, regressor: Path) -> Extraction:
-    """What fits the head of flame.h5 to further faces, cut as a generator's: by the params that fitted it, if any did.
+def like(flame: Path, analyser: Mapping[str, Any], framing: float, regressor: Path) -> Extraction:
+    """What fits the head of flame.h5 to further faces: by the params that fitted it, if any did; see `prepare`.
 
     Raises:
         FgError: not a flame file, or what it was made with is not here.
     """
     stored = artifacts.load(flame, artifacts.FLAME, ())
-    how = artifacts.load(generator, artifacts.GENERATOR, ()).meta["training"]["preprocess"]
     settings: dict[str, Any] = dict(config.defaults()["flame"])
     if stored.meta["method"]["name"] in EXTRACTORS:
         settings |= {key: stored.params[key] for key in settings if key in stored.params}
     settings |= {"head": stored.meta["head"]["build"], "device": "cpu"}
-    return prepare(settings, how["analyser"], how["framing"], regressor)[0]
+    return prepare(settings, analyser, framing, regressor)[0]

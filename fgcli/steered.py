@@ -102,7 +102,8 @@ class Studio:
                 f"{self.files.flame}: expected the head of {self.files.conditions}, {self.told['name']}, found "
                 f"another, {found['name']}; give the right --flame"
             )
-        return fits.like(self.files.flame, self.files.generator, self.files.regressor)
+        how = self.cutter.settings
+        return fits.like(self.files.flame, how.analyser, how.framing, self.files.regressor)
 
     def person(self, name: str) -> Person:
         """A photo's face, or a row's."""

@@ -78,7 +78,7 @@ def animate(
         "output": str(output),
         "frames": len(heads),
         "rate": float(chosen),
-        "seconds": round(len(heads) / chosen, 2),
+        "seconds": round(float(len(heads) / chosen), 2),
     }
 
 
