@@ -130,7 +130,7 @@ def _frames(path: Path, columns: Mapping[str, Any], kind: str, names: tuple[str,
     name = next((name for name in names if name in columns), None)
     if name is None:
         return None
-    array = np.asarray(columns[name])
+    array = pickles.plain(columns[name])
     widths = WIDTHS.get(kind, array.shape[-1:])
     if array.dtype.kind not in "fiu" or array.ndim not in (1, 2) or array.shape[-1] not in widths:
         wanted = " or ".join(map(str, widths)) or "some"

@@ -24,7 +24,7 @@ from fgcli.heads.parameters import SIZES, Parameters
 SHAPE, EXPRESSION = 300, 100
 FOCAL = 12.0
 """Focal length in sides of the picture: the camera is then some 3 m away, and perspective moves no point of a head by
-more than a few per cent from where the weak perspective, which was fitted, has it."""
+more than some per cent from where the weak perspective, which was fitted, has it."""
 CAMERA = (
     "a pinhole at (0, 0, 1) m that looks along -z, y up, its centre in the middle of a square picture: "
     "x = 2 f X / (1 - Z), y down = -2 f Y / (1 - Z) in [-1, 1], f focal_length in sides of the picture; "
