@@ -85,20 +85,39 @@ def steal(
     with torch.no_grad():
         ndc = project(vertices, camera).expand(n, -1, -1)
         facing = head.normals(vertices).expand(n, -1, -1)[..., 2:]
-        x, y, depth, facing = at_texels(table, head, torch.cat([ndc, facing], -1)).unbind(1)
         view = rasterise(ndc, head.faces, image.shape[-1])
-        rim = functional.max_pool2d(1 - (view.mask if mask is None else view.mask * mask), 3, 1, 1)
-        front = torch.cat([view.depth[:, None].nan_to_num(neginf=0.0), rim], 1)  # next to no rim, all depths exist
-        at = torch.stack([x, y], -1)[:, None]  # (n, 1, k, 2)
-        nearest, edge = _read(front, at).unbind(1)
-        seen = (facing > LEAST_FACING) & (depth > nearest - DEPTH_SLACK) & (edge < 0.5) & (at.abs().amax(-1)[:, 0] <= 1)
+        rim = outline(view, mask)
+        at, seen = sight(table, head, ndc, facing, view, rim)
         visible = table.spread(seen.to(image)).movedim(1, 0)
-    texture = table.spread(_read(image, at.to(image)).flatten(0, 1)).view(n, 3, size, size) * visible
+    texture = table.spread(read(image, at.to(image)).flatten(0, 1)).view(n, 3, size, size) * visible
     around = functional.avg_pool2d(texture, 3, 1, 1) / functional.avg_pool2d(visible, 3, 1, 1).clamp_min(1e-6)
     texture = torch.where(visible > 0, texture, around)
     if corrections:
         texture = _corrected(texture, visible, image, view, view.gather(head.uv_faces, head.uv), 1 - rim, corrections)
     return Stolen(texture, visible, table.mask.to(image))
+
+
+def outline(view: Fragments, mask: Tensor | None = None) -> Tensor:
+    """1 where one of the 3 x 3 pixels around is not on the head (n, 1, h, w), or not in `mask` (n, 1, h, w)."""
+    return functional.max_pool2d(1 - (view.mask if mask is None else view.mask * mask), 3, 1, 1)
+
+
+def sight(
+    table: Fragments, head: Any, ndc: Tensor, facing: Tensor, view: Fragments, rim: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Where the texels lie in pictures, NDC (n, 1, k, 2), and which (n, k) are seen; see `steal`.
+
+    Args:
+        table: the texels. head: whose.
+        ndc: (n, v, 3) projected vertices. facing: (n, v, 1), their normals' z.
+        view: the rasterised pictures. rim: their `outline`.
+    """
+    x, y, depth, facing = at_texels(table, head, torch.cat([ndc, facing], -1)).unbind(1)
+    front = [view.depth[:, None].nan_to_num(neginf=0.0), outline(view) if rim is None else rim]
+    at = torch.stack([x, y], -1)[:, None]
+    nearest, edge = read(torch.cat(front, 1), at).unbind(1)  # next to no rim, all depths exist
+    seen = (facing > LEAST_FACING) & (depth > nearest - DEPTH_SLACK) & (edge < 0.5) & (at.abs().amax(-1)[:, 0] <= 1)
+    return at, seen
 
 
 def _corrected(
@@ -133,7 +152,7 @@ def _corners(uv: Tensor, picture: Tensor, size: int) -> tuple[Tensor, Tensor]:
     return at, torch.stack([(1 - x) * (1 - y), x * (1 - y), (1 - x) * y, x * y])
 
 
-def _read(pictures: Tensor, at: Tensor) -> Tensor:
+def read(pictures: Tensor, at: Tensor) -> Tensor:
     """Bilinear samples (n, c, k) of pictures (n, c, h, w) at NDC (n, 1, k, 2)."""
     return functional.grid_sample(pictures, at, padding_mode="border", align_corners=False)[:, :, 0]
 

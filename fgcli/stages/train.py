@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import torch
 
     from fgcli.capabilities import Conditional, Generator
+    from fgcli.heads.head import Head
     from fgcli.training.devices import Compute
     from fgcli.training.session import Session
 
@@ -241,6 +242,16 @@ def begin(generator: Generator, init_from: Path | None, params: Params, images: 
         generator.fit(images)
 
 
+def head_of(conditions: Path | None) -> Head | None:
+    """The head that conditions.h5 shows; None where there is no such file."""
+    from fgcli import artifacts
+    from fgcli.fitting.extract import same_head
+
+    if conditions is None or not conditions.exists():
+        return None
+    return same_head(artifacts.load(conditions, artifacts.CONDITIONS, ()).meta["head"], conditions)
+
+
 def steered(generator: Conditional, files: dict[str, Path | None], split: np.ndarray, fresh: bool) -> np.ndarray:
     """The split without the rows whose status in conditions.h5 is not ok; a fresh generator meets the conditions left.
 
@@ -310,7 +321,9 @@ def make_session(
     from fgcli.training.session import Session
     from fgcli.training.settings import Settings
 
-    given = {"generator": generator, "seed": params.seed, "batch": params.batch}
+    given: dict[str, Any] = {"generator": generator, "seed": params.seed, "batch": params.batch}
+    if isinstance(generator, Conditional):
+        given["head"] = head_of(files["conditions"])
     objective = supply(OBJECTIVES, params.objective, "train.objective", **given)
     if isinstance(generator, Conditional):
         split = steered(generator, files, split, fresh)
