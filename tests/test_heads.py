@@ -440,9 +440,7 @@ def test_a_shape_is_shared_by_people_who_are_known(rendered, tmp_path):
     nobody = stored.arrays | {"identity": np.full(N, -1, np.int32)}
     artifacts.save(tmp_path / "faces.h5", artifacts.FACES, nobody, params=stored.params, inputs={}, meta=stored.meta)
     paths = {"output": tmp_path / "flame.h5", "sheet": tmp_path / "flame.png"}
-    with pytest.raises(
-        FgError, match=r"faces.h5: expected rows whose person is known for flame.share_shape, found none"
-    ):
+    with pytest.raises(FgError, match=r"faces.h5: expected rows whose person is known for flame.share_shape"):
         flame.run(tmp_path / "faces.h5", tmp_path / "none.h5", **paths, params=flame_params(share_shape="identity"))
     assert [p.name for p in tmp_path.iterdir()] == ["faces.h5"]
 
