@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -14,7 +13,7 @@ from fgcli.config.fields import Count, CountOrNone, Width
 from fgcli.generators.stylegan2 import RATE, StyleGAN2, StyleGAN2Critic, fast
 from fgcli.heads.parameters import SIZES
 from fgcli.layers.blocks import START
-from fgcli.layers.style import Conv, Dense
+from fgcli.layers.style import GAIN, Conv, Dense
 
 CHANNELS = {"both": slice(0, 6), "texture": slice(0, 3), "normals": slice(3, 6)}
 """Of a condition's picture, by what the networks are shown."""
@@ -73,7 +72,8 @@ class GIF(Styled, StyleGAN2):
         if self.pictured:
             self.condition_shape, seen = (6, *image_shape[1:]), CHANNELS[condition].stop - CHANNELS[condition].start
             outputs = [len(layer.get_parameter("bias")) for layer in self.layers]
-            self.injections.extend(injector(seen, n, injection) for n in outputs)
+            of_sides = [outputs[:1], *map(list, zip(outputs[1::2], outputs[2::2], strict=True))]
+            self.injections.extend(Injector(seen, own, injection) for own in of_sides)
         else:
             self.space, self.code_shape = "z", (1, codes)
             self.condition_column, self.condition_shape, seen = "parameters", (NUMBERS,), 0
@@ -112,8 +112,8 @@ class GIF(Styled, StyleGAN2):
         planes = [fast(told)]
         while planes[0].shape[2] > START:
             planes.insert(0, F.avg_pool2d(planes[0], 2))
-        of_layers = [planes[0], *(plane for plane in planes[1:] for _ in range(2))]
-        return [inject(plane) for inject, plane in zip(self.injections, of_layers, strict=True)]
+        pairs = zip(self.injections, planes, strict=True)
+        return [given for inject, plane in pairs for given in inject(plane)]
 
 
 class GIFCritic(StyleGAN2Critic):
@@ -174,9 +174,29 @@ class Standardised(nn.Module):
         return (condition - self.mean) * self.factor
 
 
-def injector(inputs: int, outputs: int, kind: Injection) -> nn.Module:
-    """From a picture (n, inputs, h, w) to what a layer is given (n, outputs, h, w)."""
-    if kind != "net":
-        return Conv(inputs, outputs, 3 if kind == "conv" else 1, active=False)
-    hidden = [Conv(a, b, 3) for a, b in pairwise((inputs, *HIDDEN))]
-    return nn.Sequential(*hidden, Conv(HIDDEN[-1], outputs, 3, active=False))
+class Injector(nn.Module):
+    """From a picture (n, inputs, h, w) to what each layer of its side is given, (n, outputs, h, w).
+
+    Layers have networks of their own, whose first convolutions are one operation.
+
+    Args:
+        inputs: channels. outputs: of each layer.
+        kind: see `GIF`.
+    """
+
+    def __init__(self, inputs: int, outputs: list[int], kind: Injection) -> None:
+        super().__init__()
+        first, second = HIDDEN
+        self.rest, self.widths = nn.ModuleList(), outputs
+        if kind == "net":
+            self.widths = [first] * len(outputs)
+            self.first = Conv(inputs, sum(self.widths), 3)
+            last = [Conv(second, n, 3, active=False, gain=GAIN) for n in outputs]
+            self.rest.extend(nn.Sequential(Conv(first, second, 3), conv) for conv in last)
+        else:
+            self.first = Conv(inputs, sum(outputs), 3 if kind == "conv" else 1, active=False, gain=GAIN)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """As above."""
+        parts = list(self.first(x).split(self.widths, 1))
+        return [go(part) for go, part in zip(self.rest, parts, strict=True)] if self.rest else parts

@@ -122,7 +122,7 @@ class StyledConv(nn.Module):
         if self.side:
             shift = shift + (self.noise if noise is None else noise) * (self.strength * GAIN)
         elif noise is not None:
-            shift = shift + noise * GAIN
+            shift = shift + noise
         return leaky(torch.addcmul(shift, y, (d * GAIN)[:, :, None, None]))
 
 
