@@ -620,6 +620,8 @@ def test_parameters_go_to_npz_and_back(fitted, flags, tmp_path):
         assert all(torch.equal(getattr(kept, name), getattr(stored, name)) for name in SIZES)
         with np.load(tmp_path / "two.npz") as file:
             assert set(file.files) == ({"vector", "order"} if order else set(SIZES)) | {"head"}
+    call("flame", "export", "-o", tmp_path / "all.npz", *flags)
+    assert len(load_npz(tmp_path / "all.npz")) == N
     call("flame", "export", tmp_path / "two.npz", "-o", tmp_path / "again.npz", *flags)
     assert torch.equal(load_npz(tmp_path / "again.npz").to_vector("gif"), stored.to_vector("gif"))
     pictures = []
@@ -680,6 +682,17 @@ ERRORS = [
         r"--output x.stl: expected a name that ends in .obj, .ply, .npz, found another",
     ),
     (["export", "1", "2", "-o", "x.obj"], 2, r"x.obj: expected one head for a mesh, found 2; export them one by one"),
+    (["export", "-o", "x.obj"], 2, r"ROW\|NPZ: expected at least one head, found none"),
+    (
+        ["export", "1", "-o", "x.obj", "--order", "deca"],
+        2,
+        r"--order deca: expected a name that ends in .npz, found x.obj",
+    ),
+    (
+        ["export", "1", "-o", "x.npz", "--order", "vhap"],
+        2,
+        r"--order vhap: expected the head flame, .* procedural; fit",
+    ),
     (["export", "{npz}", "-o", "x.obj"], 2, r"--skin photo: expected rows, .*; use --skin model"),
     (["export", "1", "-o", "x.obj", "--flame", "no.h5"], 1, r"no.h5: expected an fg artifact, found no such file; run"),
 ]

@@ -167,6 +167,8 @@ def _all_parameters(what: list[str], flame: Path) -> Parameters:
     from fgcli import artifacts
     from fgcli.heads.parameters import SIZES, Parameters, load_npz
 
+    if not what:
+        raise UsageError("ROW|NPZ: expected at least one head, found none; name a row")
     found = []
     for item in what:
         if item.endswith(".npz"):
