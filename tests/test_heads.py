@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from fgcli import artifacts, config
 from fgcli.artifacts import parts
-from fgcli.cli import app
+from fgcli.cli import app, follow
 from fgcli.datasets import procedural_heads
 from fgcli.errors import FgError
 from fgcli.faces.head_segmenter import HeadSegmenter
@@ -63,11 +63,11 @@ def interrupt(monkeypatch, module, name, after):
     """Ctrl-C in place of call `after` of a function; returns the calls that were made."""
     real, calls = getattr(module, name), []
 
-    def counted(*arguments):
+    def counted(*arguments, **named):
         if len(calls) == after:
             raise KeyboardInterrupt
         calls.append(arguments)
-        return real(*arguments)
+        return real(*arguments, **named)
 
     monkeypatch.setattr(module, name, counted)
     return calls
@@ -407,6 +407,83 @@ def test_too_many_failures_fail_the_stage(rendered, tmp_path):
     assert not paths["output"].exists()
 
 
+def test_photos_of_one_person_share_a_shape_and_all_else_is_refitted(rendered, fitted, tmp_path):
+    paths = {"output": tmp_path / "flame.h5", "sheet": tmp_path / "flame.png"}
+    flame.run(rendered["faces"], tmp_path / "none.h5", **paths, params=flame_params(share_shape="identity"))
+    found, apart = artifacts.load(paths["output"]), artifacts.load(fitted["output"])
+    people = artifacts.load(rendered["faces"])["identity"]
+    assert (found["shape"][::2] == found["shape"][1::2]).all()
+    assert len(np.unique(found["shape"], axis=0)) == len(np.unique(people))
+    np.testing.assert_allclose(found["shape"][:2].mean(0), apart["shape"][:2].mean(0), atol=1e-5)
+    assert (found["status"] == "ok").all()
+    assert np.median(found["residuals"]) < 1.5 * np.median(apart["residuals"])
+    assert not np.array_equal(found["pose"], apart["pose"])
+    off = [np.abs(p["shape"] - truth(rendered).shape.numpy())[:, :10].mean() for p in (found, apart)]
+    assert off[0] < off[1]  # two photos say more than one
+
+
+def test_frames_change_smoothly_in_the_order_of_their_numbers(rendered, tmp_path):
+    stored = artifacts.load(rendered["faces"])
+    order = np.random.default_rng(0).permutation(N)
+    names = {"source": np.array([f"clip/f{i}.png" for i in order])}
+    names |= {"rejected/source": np.array([f"clip/f{N}.png"]), "rejected/reason": np.array(["no face found"])}
+    people = {"identity": np.zeros(N, np.int32)}
+    meta = stored.meta | {"identity_names": ["anna"]}
+    path = tmp_path / "faces.h5"
+    artifacts.save(path, artifacts.FACES, stored.arrays | names | people, params=stored.params, inputs={}, meta=meta)
+    runs = []
+    for smooth in (False, True):
+        paths = {"output": tmp_path / f"{smooth}.h5", "sheet": tmp_path / "flame.png"}
+        flame.run(
+            path, tmp_path / "none.h5", **paths, params=flame_params(smooth=smooth, refine="landmarks", max_failed=1)
+        )
+        runs.append(artifacts.load(paths["output"], artifacts.FLAME))
+    rough, even = ({k: p[k][np.argsort(order)] for k in ("pose", "expression", "residuals")} for p in runs)
+    for name in ("pose", "expression"):
+        assert np.abs(np.diff(even[name], axis=0)).mean() < 0.6 * np.abs(np.diff(rough[name], axis=0)).mean()
+    assert (even["residuals"] > rough["residuals"]).mean() > 0.8  # the file tells of what it holds
+    weights = np.exp(-(np.arange(N) ** 2) / 2)
+    np.testing.assert_allclose(even["expression"][0], weights @ rough["expression"] / weights.sum(), atol=1e-4)
+
+
+def test_a_shape_is_shared_by_people_who_are_known(rendered, tmp_path):
+    stored = artifacts.load(rendered["faces"])
+    nobody = stored.arrays | {"identity": np.full(N, -1, np.int32)}
+    artifacts.save(tmp_path / "faces.h5", artifacts.FACES, nobody, params=stored.params, inputs={}, meta=stored.meta)
+    paths = {"output": tmp_path / "flame.h5", "sheet": tmp_path / "flame.png"}
+    with pytest.raises(FgError, match=r"faces.h5: expected rows whose person is known for flame.share_shape"):
+        flame.run(tmp_path / "faces.h5", tmp_path / "none.h5", **paths, params=flame_params(share_shape="identity"))
+    assert [p.name for p in tmp_path.iterdir()] == ["faces.h5"]
+
+
+def test_a_video_or_a_folder_becomes_faces_and_heads_in_a_new_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    ran = {}
+    monkeypatch.setattr(follow.preprocess, "run", lambda *a, params: ran.update(faces=params) or {"rejected": 1})
+    monkeypatch.setattr(follow.flame, "run", lambda *a, params: ran.update(paths=a, heads=params) or {"rows": 2})
+    for name in ("anna/1.png", "anna/2.png", "ben/1.png"):
+        (tmp_path / "album" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8)).save(tmp_path / "album" / name)
+    call("flame", "--smooth", "album", "--share-shape", "identity", "-o", "one", "--window", 2)  # flags in any order
+    assert (ran["heads"].share_shape, ran["heads"].smooth, ran["heads"].window) == ("identity", True, 2)
+    [data] = ran["faces"].datasets
+    assert (data["path"], ran["faces"].val, ran["faces"].test) == ("album", 0, 0)
+    table = (tmp_path / "one" / "people.csv").read_text().split()
+    assert table == ["file,identity", "anna/1.png,anna", "anna/2.png,anna", "ben/1.png,ben"]
+    assert [str(path) for path in ran["paths"]] == [
+        "one/faces.h5", "out/regressor.h5", "one/flame.h5", "one/flame.png"
+    ]  # fmt: skip
+    done = call("flame", "album", "-o", "one", code=1)
+    assert "-o one: expected a new or empty folder, found one with files; name another" in done.stderr
+    done = call("flame", "none.mp4", code=1)
+    assert "none.mp4: expected a video or a folder of its frames, found no such file" in done.stderr
+    call("flame", "album", "-o", "two", "--share-shape", "person", code=2)
+    call("flame", "albun", code=2)
+    monkeypatch.setattr(follow.preprocess, "run", lambda *a, params: (_ for _ in ()).throw(FgError("no faces")))
+    call("flame", "album", "-o", "two", code=1)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["album", "one"]
+
+
 # ---- the report's section
 
 
@@ -553,7 +630,9 @@ def test_parameters_go_to_npz_and_back(fitted, flags, tmp_path):
         kept = load_npz(tmp_path / "two.npz")
         assert all(torch.equal(getattr(kept, name), getattr(stored, name)) for name in SIZES)
         with np.load(tmp_path / "two.npz") as file:
-            assert set(file.files) == ({"vector", "order"} if order else set(SIZES))
+            assert set(file.files) == ({"vector", "order"} if order else set(SIZES)) | {"head"}
+    call("flame", "export", "-o", tmp_path / "all.npz", *flags)
+    assert len(load_npz(tmp_path / "all.npz")) == N
     call("flame", "export", tmp_path / "two.npz", "-o", tmp_path / "again.npz", *flags)
     assert torch.equal(load_npz(tmp_path / "again.npz").to_vector("gif"), stored.to_vector("gif"))
     pictures = []
@@ -614,6 +693,17 @@ ERRORS = [
         r"--output x.stl: expected a name that ends in .obj, .ply, .npz, found another",
     ),
     (["export", "1", "2", "-o", "x.obj"], 2, r"x.obj: expected one head for a mesh, found 2; export them one by one"),
+    (["export", "-o", "x.obj"], 2, r"ROW\|NPZ: expected at least one head, found none"),
+    (
+        ["export", "1", "-o", "x.obj", "--order", "deca"],
+        2,
+        r"--order deca: expected a name that ends in .npz, found x.obj",
+    ),
+    (
+        ["export", "1", "-o", "x.npz", "--order", "vhap"],
+        2,
+        r"--order vhap: expected the head flame, .* procedural; fit",
+    ),
     (["export", "{npz}", "-o", "x.obj"], 2, r"--skin photo: expected rows, .*; use --skin model"),
     (["export", "1", "-o", "x.obj", "--flame", "no.h5"], 1, r"no.h5: expected an fg artifact, found no such file; run"),
 ]

@@ -20,12 +20,13 @@ from fgcli.errors import FgError
 from fgcli.faces.align import add_change, blend, fill, held, seamless
 from fgcli.faces.cutter import Cut, Cutter
 from fgcli.faces.photos import BadPhotoError
+from fgcli.frames import pictures_of
 from fgcli.generators import GENERATORS, store
 from fgcli.inverters.optimize import Optimize
 from fgcli.pixels import tensor
 from fgcli.pixels.video import frames as frames_of
 from fgcli.pixels.video import save_video
-from fgcli.stages.keyframes import between, pictures_of
+from fgcli.stages.keyframes import between
 
 SIZE, PHOTO, CORNER = 16, 48, 12
 """Of crops, px; of photos; where the face stands in them, at twice the size of its crop."""

@@ -26,7 +26,7 @@ MARKS = {
     ".ply": b"comment fg",
     ".yaml": b"# fg",
 }
-MARKS |= dict.fromkeys((".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".mp4"), WRITTEN.encode())
+MARKS |= dict.fromkeys((".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".mp4", ".gif"), WRITTEN.encode())
 """What stands in every file of that ending that fg writes, near its start or its end: others are the user's."""
 NEAR = 4096
 """Bytes of a file's start and end where its mark may stand."""
@@ -129,4 +129,5 @@ def is_json(path: Path) -> bool:
 
 def is_parameters(path: Path) -> bool:
     """Whether an .npz holds a head's parameters, as `fg flame export` writes them."""
-    return zipfile.is_zipfile(path) and bool({"expression.npy", "vector.npy"} & set(zipfile.ZipFile(path).namelist()))
+    fields = {"expression.npy", "vector.npy", "expr.npy"}
+    return zipfile.is_zipfile(path) and bool(fields & set(zipfile.ZipFile(path).namelist()))

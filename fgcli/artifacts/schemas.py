@@ -242,6 +242,9 @@ SAMPLES = Schema(
     {
         "codes": Field("float32", "n l d", "one code per drawn face", low=-1e9, high=1e9),
         "seed": Field("uint64", "n", "the seed that draws this face alone"),
+        "parameters": Field(
+            "float32", "n 236", "of its head, as in conditions.h5, where heads are drawn", optional=True
+        ),
         **CONDITION,
     },
     meta={"space": told.Space, "generator": told.Text, "density": told.Text, "truncation": float},

@@ -30,6 +30,8 @@ OWN = {
     "retouch": ("fgcli.cli.reprojection:retouch", "Turn paint strokes on a face into what a face can have."),
     "deblur": ("fgcli.cli.reprojection:deblur", "Sharpen faces by extrapolation of their codes."),
     "keyframes": ("fgcli.cli.reprojection:keyframes", "More frames for a video of a face."),
+    "steer": ("fgcli.cli.steering:steer", "Turn a face, open its mouth, change it by its head's numbers."),
+    "animate": ("fgcli.cli.steering:animate", "Let a face move as a sequence or a video does."),
     "data": ("fgcli.cli.data:data", "Which data sets fg reads, and those that it makes."),
     "assets": ("fgcli.cli.assets:app", "External weights: list, import, check."),
     "inspect": ("fgcli.cli.inspect:inspect", "What an artifact holds and where it comes from."),

@@ -26,10 +26,11 @@ class Skin(StrEnum):
 
 
 class Order(StrEnum):
-    """Orders of published vectors."""
+    """Orders of published vectors, and of VHAP's files."""
 
     deca = "deca"
     gif = "gif"
+    vhap = "vhap"
 
 
 SkinOption = Annotated[
@@ -80,14 +81,21 @@ def render_command(
 
 
 def export_command(
-    what: Heads,
+    what: Annotated[
+        list[str],
+        typer.Argument(metavar="ROW|NPZ...", help="Rows of flame.h5 (npz: by default all), or files of parameters."),
+    ] = [],  # noqa: B006
     output: Annotated[Path, typer.Option("--output", "-o", help="File to write: .obj, .ply or .npz.")] = Path(
         "head.obj"
     ),
     skin: SkinOption = Skin.photo,
     neutral: Annotated[bool, typer.Option(help="Without expression and pose.")] = False,
     order: Annotated[
-        Order | None, typer.Option(help="npz: one vector of 236 per head, in this published order.")
+        Order | None,
+        typer.Option(
+            help="npz: one vector of 236 per head, in this published order; or vhap: a sequence of one person "
+            "in FLAME, as avatar tools read it."
+        ),
     ] = None,
     flame: Flame = Path("out/flame.h5"),
     faces: Faces = Path("out/faces.h5"),
@@ -96,7 +104,8 @@ def export_command(
 ) -> None:
     """A head as OBJ (with texture) or PLY (with colours), or parameters as npz, which `render` and `export` read.
 
-    Example: fg flame export 12 -o anna.obj; fg flame export 12 40 --order deca -o two.npz
+    Example: fg flame export 12 -o anna.obj; fg flame export 12 40 --order deca -o two.npz;
+    fg flame export --flame out/clip/flame.h5 --order vhap -o clip.npz
     """
     from fgcli.stages import head_pictures as stage
 

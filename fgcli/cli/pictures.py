@@ -137,7 +137,13 @@ def edit_command(
 
 def sample_command(
     count: Annotated[int, typer.Option("--count", "-n", min=1, help="How many faces.")] = 64,
-    density: Annotated[str, typer.Option(help="Label of a density in density.h5, or 'prior'.")] = "",
+    density: Annotated[
+        str,
+        typer.Option(
+            help="Label of a density in density.h5, or 'prior'; where heads steer also 'random': heads of "
+            "which shape, expression, skin, turn and jaw are drawn, light and style of training faces."
+        ),
+    ] = "",
     seed: Annotated[int, typer.Option(min=0, max=SEEDS - 1, help="Seed of the first face; the next has the next.")] = 0,
     truncation: Annotated[
         float, typer.Option(min=0, callback=finite, help="Below 1 draws from the prior come nearer its mean.")
@@ -148,6 +154,9 @@ def sample_command(
     densities: Annotated[Path, typer.Option(help="Densities to draw from.")] = Path("out/density.h5"),
     latents: Annotated[Path, typer.Option(help="Where conditions come from, if the generator wants some.")] = Path(
         "out/latents.h5"
+    ),
+    conditions: Annotated[Path, typer.Option(help="The heads of the training faces, for 'random'.")] = Path(
+        "out/conditions.h5"
     ),
     json: Json = False,
     debug: Debug = False,
@@ -162,8 +171,9 @@ def sample_command(
     from fgcli.stages import sample as stage
 
     files = {"output": output, "generator": generator, "densities": densities, "latents": latents}
+    files["conditions"] = conditions
     work = partial(stage.sample, count, density, seed, truncation, columns, **files)
-    report(debug, json, work, [generator, densities, latents], output)
+    report(debug, json, work, [generator, densities, latents, conditions], output)
 
 
 def reconstruct_command(

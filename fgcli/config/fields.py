@@ -45,8 +45,8 @@ def whole(text: str) -> int | None:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else None
 
 
-def strengths(text: str) -> list[float]:
-    """ "-3:3:7" as seven strengths from -3 to 3; "1.5" as one.
+def strengths(text: str, flag: str = "--strength") -> list[float]:
+    """ "-3:3:7" as seven strengths from -3 to 3; "1.5" as one; `flag` is what they were given for.
 
     Raises:
         UsageError: anything else.
@@ -64,4 +64,4 @@ def strengths(text: str) -> list[float]:
             return [round(float(s), 9) for s in np.linspace(*ends, int(count))]
     except ValueError:
         pass
-    raise UsageError(f"--strength {text}: expected a finite number or FROM:TO:COUNT; write -3:3:7")
+    raise UsageError(f"{flag} {text}: expected a finite number or FROM:TO:COUNT; write -3:3:7")

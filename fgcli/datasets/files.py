@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import itertools
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -75,6 +76,15 @@ def files_below(folder: Path) -> list[Path]:
         folders[:] = [name for name in sorted(folders) if os.path.realpath(os.path.join(top, name)) not in seen]
         found += [Path(top, name) for name in names]
     return sorted(found)
+
+
+def by_number(name: str) -> list[str | int]:
+    """A key that sorts names by the numbers in them.
+
+    >>> sorted(["f10.png", "f2.png"], key=by_number)
+    ['f2.png', 'f10.png']
+    """
+    return [int(part) if i % 2 else part for i, part in enumerate(re.split(r"([0-9]+)", name))]
 
 
 def _refuse(error: OSError) -> None:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from fgcli import artifacts
 from fgcli.backbones.dlib_embedding import OneFace
-from fgcli.config import build
+from fgcli.config import build, defaults
 from fgcli.console import say
 from fgcli.errors import FgError
 from fgcli.faces import ANALYSERS, SEGMENTERS
@@ -98,6 +98,8 @@ class Cutter:
             FgError: it was trained on pictures taken whole.
         """
         how = artifacts.load(generator, artifacts.GENERATOR, ()).meta["training"]["preprocess"]
+        if "framing" in how:
+            how = {**defaults()["preprocess"], **how}  # renders, which nobody had to find, are framed as photos are
         if "analyser" not in how:
             raise FgError(
                 f"{generator}: expected a generator of faces cut out of photos, found one of pictures taken whole; "

@@ -54,29 +54,33 @@ class LandmarkFit:
         landmarks: Tensor,
         start: Parameters,
         covariance: Tensor | None = None,
+        shape: Tensor | None = None,
     ) -> Parameters:
         """The parameters (n rows) whose landmarks lie on `landmarks` (n, 68, 2), in [-1, 1].
 
         Shape, expression and pose are drawn to the mean head that looks ahead.
 
         start: where to begin; its texture and light are kept. covariance: (n, 136, 136) of the errors of what found the
-        landmarks; None: it makes none.
+        landmarks; None: it makes none. shape: (n, 100) that stays as it is; None: it is fitted.
         """
         head = head.landmark_head().double()
-        k, e = min(self.shape, head.shape_basis.shape[2]), min(self.expression, head.expression_basis.shape[2])
+        k = min(self.shape, head.shape_basis.shape[2]) if shape is None else 0
+        e = min(self.expression, head.expression_basis.shape[2])
         split = [3, 6, k, e]
-        found = landmarks.double()
+        held = landmarks.new_zeros(len(landmarks), 0) if shape is None else shape
+        found = landmarks.double(), held.double()
         # tau: the standard deviations of the unknowns; the camera has none.
-        spread = torch.cat([torch.full((3,), 1e3), torch.tensor(POSE_SPREAD), torch.ones(k + e)]).to(found)
-        weight = torch.ones(68, device=found.device, dtype=found.dtype)
+        spread = torch.cat([torch.full((3,), 1e3), torch.tensor(POSE_SPREAD), torch.ones(k + e)]).to(found[0])
+        weight = torch.ones_like(found[0][0, :, 0])
         weight[:JAW_POINTS] = self.jaw
-        expected = (self.sigma / weight).square().repeat_interleave(2).diag().expand(len(found), -1, -1)
+        expected = (self.sigma / weight).square().repeat_interleave(2).diag().expand(len(landmarks), -1, -1)
         if covariance is not None:
             expected = expected + covariance.double()
 
-        def residuals(theta: Tensor, goal: Tensor, rows: Tensor) -> Tensor:
-            camera, pose, shape, expression = theta[None].split(split, 1)
-            points = head.landmark_points(shape, expression, pose, rows[None])
+        def residuals(theta: Tensor, found: tuple[Tensor, Tensor], rows: Tensor) -> Tensor:
+            camera, pose, moved, expression = theta[None].split(split, 1)
+            goal, held = found
+            points = head.landmark_points(torch.cat([moved, held[None]], 1), expression, pose, rows[None])
             return (project(points, camera)[0, :, :2] - goal).reshape(-1)
 
         def contour(theta: Tensor) -> Tensor:
@@ -84,9 +88,9 @@ class LandmarkFit:
 
         theta = torch.cat([start.camera, start.pose, start.shape[:, :k], start.expression[:, :e]], 1).double()
         theta = _minimise(theta, contour, residuals, found, expected, spread, self.steps)
-        camera, pose, shape, expression = theta.to(start.shape.dtype).split(split, 1)
-        shape, expression = F.pad(shape, (0, SIZES["shape"] - k)), F.pad(expression, (0, SIZES["expression"] - e))
-        return start.replace(camera=camera, pose=pose, shape=shape, expression=expression)
+        camera, pose, moved, expression = theta.to(start.shape.dtype).split(split, 1)
+        moved, expression = F.pad(moved, (0, SIZES["shape"] - k)), F.pad(expression, (0, SIZES["expression"] - e))
+        return start.replace(camera=camera, pose=pose, shape=moved if shape is None else shape, expression=expression)
 
 
 def frontal(head: Head, landmarks: Tensor) -> Parameters:
@@ -117,8 +121,8 @@ def residual(head: Head, parameters: Parameters, landmarks: Tensor) -> tuple[Ten
 def _minimise(
     theta: Tensor,
     rows_of: Callable[[Tensor], Tensor],
-    residuals: Callable[[Tensor, Tensor, Tensor], Tensor],
-    found: Tensor,
+    residuals: Callable[[Tensor, tuple[Tensor, Tensor], Tensor], Tensor],
+    found: tuple[Tensor, Tensor],
     expected: Tensor,
     spread: Tensor,
     steps: int,

@@ -8,7 +8,7 @@ from torch import Tensor
 from fgcli.fitting.appearance import is_grey
 from fgcli.heads.centring import centred
 from fgcli.heads.face_mask import face_field
-from fgcli.heads.head import Head, rotation_matrices
+from fgcli.heads.head import Head, axis_angle, rotation_matrices
 from fgcli.heads.light import directional
 from fgcli.heads.parameters import Parameters
 from fgcli.heads.render import Render, render
@@ -59,11 +59,3 @@ def between(one: Parameters, two: Parameters, shares: Tensor) -> Parameters:
     names = vars(one)
     mixed = {k: (1 - t) * getattr(one, k).flatten(1) + t * getattr(two, k).flatten(1) for k in names}
     return Parameters(**mixed | {"light": mixed["light"].unflatten(1, (9, 3))})
-
-
-def axis_angle(rotations: Tensor) -> Tensor:
-    """Axis-angle (n, 3) of rotations (n, 3, 3) by less than a half turn; the inverse of `rotation_matrices`."""
-    twist = torch.stack([rotations[:, 2, 1] - rotations[:, 1, 2], rotations[:, 0, 2] - rotations[:, 2, 0],
-                         rotations[:, 1, 0] - rotations[:, 0, 1]], 1) / 2  # fmt: skip
-    sine, cosine = twist.norm(dim=1, keepdim=True), (rotations.diagonal(dim1=1, dim2=2).sum(1, keepdim=True) - 1) / 2
-    return twist * (torch.atan2(sine, cosine) / sine.clamp_min(1e-9))

@@ -281,6 +281,14 @@ def rotation_matrices(axis_angle: Tensor) -> Tensor:
     return _eye(cross) + angle.sin() / angle * cross + half.square() / 2 * (cross @ cross)
 
 
+def axis_angle(rotations: Tensor) -> Tensor:
+    """Axis-angle (n, 3) of rotations (n, 3, 3) by less than a half turn; the inverse of `rotation_matrices`."""
+    twist = torch.stack([rotations[:, 2, 1] - rotations[:, 1, 2], rotations[:, 0, 2] - rotations[:, 2, 0],
+                         rotations[:, 1, 0] - rotations[:, 0, 1]], 1) / 2  # fmt: skip
+    sine, cosine = twist.norm(dim=1, keepdim=True), (rotations.diagonal(dim1=1, dim2=2).sum(1, keepdim=True) - 1) / 2
+    return twist * (torch.atan2(sine, cosine) / sine.clamp_min(1e-9))
+
+
 def _eye(like: Tensor) -> Tensor:
     return torch.eye(3, dtype=like.dtype, device=like.device)
 

@@ -82,11 +82,15 @@ class Parameters:
         return len(self.pose)
 
 
-def save_npz(path: Path, parameters: Parameters, order: str | None = None) -> None:
-    """Writes an .npz with one array per field or, given one of ORDERS, with `vector` (n, 236) and `order`."""
+def save_npz(path: Path, parameters: Parameters, order: str | None = None, head: str = "") -> None:
+    """Writes an .npz with one array per field or, given one of ORDERS, with `vector` (n, 236) and `order`.
+
+    head: the sha256 of the head that they are of, where it is known.
+    """
     arrays: dict[str, Any] = parameters.to_arrays()
     if order:
         arrays = {"vector": parameters.to_vector(order).detach().cpu().float().numpy(), "order": np.array(order)}
+    arrays |= {"head": np.array(head)} if head else {}
     with write_aside(path) as part, open(part, "wb") as file:
         np.savez(file, **arrays)
 

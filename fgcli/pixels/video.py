@@ -17,6 +17,8 @@ from fgcli.errors import FgError, UsageError
 
 FORMAT = ".mp4"
 """Ending of videos that are written."""
+FORMATS = (FORMAT, ".gif")
+"""Endings of animations that are written."""
 LOSS = "16"
 """x264's constant rate factor: a loss that is hardly seen."""
 
@@ -64,16 +66,38 @@ def frames(path: Path) -> Iterator[np.ndarray]:
 
 
 def save_video(path: Path, pictures: Iterable[np.ndarray], rate: Fraction) -> None:
-    """Writes frames, uint8 (h, w, 3) of one size, as H.264, whole or not at all; odd sides get a line more."""
+    """Writes frames, uint8 (h, w, 3) of one size, whole or not at all.
+
+    As H.264, where odd sides get a line more; or, where the name ends in .gif, as that, of 256 fixed colours.
+    """
+    with write_aside(path) as part:
+        if path.suffix.lower() == ".gif":
+            _encode(part, "gif", "gif", "rgb8", {}, pictures, rate)
+            content = part.read_bytes()
+            mark = b"\x21\xfe" + bytes([len(WRITTEN)]) + WRITTEN.encode() + b"\x00"  # a comment, before the trailer
+            part.write_bytes(content[:-1] + mark + content[-1:])
+        else:
+            _encode(part, "mp4", "libx264", "yuv420p", {"crf": LOSS, "threads": "1"}, pictures, rate)
+
+
+def _encode(
+    part: Path,
+    kind: str,
+    codec: str,
+    colours: str,
+    options: dict[str, str],
+    pictures: Iterable[np.ndarray],
+    rate: Fraction,
+) -> None:
     import av
 
-    with write_aside(path) as part, av.open(str(part), "w", format="mp4") as container:
+    with av.open(str(part), "w", format=kind) as container:
         container.metadata["comment"] = WRITTEN
         stream: Any = None
         for picture in pictures:
             even = np.pad(picture, ((0, picture.shape[0] % 2), (0, picture.shape[1] % 2), (0, 0)), "edge")
             if stream is None:
-                stream = container.add_stream("libx264", rate=rate, options={"crf": LOSS, "threads": "1"})
-                stream.height, stream.width, stream.pix_fmt = *even.shape[:2], "yuv420p"
+                stream = container.add_stream(codec, rate=rate, options=options)
+                stream.height, stream.width, stream.pix_fmt = *even.shape[:2], colours
             container.mux(stream.encode(av.VideoFrame.from_ndarray(even, format="rgb24")))
         container.mux(stream.encode())

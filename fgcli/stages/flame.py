@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -12,7 +13,7 @@ from pydantic import Field
 from fgcli.config import Section, Spec
 from fgcli.config.fields import Device, Threads
 from fgcli.console import progress, say
-from fgcli.errors import FgError, UsageError
+from fgcli.errors import FgError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 ROWS = 64
 """Faces at a time, and what a kill can lose."""
+ROWS_TOLD = ("split", "source", "identity", "rejected/source")
 SHEET_FACES, SHEET_COLUMNS, TILE_PX = 200, 4, 96
 
 
@@ -43,6 +45,12 @@ class Params(Section):
     """Share of the covariance of the analyser's errors on renders of the head that is expected of its landmarks."""
     photometric_steps: Annotated[int, Field(ge=0)]
     """Steps of photometric refinement."""
+    share_shape: Literal["none", "identity"]
+    """Who has one shape: nobody, or all photos of a person; it is the median of theirs, and all else is refitted."""
+    smooth: bool
+    """Whether rows are frames, in the order of the numbers in their names, whose parameters change smoothly."""
+    window: Annotated[float, Field(gt=0)]
+    """Deviation of the Gaussian window of `smooth`, frames."""
     max_failed: Annotated[float, Field(ge=0, le=1)]
     """Share of rows whose status is not ok above which the run fails."""
     device: Device
@@ -68,9 +76,9 @@ def run(
     import torch
 
     from fgcli import artifacts
-    from fgcli.artifacts.parts import begin, load_part, save_part, work_folder
+    from fgcli.artifacts.parts import begin, work_folder
 
-    stored = artifacts.load(faces, artifacts.FACES, ("split", "source"))
+    stored = artifacts.load(faces, artifacts.FACES, ROWS_TOLD)
     if params.threads:
         torch.set_num_threads(params.threads)
     head, extraction, told = _prepare(params, stored, regressor)
@@ -78,28 +86,84 @@ def run(
     inputs = {"faces": faces} | ({"regressor": regressor} if method["name"] == "regress" else {})
     told["inputs"] = {k: artifacts.sha256(p) for k, p in inputs.items()}
     settings = params.model_dump(exclude={"max_failed"})
-    images, masks, landmarks = (artifacts.rows(faces, name) for name in ("images", "masks", "landmarks"))
+    crops = {name: artifacts.rows(faces, name) for name in ("images", "masks", "landmarks")}
     folder = begin(output, [settings, told], resume)
-    n = len(images)
-    files = [folder / f"{first:09d}.npz" for first in range(0, n, ROWS)]
-    done = sum(min(ROWS, n - i * ROWS) for i, file in enumerate(files) if file.exists())
-    if done:
-        say(f"flame: going on after {done} of {n} faces")
-    with progress("flame", n, done, "faces") as advance:
-        for first, file in zip(range(0, n, ROWS), files, strict=True):
-            if file.exists():
-                continue
-            part = slice(first, first + ROWS)
-            save_part(file, extraction.fit(images[part], masks[part], landmarks[part]))
-            advance(len(images[part]))
-    parts = [load_part(file) for file in files]
-    arrays = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} | {"split": stored["split"]}
+    arrays = _in_parts(folder, "flame", extraction.fit, crops)
+    if params.share_shape == "identity":
+        shapes = _shared(arrays, stored["identity"])
+        arrays = _in_parts(folder, "one shape a person", extraction.fit, crops | {"shape": shapes})
+    if params.smooth:
+        before, known = arrays["status"], _smoothed(arrays, stored, params.window)
+        arrays = _in_parts(folder, "smooth", extraction.judged, crops | known)
+        arrays["status"] = np.where(before == "ok", arrays["status"], before)
+    arrays |= {"split": stored["split"]}
     summary = _judge(arrays, head, stored, params, faces)
     meta = {"head": told["head"], "method": method}
     artifacts.save(output, artifacts.FLAME, arrays, params=params.model_dump(), inputs=inputs, meta=meta)
-    _sheet(sheet, head.to("cpu"), images, landmarks, arrays)
+    _sheet(sheet, head.to("cpu"), crops["images"], crops["landmarks"], arrays)
     shutil.rmtree(work_folder(output), ignore_errors=True)
     return {"output": str(output), "method": method["name"], "refine": method["refine"], **summary}
+
+
+def _in_parts(
+    folder: Path, title: str, work: Callable[..., dict[str, np.ndarray]], columns: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """What `work` makes of the columns, ROWS at a time; what lies in `folder` is not made again."""
+    import numpy as np
+
+    from fgcli.artifacts.parts import load_part, save_part
+
+    n = len(columns["images"])
+    files = [folder / f"{title.replace(' ', '-')}-{first:09d}.npz" for first in range(0, n, ROWS)]
+    done = sum(min(ROWS, n - i * ROWS) for i, file in enumerate(files) if file.exists())
+    if done:
+        say(f"{title}: going on after {done} of {n} faces")
+    with progress(title, n, done, "faces") as advance:
+        for first, file in zip(range(0, n, ROWS), files, strict=True):
+            if file.exists():
+                continue
+            part = {name: column[first : first + ROWS] for name, column in columns.items()}
+            save_part(file, work(**part))
+            advance(len(part["images"]))
+    parts = [load_part(file) for file in files]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _shared(arrays: Mapping[str, np.ndarray], people: np.ndarray) -> np.ndarray:
+    """The shape (n, 100) of each row's person."""
+    import torch
+
+    from fgcli.fitting.over_time import shared_shapes
+
+    good = torch.from_numpy(arrays["status"] == "ok")
+    return shared_shapes(torch.from_numpy(arrays["shape"]), torch.from_numpy(people), good).numpy()
+
+
+def _smoothed(arrays: Mapping[str, np.ndarray], stored: Artifact, window: float) -> dict[str, np.ndarray]:
+    """The parameters, smoothed: the rows of each folder and person are frames, in the order of their names' numbers.
+
+    A photo that gave no row, or a row that failed, counts as a moment at which nothing is known.
+    """
+    import numpy as np
+    import torch
+
+    from fgcli.datasets.files import by_number
+    from fgcli.fitting.over_time import smoothed
+    from fgcli.heads.parameters import SIZES, Parameters
+
+    sources, found = stored["source"].tolist(), {name: arrays[name].copy() for name in SIZES}
+    every = sorted([*sources, *stored["rejected/source"].tolist()], key=by_number)
+    moment = {source: float(at) for at, source in enumerate(every)}
+    shots: dict[tuple[str, int], list[int]] = {}
+    for row, (source, person) in enumerate(zip(sources, stored["identity"].tolist(), strict=True)):
+        if arrays["status"][row] == "ok":
+            shots.setdefault((source.rpartition("/")[0], person), []).append(row)
+    for rows in shots.values():
+        at = torch.tensor([moment[sources[row]] for row in rows])
+        course = smoothed(Parameters.from_arrays(arrays).rows(rows), at, at, window)
+        for name, values in course.to_arrays().items():
+            found[name][np.array(rows)] = values
+    return found
 
 
 def plan(
@@ -108,7 +172,7 @@ def plan(
     """What `run` would do: how many faces, and by which method; it fails where `run` would at once."""
     from fgcli import artifacts
 
-    stored = artifacts.load(faces, artifacts.FACES, ("split",))
+    stored = artifacts.load(faces, artifacts.FACES, ROWS_TOLD)
     head, _extraction, told = _prepare(params, stored, regressor)
     return {"faces": len(stored["split"]), "head": head.name, **told["method"]}
 
@@ -119,55 +183,19 @@ def _prepare(params: Params, stored: Artifact, regressor: Path) -> tuple[Head, E
     Raises:
         FgError: the method that was asked for cannot work here.
     """
-
-    from fgcli.config import build, supply
-    from fgcli.faces.landmark_errors import measure
-    from fgcli.fitting import EXTRACTORS
-    from fgcli.fitting.extract import identity
-    from fgcli.fitting.extraction import Extraction
-    from fgcli.fitting.landmark_fit import LandmarkFit
-    from fgcli.fitting.photometric_fit import PhotometricFit
-    from fgcli.heads import HEADS
-    from fgcli.training.devices import cpu_or_cuda
+    from fgcli import fits
 
     if stored.meta["content"] != "faces":
         raise FgError(f"{stored.path}: expected faces with landmarks, found pictures taken whole; preprocess photos")
-    head = build(HEADS, params.head, "flame.head")
-    name, why = _method(params, head, regressor)
-    if name not in EXTRACTORS:
-        raise UsageError(f"flame.method: expected one of auto, {', '.join(EXTRACTORS)}, found {name!r}")
-    errors = measure(head, stored.meta["analyser"]).scaled(params.analyser_errors)
-    who = identity(head, params.head)
-    head = head.to(cpu_or_cuda(params.device))
-    context = {"head": head, "regressor": regressor, "framing": stored.params.get("framing", 1.0)}
-    extractor = supply(EXTRACTORS, {"name": name}, "flame.method", **context)
-    rendered = stored.meta["analyser"].get("name") == "exact"
-    refine = params.refine if params.refine != "auto" else _refinement(name, rendered)
-    say(f"flame: head {head.name}, first guess by {name} ({why}), refined by {refine}. {head.notice}")
-    modes = {"shape": params.shape_modes, "expression": params.expression_modes}
-    landmarks = LandmarkFit(**modes) if refine != "none" else None
-    photometric = PhotometricFit(**modes, steps=params.photometric_steps) if refine == "photometric" else None
-    told = {"head": who, "method": {"name": name, "refine": refine}}
-    return head, Extraction(head, extractor, landmarks, photometric, errors), told
-
-
-def _method(params: Params, head: Head, regressor: Path) -> tuple[str, str]:
-    """The method and why it was taken."""
-    from fgcli import assets
-
-    if params.method != "auto":
-        return params.method, "as asked"
-    if head.name == "flame" and assets.find("deca"):
-        return "deca", "its weights are imported"
-    if regressor.exists():
-        return "regress", f"{regressor} is here"
-    return "fit", f"there is no {regressor}; fg regressor makes it"
-
-
-def _refinement(method: str, rendered: bool) -> str:
-    if method == "deca":
-        return "none"
-    return "photometric" if rendered else "landmarks"
+    if params.share_shape == "identity" and not (stored["identity"] >= 0).any():
+        raise FgError(
+            f"{stored.path}: expected rows whose person is known for flame.share_shape, found none; name people in the "
+            "photos' table, in a column identity, or set flame.share_shape=none"
+        )
+    extraction, told = fits.prepare(
+        params.model_dump(), stored.meta["analyser"], stored.params.get("framing", 1.0), regressor
+    )
+    return extraction.head, extraction, told
 
 
 def _judge(arrays: dict[str, np.ndarray], head: Head, stored: Artifact, params: Params, faces: Path) -> dict[str, Any]:

@@ -91,7 +91,9 @@ def fits(what: list[str], output: Path, *, flame: Path, faces: Path, size: int) 
 def export(
     what: list[str], output: Path, *, flame: Path, faces: Path, skin: Skin, neutral: bool, order: str
 ) -> dict[str, Any]:
-    """Writes a mesh (.obj, .ply), or the parameters of all heads named (.npz); by `order` as one vector per head.
+    """Writes a mesh (.obj, .ply), or the parameters of all heads named (.npz), by default of all rows that are ok.
+
+    By `order` they are one vector per head, or a sequence of VHAP's.
 
     Raises:
         FgError: rows or files that are not there, or an ending that is none of FORMATS.
@@ -99,14 +101,19 @@ def export(
     import torch
 
     from fgcli.foreign.mesh_files import Mesh, coloured, write_obj, write_ply
+    from fgcli.foreign.vhap import save_vhap
     from fgcli.heads.parameters import save_npz
 
     if output.suffix not in FORMATS:
         raise UsageError(f"--output {output}: expected a name that ends in {', '.join(FORMATS)}, found another")
-    known = _all_parameters(what, flame)
+    if order and output.suffix != ".npz":
+        raise UsageError(f"--order {order}: expected a name that ends in .npz, found {output.name}; rename it")
+    known = _all_parameters(what or (_rows(flame) if output.suffix == ".npz" else []), flame)
     if output.suffix == ".npz":
-        save_npz(output, known, order or None)
-        return {"output": str(output), "heads": len(known)}
+        about = save_vhap(output, _head(flame), known) if order == "vhap" else {}
+        if not about:
+            save_npz(output, known, order or None, _told(what, flame))
+        return {"output": str(output), "heads": len(known), **about}
     if len(known) != 1:
         raise UsageError(f"{output}: expected one head for a mesh, found {len(known)}; export them one by one")
     with torch.no_grad():
@@ -136,6 +143,23 @@ def _head(flame: Path) -> Head:
     return same_head(artifacts.load(flame, artifacts.FLAME, ()).meta["head"], flame)
 
 
+def _rows(flame: Path) -> list[str]:
+    """The rows of flame.h5 whose status is ok."""
+    from fgcli import artifacts
+
+    status = artifacts.load(flame, artifacts.FLAME, ("status",))["status"]
+    return [str(row) for row, told in enumerate(status) if told == "ok"]
+
+
+def _told(what: list[str], flame: Path) -> str:
+    """The sha256 of the head that rows are of; "" where files of parameters are among them, which do not tell."""
+    from fgcli import artifacts
+
+    if any(whole(item) is None for item in what):
+        return ""
+    return str(artifacts.load(flame, artifacts.FLAME, ()).meta["head"]["sha256"])
+
+
 def _all_parameters(what: list[str], flame: Path) -> Parameters:
     """Rows of flame.h5, and heads in .npz files, in the order given."""
     import torch
@@ -143,6 +167,8 @@ def _all_parameters(what: list[str], flame: Path) -> Parameters:
     from fgcli import artifacts
     from fgcli.heads.parameters import SIZES, Parameters, load_npz
 
+    if not what:
+        raise UsageError("ROW|NPZ: expected at least one head, found none; name a row")
     found = []
     for item in what:
         if item.endswith(".npz"):

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fgcli.config import pick
 from fgcli.config.fields import SEEDS
 from fgcli.console import progress
-from fgcli.errors import UsageError
+from fgcli.errors import FgError, UsageError
 
 if TYPE_CHECKING:
     import numpy as np
 
     from fgcli.codes import Codes
+    from fgcli.heads.parameters import Parameters
+
+RANDOM = "random"
+"""As a density: the protocol by which a generator that heads steer is shown."""
 
 
 def sample(
@@ -28,32 +33,36 @@ def sample(
     generator: Path,
     densities: Path,
     latents: Path,
+    conditions: Path,
 ) -> dict[str, Any]:
     """One sheet of new faces, each in a file of its own named by the seed that draws it alone, and their codes."""
+    from fgcli import codes
     from fgcli.capabilities import Conditional
-    from fgcli.codes import conditioned, conditions, prior
     from fgcli.generators import store
     from fgcli.reports import grid
     from fgcli.reports.pictures import decoded, enlarge, shown_size
 
-    files = outputs(output, count, seed, [generator, densities, latents])
-    model = store.load(generator)
+    files = outputs(output, count, seed, [generator, densities, latents, conditions])
+    model, heads = store.load(generator), None
     grid.verify_room(output, grid.extent(-(-count // columns), min(count, columns), shown_size(model)))
-    if density == "prior" or (not density and not densities.exists()):
-        chosen, faces, inputs = "prior", prior(model, count, seed, truncation), {"generator": generator}
+    if density == RANDOM:
+        chosen, (faces, heads) = density, protocol(count, seed, truncation, generator, latents, conditions)
+        inputs = {"generator": generator, "latents": latents, "conditions": conditions}
+    elif density == "prior" or (not density and not densities.exists()):
+        chosen, faces, inputs = "prior", codes.prior(model, count, seed, truncation), {"generator": generator}
     else:
         chosen, faces = draw(count, density, seed, truncation, generator, densities)
         inputs = {"generator": generator, "density": densities}
-    if isinstance(model, Conditional):
+    if isinstance(model, Conditional) and heads is None:
         store.verify(latents, generator)
-        faces, inputs = conditioned(faces, conditions(latents), seed), inputs | {"latents": latents}
+        faces, inputs = codes.conditioned(faces, codes.conditions(latents), seed), inputs | {"latents": latents}
     pictures: list[np.ndarray] = []
     with progress("sample", count, unit="faces") if count > 1 else nullcontext(lambda: None) as advance:
         for face, path in zip(faces.split(1), files[2:], strict=True):  # one by one: its bytes depend on no other
             pictures += decoded(model, face)
             grid.save_picture(path, grid.sheet([pictures[-1:]]))
             advance()
-    save_codes(files[1], faces, chosen, seed, truncation, inputs)
+    save_codes(files[1], faces, heads, chosen, seed, truncation, inputs)
     grid.save_picture(output, grid.sheet(grid.wrap(pictures, columns), scale=enlarge(model)))
     told = {"codes": str(files[1]), "faces": count, "density": chosen, "seed": seed}
     return {"output": [str(path) for path in (output, *files[2:])], **told}
@@ -98,17 +107,71 @@ def draw(count: int, density: str, seed: int, truncation: float, generator: Path
     return chosen, known.sample(chosen, count, seed)
 
 
+def protocol(
+    count: int, seed: int, truncation: float, generator: Path, latents: Path, conditions: Path
+) -> tuple[Codes, Parameters]:
+    """Codes and heads of the random protocol (Ghosh's thesis, Figure 5.5), light and style each of a training row.
+
+    Raises:
+        UsageError: a generator that nothing steers, or it is to be truncated.
+        FgError: files that do not belong together, or no row that trained.
+    """
+    import numpy as np
+    import torch
+
+    from fgcli import artifacts
+    from fgcli import codes as paths
+    from fgcli.capabilities import Styled
+    from fgcli.heads.parameters import Parameters
+    from fgcli.heads.steering import DRAWN, MODES, place, random_heads
+    from fgcli.steered import Files, Studio
+
+    if truncation != 1:
+        raise UsageError(f"--truncation: expected 1 for --density {RANDOM}, found {truncation:g}; leave it")
+    studio = Studio(Files(generator, latents, conditions), "only", f"--density {RANDOM}")
+    known = artifacts.load(conditions, artifacts.CONDITIONS, ("parameters", "status"))
+    split = artifacts.load(latents, artifacts.LATENTS, ("split",))["split"]
+    rows = np.flatnonzero((split == 0) & (known["status"] == "ok"))
+    if not len(rows):
+        raise FgError(f"{conditions}: expected training rows whose status is ok, found none; make it again")
+    framing = artifacts.load(generator, artifacts.GENERATOR, ()).meta["training"]["preprocess"]["framing"]
+
+    def block(k: int) -> torch.Tensor:
+        rng = np.random.default_rng((k, 2))  # neither that of codes nor that of conditions
+        modes, shares = rng.standard_normal((paths.BLOCK, MODES)), rng.random((paths.BLOCK, DRAWN - MODES))
+        return torch.from_numpy(np.concatenate([modes, shares], 1))
+
+    drawn = paths.numbered(count, seed, block)
+    lights = Parameters.from_vector(torch.from_numpy(known["parameters"][rows]), "gif").light
+    model, styled = studio.model, rows[place(drawn[:, -1], len(rows)).numpy()]
+    with torch.no_grad():
+        heads = random_heads(studio.head, drawn, lights, framing)
+        if isinstance(model, Styled) and model.rows:
+            one = [model.map(model.styles_of(torch.tensor([row]))) for row in styled]
+            faces = paths.coded(model, torch.cat(one))
+        else:
+            faces = paths.reader(latents)(styled)
+        told = [studio.condition(heads.rows([i])) for i in range(count)]  # one by one: its bytes depend on no other
+    return replace(faces, condition=torch.cat(told)), heads
+
+
 def save_codes(
-    path: Path, faces: Codes, density: str, seed: int, truncation: float, inputs: Mapping[str, Path]
+    path: Path,
+    faces: Codes,
+    heads: Parameters | None,
+    density: str,
+    seed: int,
+    truncation: float,
+    inputs: Mapping[str, Path],
 ) -> None:
-    """Drawn codes with their seeds and conditions, as the commands take them for --latents."""
+    """Drawn codes with their seeds, conditions and heads, as the commands take them for --latents."""
     import numpy as np
 
     from fgcli import artifacts
     from fgcli.codes import kept
 
     arrays = {"codes": faces.numpy(), "seed": np.arange(seed, seed + len(faces), dtype=np.uint64)}
-    arrays |= kept(faces.condition)
+    arrays |= kept(faces.condition) | ({} if heads is None else {"parameters": heads.to_vector("gif").numpy()})
     how = {"density": density, "truncation": truncation}
     meta = {"space": faces.space, "generator": artifacts.sha256(inputs["generator"]), **how}
     artifacts.save(path, artifacts.SAMPLES, arrays, params={**how, "seed": seed}, inputs=inputs, meta=meta)

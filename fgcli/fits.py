@@ -1,0 +1,81 @@
+"""What fits heads to faces, as params ask for it or as the heads of a flame.h5 were fitted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from fgcli import artifacts, assets, config
+from fgcli.config import build, supply
+from fgcli.console import say
+from fgcli.errors import UsageError
+from fgcli.faces.landmark_errors import measure
+from fgcli.fitting import EXTRACTORS
+from fgcli.fitting.extract import identity
+from fgcli.fitting.extraction import Extraction
+from fgcli.fitting.landmark_fit import LandmarkFit
+from fgcli.fitting.photometric_fit import PhotometricFit
+from fgcli.heads import HEADS
+from fgcli.heads.head import Head
+from fgcli.training.devices import cpu_or_cuda
+
+
+def prepare(
+    settings: Mapping[str, Any], analyser: Mapping[str, Any], framing: float, regressor: Path
+) -> tuple[Extraction, dict[str, Any]]:
+    """What fits heads, and what a file tells of it: head and method.
+
+    Args:
+        settings: params of `fg flame`.
+        analyser: what found the landmarks.
+        framing: of the crops, against FFHQ's.
+        regressor: regressor.h5, if it is there.
+
+    Raises:
+        FgError: the method that was asked for cannot work here.
+    """
+    head = build(HEADS, settings["head"], "flame.head")
+    name, why = method(settings["method"], head, regressor)
+    if name not in EXTRACTORS:
+        raise UsageError(f"flame.method: expected one of auto, {', '.join(EXTRACTORS)}, found {name!r}")
+    errors = measure(head, analyser).scaled(settings["analyser_errors"])
+    who = identity(head, settings["head"])
+    head = head.to(cpu_or_cuda(settings["device"]))
+    context = {"head": head, "regressor": regressor, "framing": framing}
+    extractor = supply(EXTRACTORS, {"name": name}, "flame.method", **context)
+    refine = settings["refine"]
+    if refine == "auto":
+        refine = "none" if name == "deca" else "photometric" if analyser.get("name") == "exact" else "landmarks"
+    say(f"flame: head {head.name}, first guess by {name} ({why}), refined by {refine}. {head.notice}")
+    modes = {"shape": settings["shape_modes"], "expression": settings["expression_modes"]}
+    landmarks = LandmarkFit(**modes) if refine != "none" else None
+    steps = settings["photometric_steps"]
+    photometric = PhotometricFit(**modes, steps=steps) if refine == "photometric" else None
+    told = {"head": who, "method": {"name": name, "refine": refine}}
+    return Extraction(head, extractor, landmarks, photometric, errors), told
+
+
+def method(asked: str, head: Head, regressor: Path) -> tuple[str, str]:
+    """The method and why it was taken."""
+    if asked != "auto":
+        return asked, "as asked"
+    if head.name == "flame" and assets.find("deca"):
+        return "deca", "its weights are imported"
+    if regressor.exists():
+        return "regress", f"{regressor} is here"
+    return "fit", f"there is no {regressor}; fg regressor makes it"
+
+
+def like(flame: Path, analyser: Mapping[str, Any], framing: float, regressor: Path) -> Extraction:
+    """What fits the head of flame.h5 to further faces: by the params that fitted it, if any did; see `prepare`.
+
+    Raises:
+        FgError: not a flame file, or what it was made with is not here.
+    """
+    stored = artifacts.load(flame, artifacts.FLAME, ())
+    settings: dict[str, Any] = dict(config.defaults()["flame"])
+    if stored.meta["method"]["name"] in EXTRACTORS:
+        settings |= {key: stored.params[key] for key in settings if key in stored.params}
+    settings |= {"head": stored.meta["head"]["build"], "device": "cpu"}
+    return prepare(settings, analyser, framing, regressor)[0]

@@ -1,0 +1,169 @@
+"""A conditional generator and the head of a face -> strips of pictures, and what in them obeyed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fgcli.errors import UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from fgcli.heads.parameters import Parameters
+    from fgcli.heads.steering import Factor
+    from fgcli.steered import Files, Observer, Person, Studio
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a person asks of a face, in this order: neutral, what is taken from others, values, then a strip per range.
+
+    Attributes:
+        neutral: without expression and pose.
+        taken: of whom (photo or row) expression, jaw and pose come, by these names.
+        ranges: a number of the head and the values that it takes; one value alone makes no strip, all pictures have it.
+    """
+
+    neutral: bool
+    taken: dict[str, str]
+    ranges: list[tuple[Factor, list[float]]]
+
+
+TAKEN = {"expression": ("expression", slice(None)), "jaw": ("pose", slice(3, 6)), "pose": ("pose", slice(0, 3))}
+"""What can be taken from another face: a field of its head, and which of its numbers."""
+
+
+def asked(neutral: bool, taken: dict[str, str | None], numbers: dict[str, list[str]]) -> Wish:
+    """From the command's options: values as FROM:TO:COUNT or one number, of modes as MODE=VALUES.
+
+    Raises:
+        UsageError: nothing, or something else.
+    """
+    from fgcli.config.fields import strengths, whole
+    from fgcli.heads.steering import Factor
+
+    ranges = []
+    for name, texts in numbers.items():
+        for text in texts:
+            mode, equals, values = text.rpartition("=")
+            if name in ("yaw", "jaw"):
+                mode, equals, values = "0", "=", text
+            if not equals or whole(mode) is None:
+                raise UsageError(f"--{name} {text}: expected MODE=FROM:TO:COUNT or MODE=VALUE; write 0=-2:2:5")
+            ranges.append((Factor(name, None if name in ("yaw", "jaw") else int(mode)), strengths(values, f"--{name}")))
+    sources = {name: source for name, source in taken.items() if source is not None}
+    if not ranges and not sources and not neutral:
+        raise UsageError("fg steer: expected what to change, found nothing; write --yaw -0.4:0.4:7")
+    return Wish(neutral, sources, ranges)
+
+
+def steer(what: str, wish: Wish, output: Path, face: str, files: Files) -> dict[str, Any]:
+    """A strip for each range: the face, its reconstruction, the pictures, and below these what obeyed.
+
+    Raises:
+        UsageError: a generator that nothing steers, a mode that its head lacks, or an output that is no picture's.
+        FgError: no usable face, or files that do not belong together.
+    """
+    import torch
+
+    from fgcli.artifacts.outputs import verify_outputs
+    from fgcli.reports import grid
+    from fgcli.reports.pictures import decoded, enlarge
+    from fgcli.steered import Observer, Studio
+    from fgcli.subjects import is_photo
+
+    grid.picture_format(output)
+    reads = [Path(name) for name in (what, *wish.taken.values()) if is_photo(name)]
+    verify_outputs([*reads, *files.paths()], {"-o": output}, {"-o": ""})
+    with torch.no_grad():
+        studio = Studio(files, face, "fg steer")
+    for factor, _ in wish.ranges:
+        factor.verify(studio.head)
+    person, observer = studio.person(what), Observer(studio)
+    plain = decoded(studio.model, person.code)
+    with torch.no_grad():
+        base = changed(studio, person.head, wish)
+        strips = [(str(f), f, swept(base, f, values)) for f, values in wish.ranges if len(values) > 1]
+        rows: list[list[np.ndarray]] = []
+        feet: list[list[list[str]]] = []
+        told = {}
+        for title, factor, wanted in strips or [("steered", watched(wish), base)]:
+            pictures, heads = studio.pictures(person, wanted)
+            found = told[title] = seen(observer, person, factor, pictures, heads)
+            rows.append([person.face, *plain, *pictures])
+            feet.append([["face"], ["code"], *footed(found)])
+    grid.save_picture(output, grid.sheet(rows, list(told), (), enlarge(studio.model), feet))
+    missing = {"not_measured": observer.missing} if observer.missing else {}
+    return {"output": str(output), "strips": told, **missing}
+
+
+def changed(studio: Studio, own: Parameters, wish: Wish) -> Parameters:
+    """A face's head (a single row) with all that every picture has."""
+    from fgcli.heads.steering import neutral
+
+    p = neutral(own) if wish.neutral else own
+    for name, source in wish.taken.items():
+        field, part = TAKEN[name]
+        value = getattr(p, field).clone()
+        value[:, part] = getattr(studio.head_of(source), field)[:, part]
+        p = p.replace(**{field: value})
+    for factor, values in wish.ranges:
+        if len(values) == 1:
+            p = factor.set(p, values[0])
+    return p
+
+
+def swept(base: Parameters, factor: Factor, values: Sequence[float]) -> Parameters:
+    """A head with each of the values of a number, a row each."""
+    import torch
+
+    from fgcli.heads.parameters import Parameters
+
+    rows = [factor.set(base, value) for value in values]
+    return Parameters(**{name: torch.cat([getattr(row, name) for row in rows]) for name in vars(base)})
+
+
+def watched(wish: Wish) -> Factor:
+    """The number that is watched where there is no range: the first that was set, else the turn."""
+    from fgcli.heads.steering import Factor
+
+    return wish.ranges[0][0] if wish.ranges else Factor("yaw")
+
+
+def seen(
+    observer: Observer, person: Person, factor: Factor, pictures: Sequence[np.ndarray], heads: Parameters
+) -> dict[str, Any]:
+    """What was asked of a number, what is found of it in pictures, and whether they show the same person.
+
+    follows: the slope of what is found against what was asked: 1 where it obeys, 0 where it does not.
+    """
+    import numpy as np
+
+    from fgcli.backbones.dlib_embedding import THRESHOLD
+
+    asked, found = factor.get(heads).numpy(), factor.get(observer.heads(list(pictures))).numpy()
+    told: dict[str, Any] = {"number": str(factor), "asked": rounded(asked), "found": rounded(found)}
+    if len(asked) > 1 and np.ptp(asked) > 0 and np.isfinite(found).all():
+        told["follows"] = round(float(np.polyfit(asked, found, 1)[0]), 3)
+    distances = observer.identity(person, list(pictures), heads)
+    if distances:
+        same = float(np.mean(np.array(distances) < THRESHOLD))
+        told |= {"identity": [round(d, 3) for d in distances], "same person": round(same, 3)}
+    return told
+
+
+def rounded(values: np.ndarray) -> list[float | None]:
+    """To three digits; None where there is no number."""
+    return [round(float(value), 3) + 0.0 if value == value else None for value in values]
+
+
+def footed(found: dict[str, Any]) -> list[list[str]]:
+    """Lines for below each picture."""
+    lines = []
+    for i, (asked, seen) in enumerate(zip(found["asked"], found["found"], strict=True)):
+        line = [f"{found['number']} {asked:+.2f}", "not found" if seen is None else f"found {seen:+.2f}"]
+        lines.append([*line, f"identity {found['identity'][i]:.2f}"] if "identity" in found else line)
+    return lines
