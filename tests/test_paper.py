@@ -17,7 +17,7 @@ from fgcli.cli import app
 from fgcli.errors import FgError, UsageError
 from fgcli.intervals import bootstrap
 from fgcli.reports.paper import page, runs, verdicts
-from fgcli.reports.paper.layout import Comparison, load
+from fgcli.reports.paper.layout import Comparison, Table, load
 from fgcli.reports.paper.runs import Cell
 from fgcli.stages import paper
 
@@ -70,6 +70,12 @@ def table():
         ],
         "reasons": {"both": f"Because {HOSTILE}"},
     }  # fmt: skip
+
+
+def test_a_place_may_name_its_row():
+    columns = {"kept": {"title": "kept", "ours": ".{row}.kept", "digits": 2}}
+    made = Table(title="", theirs="", root="edits.json:edits", columns=columns, rows={"LW(-)": {}, "LT": {}})
+    assert made.place("LW(-)", "kept") == "edits.json:edits.LW(-).kept"
 
 
 NUMBERS = {  # rec and ssim of three seeds, FGSM errors at two strengths

@@ -18,9 +18,9 @@
     reasons: {CLAIM: why we think that it does not hold}    shown where it does not
 
 A place is `FILE.json:key.key.key`; one key may be `*`, any: then there is a number for every key, the table shows the
-worst, and a comparison must hold for each. A row's own place, or null where the column does not apply, comes before the
-column's. A comparison is `ROW COLUMN < ROW COLUMN` or `ROW COLUMN <= NUMBER`, with <, <=, > or >=; `*` on the right
-means every other row.
+worst, and a comparison must hold for each. `{row}` in a place is the row's label. A row's own place, or null where
+the column does not apply, comes before the column's. A comparison is `ROW COLUMN < ROW COLUMN` or
+`ROW COLUMN <= NUMBER`, with <, <=, > or >=; `*` on the right means every other row.
 """
 
 from __future__ import annotations
@@ -113,7 +113,10 @@ class Table(Section):
     def place(self, row: str, column: str) -> str | None:
         """Where the number of a cell stands; None where the column does not apply."""
         place = self.rows[row].ours.get(column, self.columns[column].ours)
-        return self.root + place if place and place.startswith(".") else place
+        if place is None:
+            return None
+        whole = self.root + place if place.startswith(".") else place
+        return whole.replace("{row}", row)
 
     def rebuilt(self) -> list[str]:
         """Rows that have runs here."""
