@@ -59,11 +59,11 @@ def objectives(side: int, head: Head) -> dict[str, GAN]:
     image, given = (3, side, side), {"batch": BATCH, "gamma": 0.05}
     found: dict[str, GAN] = {"stylegan2": GAN(StyleGAN2(image, **sizes), **given)}
     for injection in ("net", "conv", "scale"):
-        for texture in (0.0, 4.0):
+        for weight in (0.0, 4.0):
             generator = GIF(image, rows=BATCH, injection=injection, **sizes)
-            name = f"gif, {injection}" + (", texture consistency" if texture else "")
-            found[name] = GIFLoss(generator, texture=texture, head=head, **given)
-    found["gif, vector"] = GIFLoss(GIF(image, rows=BATCH, condition="vector", **sizes), texture=0.0, **given)
+            name = f"gif, {injection}" + (", texture consistency" if weight else "")
+            found[name] = GIFLoss(generator, consistency=weight, head=head, **given)
+    found["gif, vector"] = GIFLoss(GIF(image, rows=BATCH, condition="vector", **sizes), consistency=0.0, **given)
     return found
 
 

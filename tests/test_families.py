@@ -24,7 +24,7 @@ from fgcli import artifacts, backbones, config, inverters, metrics
 from fgcli.attacks import ATTACKS
 from fgcli.backbones import FEATURES
 from fgcli.backbones.dlib_embedding import DlibEmbedding
-from fgcli.capabilities import Encodes, Masks, Solved
+from fgcli.capabilities import Conditional, Encodes, Masks, Solved
 from fgcli.classifiers import JUDGES
 from fgcli.classifiers.judges import LatentJudge
 from fgcli.classifiers.network import Classifier
@@ -61,6 +61,7 @@ SMALL = {
     "codes": 6, "classes": 3, "width": 0.1, "filters": 4, "components": 2, "steps": 5, "epochs": 3, "batch": 32,
     "detail": 0.5, "texture_size": 64, "widest": 8, "mapping_layers": 2,
     "of": {"name": "invertible_dcgan", "codes": 6, "width": 0.1}, "channels": 4,
+    "rows": 20, "consistency": 0.0,
 }  # fmt: skip
 REGISTRIES = {
     "generators": GENERATORS, "objectives": OBJECTIVES, "inverters": INVERTERS, "densities": DENSITIES,
@@ -156,9 +157,17 @@ def fitted(name: str) -> Any:
     return generator
 
 
+def condition_of(generator: Any, n: int) -> torch.Tensor | None:
+    """Conditions for a generator that wants some."""
+    if not isinstance(generator, Conditional):
+        return None
+    return torch.rand(n, *generator.condition_shape, generator=rng(6)) * 2 - 1
+
+
 def batch(n=4):
     images, masks = painted(n, seed=2)
     return {
+        "condition": torch.rand(n, 6, *IMAGE[1:], generator=rng(6)) * 2 - 1,
         "images": tensor(images),
         "masks": torch.from_numpy(masks[:, None] // 255).float(),
         "labels": torch.arange(n) % 4 - 1,
@@ -183,11 +192,13 @@ def test_generators(name, tmp_path):
     assert torch.equal(codes, generator.prior(5, rng(1)))
     assert not torch.equal(codes, generator.prior(5, rng(2)))
     with torch.no_grad():
-        images = generator.decode(codes)
+        under = condition_of(generator, 5)
+        images = generator.decode(codes, under)
         assert (images.shape, images.dtype) == ((5, *IMAGE), torch.float32)
         assert images.abs().max() <= 1
-        assert torch.equal(images, generator.decode(codes))
-        torch.testing.assert_close(generator.decode(codes[:2]), images[:2], rtol=1e-4, atol=1e-5)  # rows are apart
+        assert torch.equal(images, generator.decode(codes, under))
+        few = generator.decode(codes[:2], None if under is None else under[:2])
+        torch.testing.assert_close(few, images[:2], rtol=1e-4, atol=1e-5)  # rows are apart
         if isinstance(generator, Encodes):
             faces = batch()["images"]
             found = generator.encode(faces)
@@ -201,7 +212,7 @@ def test_generators(name, tmp_path):
     common = {"history": {}, "training": {}, "params": {}, "inputs": {}}
     store.save(tmp_path / "generator.h5", generator, ema=state, build=build, **common)
     loaded = store.load(tmp_path / "generator.h5")
-    assert torch.equal(loaded.decode(codes), images)
+    assert torch.equal(loaded.decode(codes, under), images)
     assert (loaded.code_shape, loaded.image_shape, loaded.space) == ((layers, size), IMAGE, generator.space)
 
 
@@ -272,6 +283,18 @@ def test_objectives(name):
             assert {k: v.item() for k, v in again.items()} == {k: v.item() for k, v in terms.items()}
 
 
+@pytest.fixture(scope="module")
+def conditions(faces, tmp_path_factory):
+    """A conditions.h5 of noise for the painted faces."""
+    path, draws = tmp_path_factory.mktemp("conditions") / "conditions.h5", np.random.default_rng(0)
+    n = len(artifacts.rows(faces, "images"))
+    arrays = {"renders": draws.integers(0, 256, (n, *IMAGE[1:], 6), np.uint8), "status": ["ok"] * n}
+    arrays["parameters"] = draws.normal(size=(n, 236)).astype(np.float32)
+    meta = {"flame": "", "head": {"name": "", "build": {"name": ""}, "sha256": ""}}
+    artifacts.save(path, artifacts.CONDITIONS, arrays, params={}, inputs={"faces": faces}, meta=meta)
+    return path
+
+
 def looped(name: str) -> Loop:
     """A loop at step 0 over the first generator that the objective can train; the step size may halve."""
     objective = next(o for o in (fitting(fitted(g), name) for g in TRAINED) if o)
@@ -281,10 +304,11 @@ def looped(name: str) -> Loop:
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
-def test_every_objective_goes_on_bit_for_bit(name, tmp_path, faces):
+def test_every_objective_goes_on_bit_for_bit(name, tmp_path, faces, conditions):
     """Six steps with a validation after each second one, and the same stopped after four, through a checkpoint."""
     whole, first, second = looped(name), looped(name), looped(name)
-    opened = tables(whole.objective.needs, {"faces": faces}, np.arange(20), "test")
+    files = {"faces": faces, "conditions": conditions}
+    opened = tables(whole.objective.needs, files, np.arange(20), "test")
     batches = Batches(opened, np.arange(20), 4, 0, Augment(shift=0.1))
 
     def steps(loop, count):
@@ -319,13 +343,14 @@ def test_inverters(name, generator):
             inverters.create(spec, model, "test")
         return
     inverter = inverters.create(spec, model, "test")
-    codes = inverter.invert(model, images, Context(3))
+    under = condition_of(model, 4)
+    codes = inverter.invert(model, images, Context(3, under))
     assert isinstance(codes, Codes)
     assert (codes.values.shape[0], codes.values.shape[2], codes.values.dtype) == (4, model.code_shape[1], torch.float32)
     assert not codes.values.requires_grad
     again = inverters.create(spec | inverter.resolved(), model, "test")
-    assert torch.equal(codes.values, again.invert(model, images, Context(3)).values)
-    alone = again.invert(model, images[1:2], Context(3)).values
+    assert torch.equal(codes.values, again.invert(model, images, Context(3, under)).values)
+    alone = again.invert(model, images[1:2], Context(3, None if under is None else under[1:2])).values
     torch.testing.assert_close(codes.values[1:2], alone, rtol=1e-3, atol=1e-3)  # rows are apart
     assert decode(model, codes).shape == images.shape
 

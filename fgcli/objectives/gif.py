@@ -31,7 +31,7 @@ class GIFLoss(GAN):
     Args:
         generator: with a condition, and a style for every training row.
         batch, gamma, penalty_interval: as for `gan`; the penalty is of the images alone, not of their conditions.
-        texture: weight of texture consistency; 0 leaves it out.
+        consistency: weight of texture consistency; 0 leaves it out.
         form: "l2", the mean squared difference (thesis), or "sigmoid" of it (release, with weight 16).
         views: heads that are compared, at most one less than the batch; 15 in the release.
         texels: side of the textures; 256 in the release.
@@ -52,7 +52,7 @@ class GIFLoss(GAN):
         batch: Count = 32,
         gamma: Weight | Literal["auto"] = "auto",
         penalty_interval: Count = 16,
-        texture: Weight = 4.0,
+        consistency: Weight = 4.0,
         form: Literal["l2", "sigmoid"] = "l2",
         views: Count = 4,
         texels: Count = 48,
@@ -60,13 +60,13 @@ class GIFLoss(GAN):
         head: Head | None = None,
     ) -> None:
         super().__init__(generator, batch, "logistic", gamma, penalty_interval)
-        self.needs, self.texture = ("images", generator.condition_column), texture
+        self.needs, self.consistency = ("images", generator.condition_column), consistency
         self.form, self.views, self.texels, self.reference, self.shown = form, views, texels, reference, (head,)
-        if not texture:
+        if not consistency:
             return
         if head is None:
             raise UsageError(
-                "train.objective.texture: expected 0 where no head is known, found more; give conditions.h5"
+                "train.objective.consistency: expected 0 where no head is known, found more; give conditions.h5"
             )
         if not 2 <= views < batch:
             raise UsageError(
@@ -75,7 +75,7 @@ class GIFLoss(GAN):
             )
         self.needs = (*self.needs, GEOMETRY)
         last = self.phases[-1]
-        self.phases[-1] = replace(last, weights=last.weights | {"texture": texture})
+        self.phases[-1] = replace(last, weights=last.weights | {"texture": consistency})
 
     def normal(self, batch: Batch, rng: torch.Generator) -> Tensor:
         """Styles (n, mapped_size): those of the batch's rows, if they have some."""
@@ -92,7 +92,7 @@ class GIFLoss(GAN):
     def generator_loss(self, batch: Batch, rng: torch.Generator) -> Terms:
         """As for `gan`, and texture consistency."""
         terms = super().generator_loss(batch, rng)
-        return terms | ({"texture": self.one_skin(batch, rng)} if self.texture else {})
+        return terms | ({"texture": self.one_skin(batch, rng)} if self.consistency else {})
 
     def one_skin(self, batch: Batch, rng: torch.Generator) -> Tensor:
         """How much the skin differs in pictures of one person in several poses, see `agreement`."""

@@ -59,8 +59,8 @@ def run(
     from fgcli.training.columns import same_faces
     from fgcli.training.devices import cpu_or_cuda
 
-    size, framing = _cut(faces)
     same_faces(flame, faces)
+    size, framing = _cut(faces)
     stored = artifacts.load(flame, artifacts.FLAME)
     n, head = len(stored["status"]), same_head(stored.meta["head"], flame)
     artifacts.verify_free_space(output, round(plan(faces, params=params)["disk MB"] * 1e6))

@@ -314,7 +314,10 @@ def make_session(
     fresh: bool = True,
 ) -> Session:
     """The run that params describe, at step 0; `fresh`: the generator has its first weights, not those of a file."""
+    import inspect
+
     from fgcli.capabilities import Conditional
+    from fgcli.config import lookup
     from fgcli.objectives import OBJECTIVES
     from fgcli.reports.pictures import save_rows
     from fgcli.training.augment import Augment
@@ -322,7 +325,8 @@ def make_session(
     from fgcli.training.settings import Settings
 
     given: dict[str, Any] = {"generator": generator, "seed": params.seed, "batch": params.batch}
-    if isinstance(generator, Conditional):
+    kind = lookup(OBJECTIVES, params.objective["name"], "train.objective.name")
+    if "head" in inspect.signature(kind).parameters:
         given["head"] = head_of(files["conditions"])
     objective = supply(OBJECTIVES, params.objective, "train.objective", **given)
     if isinstance(generator, Conditional):
