@@ -47,21 +47,10 @@ def animate(
     """
     import torch
 
-    from fgcli.artifacts.outputs import verify_outputs
-    from fgcli.pixels import video
+    from fgcli.pixels.video import save_video
     from fgcli.steered import Studio
-    from fgcli.subjects import is_photo
 
-    if (sequence is None) == (driver is None):
-        raise UsageError("fg animate: expected --sequence or --driver, found both or neither; give one")
-    if output.suffix.lower() not in video.FORMATS:
-        raise UsageError(
-            f"-o {output}: expected a name that ends in {' or '.join(video.FORMATS)}, found another; rename it"
-        )
-    video.verify_package(output)
-    source = sequence or driver
-    reads = [source, *([Path(what)] if is_photo(what) else []), *files.paths()]
-    verify_outputs(reads, {"-o": output}, {"-o": ""})
+    verify(what, sequence, driver, output, files)
     with torch.no_grad():
         studio = Studio(files, face, "fg animate")
         if sequence is not None:
@@ -73,13 +62,29 @@ def animate(
     with torch.no_grad():
         heads = course(person.head, *movement, window if smooth else 0.0)
         chosen = Fraction(rate).limit_denominator(1000) or own_rate
-        video.save_video(output, drawn(studio, person, heads), chosen)
+        save_video(output, drawn(studio, person, heads), chosen)
     return {
         "output": str(output),
         "frames": len(heads),
         "rate": float(chosen),
         "seconds": round(float(len(heads) / chosen), 2),
     }
+
+
+def verify(what: str, sequence: Path | None, driver: Path | None, output: Path, files: Files) -> None:
+    """Raises unless it is told what to follow, and the output can be written."""
+    from fgcli.artifacts.outputs import verify_outputs
+    from fgcli.pixels import video
+    from fgcli.subjects import is_photo
+
+    if (sequence is None) == (driver is None):
+        raise UsageError("fg animate: expected --sequence or --driver, found both or neither; give one")
+    if output.suffix.lower() not in video.FORMATS:
+        endings = " or ".join(video.FORMATS)
+        raise UsageError(f"-o {output}: expected a name that ends in {endings}, found another; rename it")
+    video.verify_package(output)
+    photos = [Path(what)] if is_photo(what) else []
+    verify_outputs([sequence, driver, *photos, *files.paths()], {"-o": output}, {"-o": ""})
 
 
 Movement = tuple["Parameters | Any", list[float], int]

@@ -16,6 +16,7 @@ from fgcli.errors import FgError, UsageError
 if TYPE_CHECKING:
     import numpy as np
 
+    from fgcli.capabilities import Generator
     from fgcli.codes import Codes
     from fgcli.heads.parameters import Parameters
 
@@ -121,7 +122,6 @@ def protocol(
 
     from fgcli import artifacts
     from fgcli import codes as paths
-    from fgcli.capabilities import Styled
     from fgcli.heads.parameters import Parameters
     from fgcli.heads.steering import DRAWN, MODES, place, random_heads
     from fgcli.steered import Files, Studio
@@ -143,16 +143,23 @@ def protocol(
 
     drawn = paths.numbered(count, seed, block)
     lights = Parameters.from_vector(torch.from_numpy(known["parameters"][rows]), "gif").light
-    model, styled = studio.model, rows[place(drawn[:, -1], len(rows)).numpy()]
     with torch.no_grad():
         heads = random_heads(studio.head, drawn, lights, framing)
-        if isinstance(model, Styled) and model.rows:
-            one = [model.map(model.styles_of(torch.tensor([row]))) for row in styled]
-            faces = paths.coded(model, torch.cat(one))
-        else:
-            faces = paths.reader(latents)(styled)
+        faces = styles(studio.model, rows[place(drawn[:, -1], len(rows)).numpy()], latents)
         told = [studio.condition(heads.rows([i])) for i in range(count)]  # one by one: its bytes depend on no other
     return replace(faces, condition=torch.cat(told)), heads
+
+
+def styles(model: Generator, rows: np.ndarray, latents: Path) -> Codes:
+    """Codes (n, l, d) of training rows: of the styles that they were trained with, or as they were inverted."""
+    import torch
+
+    from fgcli.capabilities import Styled
+    from fgcli.codes import coded, reader
+
+    if isinstance(model, Styled) and model.rows:
+        return coded(model, torch.cat([model.map(model.styles_of(torch.tensor([row]))) for row in rows]))
+    return reader(latents)(rows)
 
 
 def save_codes(
