@@ -19,8 +19,9 @@ from fgcli.classifiers.judges import load
 from fgcli.cli import app
 from fgcli.codes import Codes
 from fgcli.densities.gaussian import Gaussian
+from fgcli.errors import UsageError
 from fgcli.generators import GENERATORS, store
-from fgcli.stages import density, editor, invert
+from fgcli.stages import density, editor, invert, pictures
 
 SOUND = Certificate({"smiling": 0.5}, {"male": 0.1}, {"smiling": 0.2}, 0.3, 1.0, True, 9.0, 2.0, 0.6)
 
@@ -171,6 +172,10 @@ def test_directions_without_a_label_are_edited_and_what_they_change_is_told(edit
         ((), "--attribute: expected what to change, found nothing; name one, or a --recipe"),
         (("-a", "red=much"), "--attribute red=much: expected NAME or NAME=STRENGTH, a finite number, found 'much'"),
         (("-a", "red=inf"), "found 'inf'"),
+        (("-a", "red=nan"), "found 'nan'"),
+        (("-a", "red="), "--attribute red=: expected NAME or NAME=STRENGTH, a finite number, found ''"),
+        (("-a", "red", "--strength", "nan"), "--strength nan: expected a finite number or FROM:TO:COUNT"),
+        (("--recipe", "."), ".: is a directory; check the path"),
         (("-a", "old"), "--attribute old: expected one of bright, red, component_1, component_2, those of"),
         (
             ("-a", "red", "--method", "parts"),
@@ -184,9 +189,25 @@ def test_directions_without_a_label_are_edited_and_what_they_change_is_told(edit
 )
 def test_what_cannot_be_edited_is_told_and_nothing_is_written(edit, words, message):
     Path("bad.yaml").write_text("edits: [{attribute: red, strenght: 1}]\n")
-    said = edit(3, *words, "-o", "x.png", code=2 if "bad.yaml: expected nothing" not in message else 1)
+    said = edit(3, *words, "-o", "x.png", code=2 - message.startswith(("bad.yaml: expected nothing", ".: ")))
     assert message in said
     assert [p.name for p in Path().iterdir()] == ["bad.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "r.yaml: edits: expected a value, found none; add it"),
+        ("edits: []", "r.yaml: edits: .*at least 1 item"),
+        ("edits: [{attribute: red, strength: far}]", "r.yaml: edits.0.strength: input should be a valid number, found"),
+        ("edits: [{attribute: red, strength: .nan}]", "edits.0.strength: expected a finite number, found .nan"),
+        ("edits: [{strength: 1}]", "r.yaml: edits.0.attribute: expected a value, found none"),
+    ],
+)
+def test_a_recipe_that_is_none_is_told_by_its_key(tmp_path, text, message):
+    (tmp_path / "r.yaml").write_text(text)
+    with pytest.raises(UsageError, match=message):
+        pictures.asked(tmp_path / "r.yaml", [], "")
 
 
 def test_a_density_of_other_codes_is_refused(edit, out):
