@@ -27,7 +27,7 @@ class LinearCritic(Critic):
         self.a = nn.Parameter(torch.randn(math.prod(IMAGE), generator=rng(7)))
         self.size = 1
 
-    def features(self, images):
+    def features(self, images, condition=None):
         return [images, (images.flatten(1) @ self.a)[:, None]]
 
     def score(self, features, labels=None):

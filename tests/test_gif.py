@@ -8,10 +8,10 @@ import torch
 from conftest import train_params
 from torch.nn import functional
 
-from fgcli import artifacts, config
+from fgcli import artifacts, config, inverters
 from fgcli.artifacts import parts
 from fgcli.errors import FgError, UsageError
-from fgcli.generators import store
+from fgcli.generators import GENERATORS, store
 from fgcli.generators.gif import GIF
 from fgcli.heads.camera import project
 from fgcli.heads.centring import centred, eyes_off
@@ -323,3 +323,17 @@ def test_latents_keep_pictures_or_numbers_and_decode_as_they_were(rendered, told
     ((name, values),) = kept.items()
     np.testing.assert_array_equal(values, known[field][[4]])
     assert name in artifacts.layout(tmp_path / "l.h5")
+
+
+def test_a_critic_that_measures_distances_sees_the_conditions():
+    model = gif().eval().requires_grad_(False)
+    inverter = inverters.create({"name": "optimize", "steps": 2, "starts": 2, "distance": "critic"}, model, "t")
+    b = batch(3)
+    found = inverter.invert(model, b["images"], inverters.Context(0, b["condition"]))
+    assert torch.equal(found.condition, b["condition"])
+
+
+def test_an_encoder_is_not_put_around_a_generator_with_conditions():
+    spec = {"name": "encoded", "of": {"name": "gif", **SMALL}}
+    with pytest.raises(UsageError, match="expected no generator that is steered by a condition, found GIF; choose"):
+        config.build(GENERATORS, spec, "t", image_shape=IMAGE)

@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from fgcli.capabilities import MEAN_OF, Encodes, Entered, Generator, Wraps, require
+from fgcli.capabilities import MEAN_OF, Conditional, Encodes, Entered, Generator, Wraps, require
 from fgcli.codes import prior
 from fgcli.config import Spec, build
 from fgcli.config.fields import Count
@@ -38,6 +38,7 @@ class Encoded(Wraps, Encodes, Entered):
 
         super().__init__()
         inner: Generator = build(GENERATORS, of, "train.generator.of", image_shape=image_shape)
+        require(inner, refused=(Conditional,), by="generator encoded")
         self.inner = inner.requires_grad_(False).eval()
         self.image_shape, self.code_shape, self.space = image_shape, inner.code_shape, inner.space
         layers, size = inner.code_shape

@@ -69,7 +69,7 @@ class Optimize(Inverter):
 
     def invert(self, generator: Generator, images: Tensor, context: Context) -> Codes:
         """Codes of images (n, c, h, w) in [-1, 1]."""
-        away, end = self.distance(generator, images, context.known), self.deadline(len(images))
+        away, end = self.distance(generator, images, context.known, context.condition), self.deadline(len(images))
         codes = self.layered(generator, self.start(generator, images, context, away, end))
         z = codes.values.clone().requires_grad_()
         adam, jitter = torch.optim.Adam([z], self.learning_rate), self.jitter(generator, context, z.shape[1:])
@@ -126,22 +126,24 @@ class Optimize(Inverter):
         """When n images must be done."""
         return time.monotonic() + self.seconds * n if self.seconds else float("inf")
 
-    def distance(self, generator: Generator, images: Tensor, known: Tensor | None = None) -> Callable[[Tensor], Tensor]:
-        """d(., images), (n); where pixels are not known they are taken to be met.
+    def distance(
+        self, generator: Generator, images: Tensor, known: Tensor | None = None, condition: Tensor | None = None
+    ) -> Callable[[Tensor], Tensor]:
+        """d(., images), (n); where pixels are not known they are taken to be met. A critic sees their conditions, too.
 
         Raises:
             UsageError: the critic's, of a generator without one.
         """
         if known is not None:
-            away = self.distance(generator, images)
+            away = self.distance(generator, images, condition=condition)
             return lambda made: away(torch.where(known, made, images))
         if self.critic:
             require(generator, (Contested,), by="optimize distance critic")
             assert isinstance(generator, Contested)
             critic = generator.critic
             with torch.no_grad():
-                goal = critic.seen(images)
-            return lambda made: apart_in(critic.seen(made), goal) + (made - images).square().mean((1, 2, 3))
+                goal = critic.seen(images, condition)
+            return lambda made: apart_in(critic.seen(made, condition), goal) + (made - images).square().mean((1, 2, 3))
         if self.network is None:
             return lambda made: multiscale(made, images)
         network = self.network.to(images.device)
