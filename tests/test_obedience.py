@@ -89,9 +89,9 @@ def test_a_generator_that_paints_its_heads_errs_as_renders_do(files, regressor, 
     for factor in FACTORS:
         numbers = found["factors"][factor]
         assert numbers["generator"]["value"] == pytest.approx(numbers["renders"]["value"], rel=0.05)
-        assert numbers["mean head"]["low"] <= numbers["mean head"]["value"] <= numbers["mean head"]["high"]
+        assert numbers["mean_head"]["low"] <= numbers["mean_head"]["value"] <= numbers["mean_head"]["high"]
     assert found["skin"]["generator"]["value"] == pytest.approx(found["skin"]["renders"]["value"], rel=0.2)  # tanh
-    assert found["likeness"]["generator"]["value"] < 0.02 < found["likeness"]["mean picture"]["value"]
+    assert found["likeness"]["generator"]["value"] < 0.05 < found["likeness"]["mean_picture"]["value"]
     assert found["preferred"]["value"] == 0  # equal pictures: none is nearer
     assert found["style_share"]["value"] < 0.01  # no style shows
 

@@ -18,6 +18,7 @@ from fgcli.errors import FgError, UsageError
 from fgcli.generators import GENERATORS
 from fgcli.metrics import create
 from fgcli.objectives import OBJECTIVES
+from fgcli.procedural import procedural_head
 from fgcli.training.augment import Augment
 from fgcli.training.columns import COLUMNS
 
@@ -47,7 +48,8 @@ def makes_training(params, size):
         generator = build(GENERATORS, spec, "train.generator", image_shape=(3, size, size))
     if isinstance(generator, Solved):
         return
-    objective = supply(OBJECTIVES, params.objective, "train.objective", generator=generator, seed=params.seed)
+    given = {"generator": generator, "seed": params.seed, "head": procedural_head(detail=0.72)}
+    objective = supply(OBJECTIVES, params.objective, "train.objective", **given)
     assert all(group.parameters for group in objective.groups.values())
     for need in objective.needs:  # augmentations must leave what it needs true
         column = COLUMNS[need] if isinstance(need, str) else need

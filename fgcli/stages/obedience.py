@@ -213,7 +213,7 @@ class Bench:
         seen = {
             "generator": self.inferred(self.images(p, self.styles(len(p), self.params.seed))),
             "renders": self.inferred(self.renders(p)),
-            "mean head": Parameters.zeros(len(p)),
+            "mean_head": Parameters.zeros(len(p)),
         }
         return {who: root(factor_error(self.head, factor, p, guess)) for who, guess in seen.items()}
 
@@ -266,7 +266,7 @@ class Bench:
         on = (renders > -1).any(1, keepdim=True)
         apart = ((images - renders).abs() * on).sum((1, 2, 3)) / (3 * on.sum((1, 2, 3))).clamp_min(1)
         mean = ((images.mean(0) - renders).abs() * on).sum((1, 2, 3)) / (3 * on.sum((1, 2, 3))).clamp_min(1)
-        return {"generator": stated(apart), "mean picture": stated(mean)}
+        return {"generator": stated(apart), "mean_picture": stated(mean)}
 
     def preferred(self, other: Bench) -> dict[str, float]:
         """Share of pairs from equal heads of which this one's picture is inferred nearer: a stand-in for Table 5.1a."""
