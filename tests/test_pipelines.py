@@ -48,7 +48,7 @@ def makes_training(params, size):
         generator = build(GENERATORS, spec, "train.generator", image_shape=(3, size, size))
     if isinstance(generator, Solved):
         return
-    given = {"generator": generator, "seed": params.seed, "head": procedural_head(detail=0.72)}
+    given = {"generator": generator, "seed": params.seed, "head": procedural_head()}
     objective = supply(OBJECTIVES, params.objective, "train.objective", **given)
     assert all(group.parameters for group in objective.groups.values())
     for need in objective.needs:  # augmentations must leave what it needs true
