@@ -119,14 +119,18 @@ def blend(photo: np.ndarray, picture: np.ndarray, matrix: np.ndarray, mask: np.n
 def _weights(
     mask: np.ndarray, matrix: np.ndarray, shape: tuple[int, ...]
 ) -> tuple[tuple[int, int, int, int], np.ndarray]:
-    """The part of a photo that a crop covers, and how far each of its pixels (h, w, 1) is on the mask: 0 to 1."""
+    """The part of a photo that a crop's mask covers, and how far each of its pixels (h, w, 1) is on it: 0 to 1."""
     size = len(mask)
     left, top, right, bottom = box = _footprint(matrix, size, (shape[0], shape[1]))
     if right <= left or bottom <= top:
         return (0, 0, 0, 0), np.zeros((0, 0, 1), np.float32)
     weight = _resample(_feather(mask > 127, 0.03 * size)[..., None], matrix.astype(np.float64), box, "grid-constant")
     weight[~held(mask, matrix, (shape[0], shape[1]))[top:bottom, left:right]] = 0
-    return box, weight
+    rows, columns = (np.flatnonzero(weight.any((axis, 2))) for axis in (1, 0))
+    if not len(rows):
+        return (0, 0, 0, 0), weight[:0, :0]
+    first, last, start, end = (int(i) for i in (rows[0], rows[-1] + 1, columns[0], columns[-1] + 1))
+    return (left + start, top + first, left + end, top + last), weight[first:last, start:end]
 
 
 def fill(photo: np.ndarray, picture: np.ndarray, matrix: np.ndarray, hole: np.ndarray, where: np.ndarray) -> np.ndarray:
