@@ -41,6 +41,7 @@ class Certificate:
         likely: whether the code is in the density's region of 99 % of held-out codes; none without a density.
         inside: mean absolute change of the pixels of the face, 0..255. outside: of the others.
         identity_below: distance from which on it is another person.
+        log_density: of the code. log_density_least: of the region's edge.
     """
 
     asked: dict[str, float]
@@ -52,6 +53,8 @@ class Certificate:
     inside: float
     outside: float
     identity_below: float | None = None
+    log_density: float | None = None
+    log_density_least: float | None = None
 
     @property
     def warnings(self) -> list[str]:
@@ -60,7 +63,7 @@ class Certificate:
         if self.identity is not None and self.identity_below is not None and self.identity >= self.identity_below:
             found.append(f"another person: {self.identity:.2f} is not below {self.identity_below}")
         if self.likely is False:
-            found.append("a code unlike those of faces")
+            found.append(f"unlike codes of faces: {self.log_density:.0f} is below {self.log_density_least:.0f}")
         moved = {name: change for name, change in self.others.items() if abs(change) >= MOVED}
         found += [f"{name} {moved[name]:+.2f}" for name in sorted(moved, key=lambda name: -abs(moved[name]))]
         return found
@@ -151,7 +154,7 @@ class Examiner:
         face = self.face(before, mask, shown.shape[1:3])
         colour = chroma(shown, np.broadcast_to(np.uint8(255) * face, shown.shape[:3]))
         moved = np.abs(shown[1:].astype(np.float64) - shown[0]).mean(3)  # (m, h, w)
-        likely = self.density.log_prob(after.numpy()) >= self.least if self.density else None
+        dense = self.density.log_prob(after.numpy()) if self.density else None
         return [
             Certificate(
                 asked={name: float(change[i]) for name, change in changes.items() if name in asked},
@@ -159,10 +162,12 @@ class Examiner:
                 errors=errors(self.judges),
                 identity=None if apart is None else float(apart[i]),
                 chroma=float(colour[i + 1] - colour[0]),
-                likely=None if likely is None else bool(likely[i]),
+                likely=None if dense is None else bool(dense[i] >= self.least),
                 inside=float(moved[i][face].mean()) if face.any() else 0.0,
                 outside=float(moved[i][~face].mean()) if not face.all() else 0.0,
                 identity_below=self.embedder.below if self.embedder else None,
+                log_density=None if dense is None else float(dense[i]),
+                log_density_least=None if dense is None else self.least,
             )
             for i in range(len(moved))
         ]

@@ -23,7 +23,7 @@ from fgcli.errors import UsageError
 from fgcli.generators import GENERATORS, store
 from fgcli.stages import density, editor, invert, pictures
 
-SOUND = Certificate({"smiling": 0.5}, {"male": 0.1}, {"smiling": 0.2}, 0.3, 1.0, True, 9.0, 2.0, 0.6)
+SOUND = Certificate({"smiling": 0.5}, {"male": 0.1}, {"smiling": 0.2}, 0.3, 1.0, True, 9.0, 2.0, 0.6, -3.0, -5.0)
 
 
 # ---- one certificate
@@ -32,10 +32,12 @@ SOUND = Certificate({"smiling": 0.5}, {"male": 0.1}, {"smiling": 0.2}, 0.3, 1.0,
 def test_a_certificate_warns_of_another_person_strange_codes_and_what_moved():
     assert SOUND.warnings == []
     assert SOUND.foot == ["smiling +0.50", "identity 0.30", "holds"]
-    wrong = replace(SOUND, identity=0.7, likely=False, others={"male": -MOVED, "old": 0.9, "grey": 0.24})
+    wrong = replace(
+        SOUND, identity=0.7, likely=False, log_density=-80.4, others={"male": -MOVED, "old": 0.9, "grey": 0.24}
+    )
     assert wrong.warnings == [
         "another person: 0.70 is not below 0.6",
-        "a code unlike those of faces",
+        "unlike codes of faces: -80 is below -5",
         "old +0.90",
         "male -0.25",
     ]
@@ -67,6 +69,8 @@ def test_every_number_is_of_the_edit_against_the_reconstruction():
     assert (first.asked, first.others) == ({"red": pytest.approx(0.2)}, {"green": 0.0})
     assert second.others == {"green": pytest.approx(0.4)}
     assert (first.errors, first.likely, second.likely) == ({"red": 0.25}, True, False)
+    assert first.log_density_least == -5.0
+    assert second.log_density < -30
     assert first.identity == pytest.approx(0.2)
     assert first.warnings == ["another person: 0.20 is not below 0.15"]
     assert (first.chroma, second.chroma) == (51.0, 102.0)
@@ -169,12 +173,14 @@ def test_directions_without_a_label_are_edited_and_what_they_change_is_told(edit
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (("-a", "red="), "--attribute red=: expected NAME or NAME=STRENGTH, a finite number, found ''"),
+        (("-a", "red", "--strength", "nan"), "--strength nan: expected a finite number or FROM:TO:COUNT"),
+        (("--recipe", "none.yaml"), "none.yaml: edits: list should have at least 1 item"),
+        (("--recipe", "type.yaml"), "type.yaml: edits.0.strength: input should be a valid number, found 'much'"),
         ((), "--attribute: expected what to change, found nothing; name one, or a --recipe"),
         (("-a", "red=much"), "--attribute red=much: expected NAME or NAME=STRENGTH, a finite number, found 'much'"),
         (("-a", "red=inf"), "found 'inf'"),
         (("-a", "red=nan"), "found 'nan'"),
-        (("-a", "red="), "--attribute red=: expected NAME or NAME=STRENGTH, a finite number, found ''"),
-        (("-a", "red", "--strength", "nan"), "--strength nan: expected a finite number or FROM:TO:COUNT"),
         (("--recipe", "."), ".: is a directory; check the path"),
         (("-a", "old"), "--attribute old: expected one of bright, red, component_1, component_2, those of"),
         (
@@ -189,9 +195,11 @@ def test_directions_without_a_label_are_edited_and_what_they_change_is_told(edit
 )
 def test_what_cannot_be_edited_is_told_and_nothing_is_written(edit, words, message):
     Path("bad.yaml").write_text("edits: [{attribute: red, strenght: 1}]\n")
+    Path("none.yaml").write_text("edits: []\n")
+    Path("type.yaml").write_text("edits: [{attribute: red, strength: much}]\n")
     said = edit(3, *words, "-o", "x.png", code=2 - message.startswith(("bad.yaml: expected nothing", ".: ")))
     assert message in said
-    assert [p.name for p in Path().iterdir()] == ["bad.yaml"]
+    assert sorted(p.name for p in Path().iterdir()) == ["bad.yaml", "none.yaml", "type.yaml"]
 
 
 @pytest.mark.parametrize(

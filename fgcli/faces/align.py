@@ -126,11 +126,11 @@ def _weights(
         return (0, 0, 0, 0), np.zeros((0, 0, 1), np.float32)
     weight = _resample(_feather(mask > 127, 0.03 * size)[..., None], matrix.astype(np.float64), box, "grid-constant")
     weight[~held(mask, matrix, (shape[0], shape[1]))[top:bottom, left:right]] = 0
-    rows, columns = (np.flatnonzero(weight.any(axis)) for axis in ((1, 2), (0, 2)))
+    rows, columns = (np.flatnonzero(weight.any((axis, 2))) for axis in (1, 0))
     if not len(rows):
-        return (0, 0, 0, 0), np.zeros((0, 0, 1), np.float32)
-    (up, down), (near, far) = ((int(some[0]), int(some[-1]) + 1) for some in (rows, columns))
-    return (left + near, top + up, left + far, top + down), weight[up:down, near:far]
+        return (0, 0, 0, 0), weight[:0, :0]
+    first, last, start, end = (int(i) for i in (rows[0], rows[-1] + 1, columns[0], columns[-1] + 1))
+    return (left + start, top + first, left + end, top + last), weight[first:last, start:end]
 
 
 def fill(photo: np.ndarray, picture: np.ndarray, matrix: np.ndarray, hole: np.ndarray, where: np.ndarray) -> np.ndarray:
