@@ -22,7 +22,7 @@ LINE = 15
 """Height of a line below a picture, px."""
 
 FORMATS: dict[str, tuple[str, dict[str, Any]]] = {
-    ".png": ("PNG", {"compress_level": 2}),  # four times as quick as Pillow's 6, files a tenth larger
+    ".png": ("PNG", {"compress_level": 2}),  # four times as quick as Pillow's 6, files 6 to 22 % larger
     ".jpg": ("JPEG", {"quality": 95, "subsampling": 0}),
     ".jpeg": ("JPEG", {"quality": 95, "subsampling": 0}),
     ".webp": ("WEBP", {"lossless": True}),
