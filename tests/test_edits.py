@@ -89,7 +89,12 @@ def test_the_stage_measures_every_editor_and_draws_its_page(out, tmp_path):  # n
     assert numbers["edits"]["red"]["mean"]["target_change"]["value"] > 0.5
     assert "identity" not in numbers["edits"]["red"]["mean"]  # pictures taken whole have none
     assert numbers["judges"]["red"]["error"] < 0.2
+    parts = numbers["directions"]["parts"]
+    assert list(parts) == ["component_1", "component_2"]  # the two ways in which these pictures differ
+    assert all(list(part) == ["red", "bright"] for part in parts.values())
+    assert max(abs(moved["value"]) for part in parts.values() for moved in part.values()) > 0.03
     page = (tmp_path / "e.html").read_text()
+    assert page.count("<img") == 2 * 5
     assert page.count("<svg") == 2  # a drawing each, of what is kept
     first = (tmp_path / "e.html").read_bytes()
     stage.run(*files, tmp_path / "e.json", tmp_path / "e.html", params=stage.Params(**given))

@@ -6,7 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from fgcli.artifacts import write_aside
+from fgcli.reports.images import pictures_of
 from fgcli.reports.page import render
 from fgcli.reports.plots import together
 
@@ -26,8 +29,12 @@ REFITTED = {
 """And by parameters of heads that are inferred of the pictures."""
 
 
-def write(path: Path, results: Mapping[str, Any]) -> None:
-    """Writes the page of what edits.json holds."""
+MOST = 3
+"""Changes that are told of a direction."""
+
+
+def write(path: Path, results: Mapping[str, Any], strips: Mapping[tuple[str, str], list[np.ndarray]]) -> None:
+    """Writes the page of what edits.json holds; `strips` shows each of its directions by method and name."""
     sections, refits = [], results.get("refit", {}).get("held_out", {})
     for attribute, methods in results["edits"].items():
         drawings = [
@@ -39,10 +46,25 @@ def write(path: Path, results: Mapping[str, Any]) -> None:
         refit = refits.get("images", {}).get(attribute), refits.get("reconstructions", {}).get(attribute)
         about = {"attribute": attribute, "methods": methods, "drawings": drawings, "judge": judge, "refit": refit}
         sections.append(about)
-    told = {"columns": COLUMNS, "refitted": REFITTED if refits else {}, "identity_by": results.get("identity_by")}
+    directions = [
+        (label, name, largest(moves), pictures_of(strips[label, name], [f"{name} {place}" for place in range(5)]))
+        for label, found in results.get("directions", {}).items()
+        for name, moves in found.items()
+    ]
+    told = {
+        "directions": directions,
+        "columns": COLUMNS,
+        "refitted": REFITTED if refits else {},
+        "identity_by": results.get("identity_by"),
+    }
     text = render({"sections": sections, "shape": results.get("refit", {}).get("shape"), **told}, "edits.html.jinja")
     with write_aside(path) as part:
         part.write_bytes(text.encode())
+
+
+def largest(moves: Mapping[str, Mapping[str, float]]) -> list[tuple[str, Mapping[str, float]]]:
+    """The MOST attributes that move furthest."""
+    return sorted(moves.items(), key=lambda pair: -abs(pair[1]["value"]))[:MOST]
 
 
 def line(curve: Mapping[str, list[float]], kind: str) -> tuple[list[float], list[float]]:

@@ -32,6 +32,8 @@ ALL = 0.99
 """Share of codes that counts as all of them."""
 HALVINGS = 5
 """Of the interval between two trials in which d is found."""
+ALONG = (-2.0, -1.0, 0.0, 1.0, 2.0)
+"""Strengths at which a direction is shown."""
 LOOKED = (0, 4, 9)
 """Of these, where identity is measured, which takes a hundred times as long, and where heads are refitted."""
 
@@ -66,11 +68,12 @@ def run(
     regressor: Path | None = None,
     params: Params,
 ) -> dict[str, Any]:
-    """Measures every editor on every attribute that it learned and somebody judges.
+    """Measures every editor on every attribute that it learned and somebody judges, and shows its other directions.
 
     Per editor and attribute, at POINTS strengths from d to 2 d, with an interval over people: how many faces change
     their attribute by the judge of pictures, how many of the other attributes stay, how alike the faces remain; and of
-    the faces whose code changes its attribute by the judge of codes, how many pictures do.
+    the faces whose code changes its attribute by the judge of codes, how many pictures do. Of a direction that no judge
+    knows by name: how far strength 1 moves each attribute, and one face along it.
 
     Args:
         regressor: of heads; then parameters are inferred of all pictures, edited or not, and attributes are read off
@@ -118,11 +121,15 @@ def run(
     results: dict[str, Any] = {"edits": numbers, "judges": {name: value for name, value in worth.items() if value}}
     if embedder:
         results["identity_by"] = embedder.title
+    held_out, strips = np.flatnonzero(about["split"] == artifacts.SPLITS.index(params.split)), {}
+    for a, label in [(a, label) for label, m in editors.methods.items() for a in m.arrays() if a not in known.names]:
+        bench = Bench(model, editors, label, a, known, params)
+        results.setdefault("directions", {}).setdefault(label, {})[a] = bench.moves(read(held_out), people[held_out])
+        strips[label, a] = bench.along(read(held_out[:1]))
     if refit:
-        held_out = np.flatnonzero(about["split"] == artifacts.SPLITS.index(params.split))
         results["refit"] = trusted(refit, model, faces, read, held_out, people, params)
     artifacts.write_json(output, results)
-    edits.write(page, results)
+    edits.write(page, results, strips)
     return {"output": str(output), "page": str(page), "edits": {a: list(found) for a, found in numbers.items()}}
 
 
@@ -316,6 +323,16 @@ class Bench:
     def parameters(self, refit: Refit, codes: Codes) -> Parameters:
         """Inferred of what is decoded."""
         return refit.parameters(self.pictures(part) for part in codes.split(self.params.batch))
+
+    def moves(self, codes: Codes, people: np.ndarray) -> dict[str, dict[str, float]]:
+        """How far strength 1 moves the judge's probability of each attribute."""
+        edited = self.editors.edit(self.label, codes, self.attribute, 1.0)
+        change = self.seen(edited) - self.seen(codes)
+        return {name: stated(change[:, k], people) for k, name in enumerate(self.judges.names)}
+
+    def along(self, code: Codes) -> list[np.ndarray]:
+        """One face (1, l, d) at the strengths ALONG."""
+        return [self.pictures(self.editors.edit(self.label, code, self.attribute, s))[0] for s in ALONG]
 
     def signs(self, before: np.ndarray) -> np.ndarray:
         """(n) towards the other side of the attribute."""
