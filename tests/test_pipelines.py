@@ -1,5 +1,6 @@
 """The params of every pipeline, small and as in print: each key is known, and what they name can be made."""
 
+import functools
 import importlib
 from types import SimpleNamespace
 
@@ -40,6 +41,12 @@ def makes_data_sets(params, size):
         assert spec["name"] in DATASETS
 
 
+@functools.cache
+def head():
+    """Whose parameters conditions show."""
+    return procedural_head()
+
+
 def makes_training(params, size):
     spec = params.generator
     if issubclass(config.lookup(GENERATORS, spec["name"], "train.generator.name"), Wraps):
@@ -48,7 +55,7 @@ def makes_training(params, size):
         generator = build(GENERATORS, spec, "train.generator", image_shape=(3, size, size))
     if isinstance(generator, Solved):
         return
-    given = {"generator": generator, "seed": params.seed, "head": procedural_head()}
+    given = {"generator": generator, "seed": params.seed, "head": head()}
     objective = supply(OBJECTIVES, params.objective, "train.objective", **given)
     assert all(group.parameters for group in objective.groups.values())
     for need in objective.needs:  # augmentations must leave what it needs true
