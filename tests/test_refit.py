@@ -26,11 +26,11 @@ def params(name, stage, **changes):
 
 @pytest.fixture(scope="module")
 def out(tmp_path_factory):
-    """300 heads, a regressor of 200 steps, eigenpictures, and what edits which way a head looks."""
+    """240 heads, a regressor of 120 steps, eigenpictures, and what edits which way a head looks."""
     folder = tmp_path_factory.mktemp("refit")
     files = {name: folder / f"{name}.h5" for name in ("faces", "flame", "regressor", "generator", "latents", "judges")}
-    heads.run(files["faces"], files["flame"], folder / "faces.png", params=heads_params(n=300, test=0.3))
-    taught = regressor_params(width=8, steps=200, batch=32, validate_steps=200, learning_rate=0.005)
+    heads.run(files["faces"], files["flame"], folder / "faces.png", params=heads_params(n=240, test=0.3))
+    taught = regressor_params(width=8, steps=120, batch=32, validate_steps=120, learning_rate=0.005)
     training.run(files["faces"], files["flame"], files["regressor"], folder / "regressor", params=taught)
     build = {"name": "pca", "codes": 32}
     model = config.build(GENERATORS, build, "test", image_shape=(3, 32, 32))
