@@ -48,7 +48,7 @@ def write(path: Path, results: Mapping[str, Any], strips: Mapping[tuple[str, str
         sections.append(about)
     directions = [
         (label, name, largest(moves), pictures_of(strips[label, name], [f"{name} {place}" for place in range(5)]))
-        for label, found in results.get("directions", {}).items()
+        for label, found in results["directions"].items()
         for name, moves in found.items()
     ]
     told = {

@@ -98,39 +98,48 @@ def run(
     known = judging.load(judges)
     if known.generator not in (None, artifacts.sha256(generator)):
         raise FgError(f"{judges}: expected judges of codes of {generator}, found others; run fg judges again")
-    model, people = store.load(generator, cpu_or_cuda(params.device)), artifacts.people(faces)
+    model, editors, read = store.load(generator, cpu_or_cuda(params.device)), load(editor), reader(latents)
+    refit, people = refitting(regressor, faces), artifacts.people(faces)
     about = artifacts.load(latents, artifacts.LATENTS, ("split", "attributes"))
-    editors, read, refit = load(editor), reader(latents), refitting(regressor, faces)
+    split = artifacts.SPLITS.index(params.split)
+    pairs = [(a, label) for label, m in editors.methods.items() for a in m.arrays()]
+    benches = [Bench(model, editors, label, a, known, params) for a, label in pairs]
     numbers: dict[str, dict[str, Any]] = {}
-    tasks = [(a, label) for label, m in editors.methods.items() for a in m.arrays() if a in known.names]
+    tasks = sorted((b for b in benches if b.judged), key=lambda b: known.names.index(b.attribute))
     alike = None if refit else identity_judge(judges)  # shape tells who a head is
     with alike or nullcontext() as embedder, progress("edits", len(tasks), unit="edits") as advance:
-        for attribute, label in sorted(tasks, key=lambda pair: known.names.index(pair[0])):
-            labels = about["attributes"][:, about.meta["attribute_names"].index(attribute)]
-            parts = (1, artifacts.SPLITS.index(params.split))
-            val, rows = (editable(about["split"] == part, labels, params.both_ways) for part in parts)
+        for bench in tasks:
+            labels = about["attributes"][:, about.meta["attribute_names"].index(bench.attribute)]
+            val, rows = (editable(about["split"] == part, labels, params.both_ways) for part in (1, split))
             if len(rows) < 2:
-                raise FgError(f"{latents}: expected two held-out faces to edit {attribute} of, found fewer; add photos")
-            bench = Bench(model, editors, label, attribute, known, params)
-            found = bench.measure(read, val, rows, people, embedder)
+                found = f"expected two held-out faces to edit {bench.attribute} of, found fewer"
+                raise FgError(f"{latents}: {found}; add photos")
+            measured = bench.measure(read, val, rows, people, embedder)
             if refit:
-                found["refitted"] = bench.refitted(refit, read(rows), found["curve"]["strength"], people[rows])
-            numbers.setdefault(attribute, {})[label] = found
-            advance(note=f"{label} {attribute}")
+                measured["refitted"] = bench.refitted(refit, read(rows), measured["curve"]["strength"], people[rows])
+            numbers.setdefault(bench.attribute, {})[bench.label] = measured
+            advance(note=f"{bench.label} {bench.attribute}")
     worth = {name: known.held_out.get("images", {}).get(name) for name in numbers}
     results: dict[str, Any] = {"edits": numbers, "judges": {name: value for name, value in worth.items() if value}}
     if embedder:
         results["identity_by"] = embedder.title
-    held_out, strips = np.flatnonzero(about["split"] == artifacts.SPLITS.index(params.split)), {}
-    for a, label in [(a, label) for label, m in editors.methods.items() for a in m.arrays() if a not in known.names]:
-        bench = Bench(model, editors, label, a, known, params)
-        results.setdefault("directions", {}).setdefault(label, {})[a] = bench.moves(read(held_out), people[held_out])
-        strips[label, a] = bench.along(read(held_out[:1]))
+    held_out = np.flatnonzero(about["split"] == split)
+    results["directions"], strips = discovered([b for b in benches if not b.judged], read, held_out, people)
     if refit:
         results["refit"] = trusted(refit, model, faces, read, held_out, people, params)
     artifacts.write_json(output, results)
     edits.write(page, results, strips)
     return {"output": str(output), "page": str(page), "edits": {a: list(found) for a, found in numbers.items()}}
+
+
+def discovered(
+    benches: list[Bench], read: Callable[[Any], Codes], rows: np.ndarray, people: np.ndarray
+) -> tuple[dict[str, dict[str, Any]], dict[tuple[str, str], list[np.ndarray]]]:
+    """How far directions that no judge knows by name move each attribute on held-out rows; a face along each."""
+    moves: dict[str, dict[str, Any]] = {}
+    for bench in benches:
+        moves.setdefault(bench.label, {})[bench.attribute] = bench.moves(read(rows), people[rows])
+    return moves, {(b.label, b.attribute): b.along(read(rows[:1])) for b in benches}
 
 
 def refitting(regressor: Path | None, faces: Path) -> Refit | None:
@@ -211,6 +220,11 @@ class Bench:
     attribute: str
     judges: Judges
     params: Params
+
+    @property
+    def judged(self) -> bool:
+        """Whether a judge knows the attribute by name."""
+        return self.attribute in self.judges.names
 
     def measure(
         self, read: Any, val: np.ndarray, rows: np.ndarray, people: np.ndarray, embedder: IdentityJudge | None
