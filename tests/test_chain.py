@@ -47,7 +47,7 @@ def test_chained_stages_are_the_stages_one_by_one(faces, tmp_path):
 
 def test_a_chain_says_what_it_cannot_do(tmp_path):
     for arguments, message in (
-        (["trian"], "expected stages of regressor, flame, classifier, train, invert, judges, density, editor, "),
+        (["trian"], "expected stages of regressor, flame, conditions, obedience, classifier, train, "),
         (["train", "--seeds", "0,x"], "--seeds: expected numbers"),
         (["train", "--seeds", "²"], "--seeds: expected numbers below 2^63"),
         (["train", "--seeds", "-1"], "--seeds: expected numbers below 2^63"),

@@ -69,6 +69,8 @@ def test_other_attributes_that_cross_over_are_not_kept(monkeypatch):
         lambda r: CODES[r.tolist()], rows, rows, people, None
     )
     assert found["curve"]["attributes_kept"][0] == 1.0  # -0.5 is not yet above 0
+    assert found["equal"]["strength"] == found["d"]  # the same faces
+    assert (found["equal"]["target_change"], found["equal"]["attributes_kept"]["value"]) == (1.0, 1.0)
     assert found["curve"]["attributes_kept"][-1] == pytest.approx(2 / 3)
 
 

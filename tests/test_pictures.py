@@ -133,7 +133,7 @@ def test_drawn_faces_are_rows_of_their_own_file(home):
 def test_conditions_of_drawn_faces_come_back(home):
     pool = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 6), np.uint8)
     drawn = codes.conditioned(codes.Codes(torch.randn(9, 1, 6), "z"), pool, 2)
-    save_codes(Path("new.h5"), drawn, "one", 2, 1.0, {"generator": Path("out/generator.h5")})
+    save_codes(Path("new.h5"), drawn, None, "one", 2, 1.0, {"generator": Path("out/generator.h5")})
     read = codes.reader(Path("new.h5"))([3, 8])
     assert torch.equal(read.values, drawn.values[[3, 8]])
     assert torch.equal(read.condition, drawn.condition[[3, 8]])

@@ -71,9 +71,10 @@ def run(
     """Measures every editor on every attribute that it learned and somebody judges, and shows its other directions.
 
     Per editor and attribute, at POINTS strengths from d to 2 d, with an interval over people: how many faces change
-    their attribute by the judge of pictures, how many of the other attributes stay, how alike the faces remain; and of
-    the faces whose code changes its attribute by the judge of codes, how many pictures do. Of a direction that no judge
-    knows by name: how far strength 1 moves each attribute, and one face along it.
+    their attribute by the judge of pictures, how many of the other attributes stay, how alike the faces remain; the
+    latter two also at equal change, where as many of these very faces change as d was chosen for; and of the faces
+    whose code changes its attribute by the judge of codes, how many pictures do. Of a direction that no judge knows by
+    name: how far strength 1 moves each attribute, and one face along it.
 
     Args:
         regressor: of heads; then parameters are inferred of all pictures, edited or not, and attributes are read off
@@ -234,7 +235,9 @@ class Bench:
 
         chosen = val if len(val) > 1 else rows
         d, reached = self.strength(read(chosen))
-        codes, strengths = read(rows), np.linspace(d, 2 * d, POINTS)
+        codes = read(rows)
+        even, _ = self.strength(codes)  # where as many of these very faces change as of any other editor's
+        strengths = [*np.linspace(d, 2 * d, POINTS).tolist(), even]
         before = self.seen(codes)
         place = self.judges.names.index(self.attribute)
         signs = self.signs(before[:, place])
@@ -248,16 +251,20 @@ class Bench:
             changed.append((after[:, place] > 0.5) != (before[:, place] > 0.5))
             stays = (after[:, others] > 0.5) == (before[:, others] > 0.5)
             kept.append(stays.mean(1) if others else np.ones(len(rows)))
-            if embedder and i in LOOKED:
+            if embedder and i in (*LOOKED, POINTS):
                 alike.append((first * self.embedded(edited[some], embedder)).sum(1))
+        equal: dict[str, Any] = {"strength": even, "target_change": float(changed.pop().mean())}
+        equal["attributes_kept"] = stated(kept.pop(), people[rows])
+        if alike:
+            equal["identity"] = stated(alike.pop(), people[rows][some])
         values = {"target_change": np.mean(changed, 0), "attributes_kept": np.mean(kept, 0)}
         found = {name: stated(each, people[rows]) for name, each in values.items()}
         if alike:
             found["identity"] = stated(np.mean(alike, 0), people[rows][some])
-        curve = {"strength": strengths.tolist(), "target_change": [float(c.mean()) for c in changed]}
+        curve = {"strength": strengths[:POINTS], "target_change": [float(c.mean()) for c in changed]}
         curve |= {"attributes_kept": [float(k.mean()) for k in kept], "identity": [float(a.mean()) for a in alike]}
         curve["looked"] = list(LOOKED[: len(alike)])
-        told = {"d": d, "reached": reached, "faces": len(rows), **found, "curve": curve}
+        told = {"d": d, "reached": reached, "faces": len(rows), **found, "equal": equal, "curve": curve}
         return told | (self.fooled(codes, before, signs, people[rows]) if self.judges.codes else {})
 
     def strength(self, codes: Codes) -> tuple[float, float]:
