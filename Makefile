@@ -6,7 +6,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: demo test lint clean
 
-demo: $(VENV)/demo  ## out/report.html from real photos, in about twelve minutes on two cores
+demo: $(VENV)/demo  ## out/report.html from real photos on two cores
 	dvc repro
 	@echo "open out/report.html"
 

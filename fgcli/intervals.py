@@ -42,6 +42,13 @@ def bootstrap(values: np.ndarray, people: np.ndarray) -> np.ndarray:
     return np.concatenate(means)
 
 
+def stated(values: np.ndarray, people: np.ndarray) -> dict[str, float]:
+    """The mean of values (n), and its interval over people (n)."""
+    value = float(values.mean())
+    low, high = interval(value, bootstrap(values, people), jackknifed=False)
+    return {"value": value, "low": low, "high": high}
+
+
 def draws(count: int) -> Iterator[np.ndarray]:
     """The people (up to CHUNK, count) of all trials, so many of `count`."""
     rng = np.random.default_rng(SEED)

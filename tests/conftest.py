@@ -177,6 +177,18 @@ def regressor(rendered: dict[str, Path], tmp_path_factory: pytest.TempPathFactor
     return files["output"]
 
 
+@pytest.fixture(scope="module")
+def steered(rendered: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Path]]:
+    """Files of a generator that heads steer, see `steered_files`."""
+    import steered_files
+
+    from fgcli.generators import GENERATORS
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(GENERATORS, "steered", "toys:Steered")
+        yield steered_files.write(tmp_path_factory.mktemp("steered"), rendered)
+
+
 def regressor_params(**changes: Any) -> Any:
     """The default params of `fg regressor`, made small, then changed."""
     from fgcli.stages.regressor import Params

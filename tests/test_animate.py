@@ -1,4 +1,4 @@
-"""animate, and what it stands on: sequences in many names, courses over time, videos; VHAP's files."""
+"""animate, and what it stands on: sequences in many names, courses over time, videos; VHAP's steered."""
 
 import json
 from fractions import Fraction
@@ -19,7 +19,6 @@ from fgcli.faces.cutter import Cut
 from fgcli.fitting.over_time import shared_shapes, smoothed
 from fgcli.foreign import sequences
 from fgcli.foreign.vhap import FOCAL, save_vhap
-from fgcli.generators import GENERATORS
 from fgcli.heads.camera import project
 from fgcli.heads.centring import centred, eyeballs
 from fgcli.heads.head import axis_angle, rotation_matrices
@@ -203,13 +202,6 @@ def test_rotations_have_a_mean_that_is_a_rotation():
 # ---- the command
 
 
-@pytest.fixture(scope="module")
-def files(rendered, tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(GENERATORS, "steered", "toys:Steered")
-        yield steered_files.write(tmp_path_factory.mktemp("steered"), rendered)
-
-
 @pytest.fixture
 def home(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -217,20 +209,31 @@ def home(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_a_face_moves_as_a_sequence_says(home, files):
+def test_a_face_moves_as_a_sequence_says(home, steered):
     av = pytest.importorskip("av")
-    told, _ = fg("animate", 3, "--sequence", "talk.npz", *steered_files.flags(files), "-o", "talk.mp4")
+    told, _ = fg("animate", 3, "--sequence", "talk.npz", *steered_files.flags(steered), "-o", "talk.mp4")
     assert told == {"output": "talk.mp4", "frames": N, "rate": 25, "seconds": 0.24}
     with av.open("talk.mp4") as video:
         assert (video.streams.video[0].frames, video.streams.video[0].average_rate) == (N, 25)
-    fg("animate", 3, "--sequence", "talk.npz", "--rate", 10, "--smooth", *steered_files.flags(files), "-o", "talk.gif")
-    fg("animate", 3, "--sequence", "talk.npz", "--rate", 10, *steered_files.flags(files), "-o", "talk.gif")  # its own
+    fg(
+        "animate",
+        3,
+        "--sequence",
+        "talk.npz",
+        "--rate",
+        10,
+        "--smooth",
+        *steered_files.flags(steered),
+        "-o",
+        "talk.gif",
+    )
+    fg("animate", 3, "--sequence", "talk.npz", "--rate", 10, *steered_files.flags(steered), "-o", "talk.gif")  # its own
     verify_outputs([], {"-o": Path("talk.gif")}, {"-o": ""})
     picture = Image.open("talk.gif")
     assert (picture.n_frames, picture.info["duration"]) == (N, 100)
 
 
-def test_a_driver_moves_a_face_and_gaps_follow_their_neighbours(home, files, monkeypatch, capsys):
+def test_a_driver_moves_a_face_and_gaps_follow_their_neighbours(home, steered, monkeypatch, capsys):
     pytest.importorskip("av")
     crop = Cut(np.zeros((32, 32, 3), np.uint8), np.zeros((32, 32), np.uint8), np.zeros((68, 2)), np.eye(2, 3))
     heads = iter(parameters().rows([i]) for i in range(N))
@@ -243,7 +246,7 @@ def test_a_driver_moves_a_face_and_gaps_follow_their_neighbours(home, files, mon
         np.zeros((32, 32, 3), np.uint8)
     ])  # fmt: skip
     Path("clip").mkdir()
-    told, said = fg("animate", 3, "--driver", "clip", *steered_files.flags(files), "-o", "moved.mp4")
+    told, said = fg("animate", 3, "--driver", "clip", *steered_files.flags(steered), "-o", "moved.mp4")
     assert (told["frames"], told["rate"]) == (N + 1, 12)
     assert said[-1] == "clip: 1 of 7 frames follow their neighbours, without a face: 2"
     np.testing.assert_allclose(made["heads"].pose, POSE[[0, 0, *range(1, N)]], atol=1e-5)
@@ -267,12 +270,12 @@ def test_a_driver_moves_a_face_and_gaps_follow_their_neighbours(home, files, mon
         (["--sequence", "talk.npz", "--conditions", "none.h5"], "none.h5: expected an fg artifact, found no such", 1),
     ],
 )
-def test_what_cannot_be_animated_is_one_sentence_and_leaves_nothing(home, files, arguments, message, code):
+def test_what_cannot_be_animated_is_one_sentence_and_leaves_nothing(home, steered, arguments, message, code):
     pytest.importorskip("av")
     np.savez("flame.npz", exp=EXPRESSION)
     np.savez("nan.npz", jaw_pose=np.full((2, 3), np.nan))
     before = sorted(home.iterdir())
-    _, said = fg("animate", 3, *steered_files.flags(files), *arguments, code=code)
+    _, said = fg("animate", 3, *steered_files.flags(steered), *arguments, code=code)
     assert message in said[-1]
     assert sorted(home.iterdir()) == before
 

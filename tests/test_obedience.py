@@ -4,27 +4,18 @@ import json
 
 import numpy as np
 import pytest
-import steered_files
 import torch
 from test_certificate import out  # noqa: F401 - a fixture
 from typer.testing import CliRunner
 
 from fgcli import config
 from fgcli.cli import app
-from fgcli.generators import GENERATORS
 from fgcli.heads.obedience import FACTORS, apart, factor_error, only, share_between
 from fgcli.heads.parameters import Parameters
 from fgcli.heads.steering import JAW, YAW
 from fgcli.stages import obedience as stage
 
 PARAMS = stage.Params(**config.defaults()["obedience"] | {"pictures": 20, "threads": 0})
-
-
-@pytest.fixture(scope="module")
-def files(rendered, tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(GENERATORS, "steered", "toys:Steered")
-        yield steered_files.write(tmp_path_factory.mktemp("obedience"), rendered)
 
 
 def drawn(n=4):
@@ -69,8 +60,8 @@ def test_the_share_between_rows_is_that_of_the_analysis_of_variance():
     assert np.mean(chance) == pytest.approx(9 / 999, rel=0.1)
 
 
-def test_heads_of_one_factor_are_neutral_else(files, regressor):
-    bench = stage.Bench.of(files["generator"], files["conditions"], regressor, PARAMS)
+def test_heads_of_one_factor_are_neutral_else(steered, regressor):
+    bench = stage.Bench.of(steered["generator"], steered["conditions"], regressor, PARAMS)
     p = bench.alone("pose", 30, 0)
     assert not p.shape.any()
     assert not p.expression.any()
@@ -81,9 +72,11 @@ def test_heads_of_one_factor_are_neutral_else(files, regressor):
     assert 0.5 * JAW < float(jaws[:, 3].max()) <= JAW
 
 
-def test_a_generator_that_paints_its_heads_errs_as_renders_do(files, regressor, tmp_path):
+def test_a_generator_that_paints_its_heads_errs_as_renders_do(steered, regressor, tmp_path):
     written = {"output": tmp_path / "obedience.json", "sheet": tmp_path / "obedience.png"}
-    stage.run(files["generator"], files["conditions"], regressor, **written, against=files["generator"], params=PARAMS)
+    stage.run(
+        steered["generator"], steered["conditions"], regressor, **written, against=steered["generator"], params=PARAMS
+    )
     found = json.loads(written["output"].read_text())
     assert written["sheet"].exists()
     for factor in FACTORS:
@@ -96,8 +89,8 @@ def test_a_generator_that_paints_its_heads_errs_as_renders_do(files, regressor, 
     assert found["style_share"]["value"] < 0.01  # no style shows
 
 
-def test_a_generator_that_nothing_steers_is_refused(files, regressor, out, tmp_path):  # noqa: F811
-    arguments = ["obedience", "--conditions", str(files["conditions"]), "--regressor", str(regressor)]
+def test_a_generator_that_nothing_steers_is_refused(steered, regressor, out, tmp_path):  # noqa: F811
+    arguments = ["obedience", "--conditions", str(steered["conditions"]), "--regressor", str(regressor)]
     done = CliRunner().invoke(
         app, [*arguments, "--generator", str(out / "generator.h5"), "-o", str(tmp_path / "x.json")]
     )

@@ -25,15 +25,8 @@ from fgcli.stages import steer as stage
 from fgcli.steered import Observer, Person, Studio
 
 
-@pytest.fixture(scope="module")
-def files(rendered, tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(GENERATORS, "steered", "toys:Steered")
-        yield steered_files.write(tmp_path_factory.mktemp("steered"), rendered)
-
-
 @pytest.fixture
-def home(files, tmp_path, monkeypatch):
+def home(steered, tmp_path, monkeypatch):
     """An empty folder; what is found in pictures is what is there."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("fgcli.assets.find", lambda name: None)
@@ -55,8 +48,8 @@ def fg(*arguments, code=0):
     return json.loads(done.stdout) if done.stdout else {}, done.stderr.splitlines()
 
 
-def known(files):
-    vectors = artifacts.load(files["conditions"], names=("parameters",))["parameters"]
+def known(steered):
+    vectors = artifacts.load(steered["conditions"], names=("parameters",))["parameters"]
     return Parameters.from_vector(torch.from_numpy(vectors), "gif")
 
 
@@ -68,8 +61,8 @@ def middle(head, p):
 
 
 @pytest.mark.parametrize("factor", [Factor("yaw"), Factor("jaw"), *(Factor(n, 2) for n in ("shape", "light"))], ids=str)
-def test_a_number_is_set_and_all_else_stays(files, factor):
-    p = known(files)
+def test_a_number_is_set_and_all_else_stays(steered, factor):
+    p = known(steered)
     changed = factor.set(p, 0.3)
     np.testing.assert_allclose(factor.get(changed), 0.3, atol=1e-5)
     np.testing.assert_allclose(factor.set(changed, 0.1).pose, factor.set(p, 0.1).pose, atol=1e-5)
@@ -87,8 +80,8 @@ def test_positive_yaw_looks_to_image_right(head):
     assert nose[0] > head.landmark_points(*(torch.zeros(1, k) for k in (100, 50, 6)))[0, 30, 0] + 0.01
 
 
-def test_a_turned_head_keeps_its_eyes_in_place_and_an_unchanged_one_its_camera(head, files):
-    own = known(files).rows([3])
+def test_a_turned_head_keeps_its_eyes_in_place_and_an_unchanged_one_its_camera(head, steered):
+    own = known(steered).rows([3])
     torch.testing.assert_close(recentred(head, own, own).camera, own.camera, atol=1e-4, rtol=1e-4)
     changed = stage.swept(own, Factor("yaw"), [-0.4, 0.0, 0.4])
     moved = recentred(head, own, changed)
@@ -97,20 +90,20 @@ def test_a_turned_head_keeps_its_eyes_in_place_and_an_unchanged_one_its_camera(h
     assert (middle(head, changed) - middle(head, own)).norm(dim=1).max() > 0.1  # the fitted camera would lose it
 
 
-def test_a_condition_is_what_conditions_h5_has(head, files):
-    model = store.load(files["generator"])
-    made = u8(condition_of(model, head, known(files).rows([5]))).numpy()
-    np.testing.assert_array_equal(made, artifacts.rows(files["conditions"], "renders")[5:6])
+def test_a_condition_is_what_conditions_h5_has(head, steered):
+    model = store.load(steered["generator"])
+    made = u8(condition_of(model, head, known(steered).rows([5]))).numpy()
+    np.testing.assert_array_equal(made, artifacts.rows(steered["conditions"], "renders")[5:6])
     model.condition_column = "parameters"
-    assert condition_of(model, head, known(files).rows([5])).shape == (1, 236)
+    assert condition_of(model, head, known(steered).rows([5])).shape == (1, 236)
 
 
 # ---- the command
 
 
-def test_each_range_makes_a_strip_and_a_single_value_is_in_all(home, files):
+def test_each_range_makes_a_strip_and_a_single_value_is_in_all(home, steered):
     told, _ = fg(
-        "steer", 3, "--yaw", "-0.3:0.3:3", "--expression", "0=-1:1:2", "--jaw", 0.2, *steered_files.flags(files)
+        "steer", 3, "--yaw", "-0.3:0.3:3", "--expression", "0=-1:1:2", "--jaw", 0.2, *steered_files.flags(steered)
     )
     assert list(told["strips"]) == ["yaw", "expression 0"]
     yaw = told["strips"]["yaw"]
@@ -120,33 +113,33 @@ def test_each_range_makes_a_strip_and_a_single_value_is_in_all(home, files):
     width, height = Image.open("steer.png").size
     assert width > 5 * 128
     assert height > 2 * 128
-    told, _ = fg("steer", 3, "--jaw", 0.2, *steered_files.flags(files), "-o", "one.png")
+    told, _ = fg("steer", 3, "--jaw", 0.2, *steered_files.flags(steered), "-o", "one.png")
     assert told["strips"]["steered"] == {"number": "jaw", "asked": [0.2], "found": [0.2]}
 
 
-def test_pictures_show_the_head_that_was_asked_for(home, head, files):
+def test_pictures_show_the_head_that_was_asked_for(home, head, steered):
     with torch.no_grad():
-        studio = Studio(named(files), "only", "test")
+        studio = Studio(named(steered), "only", "test")
         person = studio.person("3")
         [same, turned], _ = studio.pictures(
             person, stage.swept(person.head, Factor("jaw"), [float(person.head.pose[0, 3]), 0.3])
         )
-        shown = u8(decode(studio.model, reader(files["latents"])([3])))[0].numpy()
+        shown = u8(decode(studio.model, reader(steered["latents"])([3])))[0].numpy()
     assert np.abs(same.astype(int) - shown).max() <= 1
     np.testing.assert_array_equal(person.face, same)
     assert np.abs(turned.astype(int) - same)[20:].max() > 30  # the mouth opens
     assert np.abs(turned.astype(int) - same)[:12].max() <= 1
 
 
-def named(files):
+def named(steered):
     from fgcli.steered import Files
 
-    return Files(files["generator"], files["latents"], files["conditions"], files["flame"])
+    return Files(steered["generator"], steered["latents"], steered["conditions"], steered["flame"])
 
 
-def test_another_ones_expression_jaw_and_pose_are_taken_and_neutral_has_none(files):
+def test_another_ones_expression_jaw_and_pose_are_taken_and_neutral_has_none(steered):
     with torch.no_grad():
-        studio, p = Studio(named(files), "only", "test"), known(files)
+        studio, p = Studio(named(steered), "only", "test"), known(steered)
         wish = stage.asked(False, {"expression": "5", "jaw": "6", "pose": "7"}, {})
         found = stage.changed(studio, p.rows([3]), wish)
         plain = stage.changed(studio, p.rows([3]), stage.asked(True, {"jaw": "6"}, {"shape": ["1=2"]}))
@@ -160,7 +153,7 @@ def test_another_ones_expression_jaw_and_pose_are_taken_and_neutral_has_none(fil
     assert not neutral(p).pose.any()
 
 
-def test_what_follows_is_told_and_what_does_not(files):
+def test_what_follows_is_told_and_what_does_not(steered):
     class Blind:
         def __init__(self, found):
             self.found = found
@@ -171,7 +164,7 @@ def test_what_follows_is_told_and_what_does_not(files):
         def identity(self, person, pictures, p):
             return [0.5, 0.7]
 
-    asked = stage.swept(known(files).rows([3]), Factor("jaw"), [0.0, 0.2])
+    asked = stage.swept(known(steered).rows([3]), Factor("jaw"), [0.0, 0.2])
     person = Person(np.zeros((32, 32, 3), np.uint8), None, asked)
     half = stage.swept(asked.rows([0]), Factor("jaw"), [0.0, 0.1])
     told = stage.seen(Blind(half), person, Factor("jaw"), [], asked)
@@ -205,8 +198,8 @@ def test_what_follows_is_told_and_what_does_not(files):
         (["3", "--yaw", "0", "-o", "x.txt"], {}, "x.txt: expected a picture's ending", 2),
     ],
 )
-def test_what_cannot_be_steered_is_one_sentence(home, files, arguments, changes, message, code):
-    stored = artifacts.load(files["conditions"])
+def test_what_cannot_be_steered_is_one_sentence(home, steered, arguments, changes, message, code):
+    stored = artifacts.load(steered["conditions"])
     for name, change in (("other", {"head": stored.meta["head"] | {"sha256": "0"}}), ("later", {"flame": "0"})):
         artifacts.save(
             home / f"{name}.h5", artifacts.CONDITIONS, stored.arrays, params={}, inputs={}, meta=stored.meta | change
@@ -216,7 +209,7 @@ def test_what_cannot_be_steered_is_one_sentence(home, files, arguments, changes,
     about = {"ema": model.state_dict(), "build": build, "history": {}, "training": {}, "params": {}, "inputs": {}}
     store.save(home / "plain.h5", model, **about)
     before = sorted(home.iterdir())
-    given = files | {name: f"{value.removesuffix('.h5')}.h5" for name, value in changes.items()}
+    given = steered | {name: f"{value.removesuffix('.h5')}.h5" for name, value in changes.items()}
     _, said = fg("steer", *arguments, *steered_files.flags(given), code=code)
     assert message in said[-1]
     assert said[-1].count("\n") == 0
@@ -226,8 +219,8 @@ def test_what_cannot_be_steered_is_one_sentence(home, files, arguments, changes,
 # ---- the random protocol
 
 
-def test_the_random_protocol_draws_a_few_modes_turn_and_jaw_and_takes_light_of_training_rows(home, files):
-    where = steered_files.flags({k: v for k, v in files.items() if k != "flame"})
+def test_the_random_protocol_draws_a_few_modes_turn_and_jaw_and_takes_light_of_training_rows(home, steered):
+    where = steered_files.flags({k: v for k, v in steered.items() if k != "flame"})
     fg("sample", "-n", 40, "--density", "random", "--seed", 5, *where, "-o", "all.png")
     fg("sample", "-n", 1, "--density", "random", "--seed", 30, *where, "-o", "one.png")
     assert (home / "all-seed0030.png").read_bytes() == (home / "one-seed0030.png").read_bytes()
@@ -241,22 +234,22 @@ def test_the_random_protocol_draws_a_few_modes_turn_and_jaw_and_takes_light_of_t
     assert -YAW < turn.min() < -0.7 * YAW < 0.7 * YAW < turn.max() < YAW
     assert 0 < jaw.min() < 0.2 * JAW < 0.8 * JAW < jaw.max() < JAW == math.pi / 12
     assert not p.pose[:, [0, 2, 4, 5]].any()
-    train = known(files).light[torch.from_numpy(artifacts.load(files["latents"])["split"] == 0)]
+    train = known(steered).light[torch.from_numpy(artifacts.load(steered["latents"])["split"] == 0)]
     assert all((train == light).flatten(1).all(1).any() for light in p.light)
     assert len(p.light.flatten(1).unique(dim=0)) > 5
-    told, _ = fg("steer", 2, "--yaw", "0:0.2:2", *steered_files.flags(files | {"latents": home / "all.h5"}))
+    told, _ = fg("steer", 2, "--yaw", "0:0.2:2", *steered_files.flags(steered | {"latents": home / "all.h5"}))
     assert told["strips"]["yaw"]["asked"] == [0, 0.2]
 
 
-def test_only_heads_that_steer_are_drawn(home, files):
+def test_only_heads_that_steer_are_drawn(home, steered):
     build = {"name": "pca", "codes": 2}
     model = config.build(GENERATORS, build, "test", image_shape=(3, 32, 32))
     about = {"ema": model.state_dict(), "build": build, "history": {}, "training": {}, "params": {}, "inputs": {}}
     store.save(home / "plain.h5", model, **about)
-    where = steered_files.flags({k: v for k, v in files.items() if k != "flame"} | {"generator": home / "plain.h5"})
+    where = steered_files.flags({k: v for k, v in steered.items() if k != "flame"} | {"generator": home / "plain.h5"})
     _, said = fg("sample", "-n", 2, "--density", "random", *where, code=2)
     assert "--density random: expected a generator that is steered by a condition, found PCA" in said[-1]
-    where = steered_files.flags({k: v for k, v in files.items() if k != "flame"})
+    where = steered_files.flags({k: v for k, v in steered.items() if k != "flame"})
     _, said = fg("sample", "-n", 2, "--density", "random", "--truncation", 0.5, *where, code=2)
     assert "--truncation: expected 1 for --density random, found 0.5" in said[-1]
     assert [path.name for path in home.iterdir()] == ["plain.h5"]

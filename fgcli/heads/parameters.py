@@ -58,6 +58,11 @@ class Parameters:
         """From arrays of the fields' names; others are not looked at."""
         return cls(**{name: torch.from_numpy(np.array(arrays[name], np.float32)) for name in SIZES})
 
+    @classmethod
+    def joined(cls, parts: Sequence[Self]) -> Self:
+        """Heads one after the other."""
+        return cls(**{name: torch.cat([getattr(p, name) for p in parts]) for name in SIZES})
+
     def to_vector(self, order: str) -> Tensor:
         """As (n, 236) in one of ORDERS."""
         return torch.cat([getattr(self, name).flatten(1) for name in ORDERS[order]], 1)

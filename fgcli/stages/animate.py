@@ -102,16 +102,13 @@ def read(path: Path, studio: Studio) -> Movement:
 
 def watched(driver: Path, studio: Studio) -> tuple[Movement, Fraction]:
     """The heads of a driver's face, and the frames a second."""
-    import torch
 
     from fgcli import frames
     from fgcli.heads.parameters import Parameters
 
     _, rate = frames.about(driver)
     found = frames.followed(driver, studio.cutter, lambda cut: studio.fitted(cut, str(driver)))
-    fields = vars(found.made[0])
-    heads = Parameters(**{name: torch.cat([getattr(p, name) for p in found.made]) for name in fields})
-    return (heads, found.at, found.frames), rate
+    return (Parameters.joined(found.made), found.at, found.frames), rate
 
 
 def course(own: Parameters, moving: Any, at: list[float], frames: int, window: float) -> Parameters:

@@ -182,6 +182,7 @@ def trusted(
 
     from fgcli import artifacts
     from fgcli.classifiers.judges import worth
+    from fgcli.intervals import stated
 
     stored = artifacts.load(faces, artifacts.FACES, ("attributes",))
     names = [name for name in refit.names if name in stored.meta["attribute_names"]]
@@ -232,6 +233,8 @@ class Bench:
     ) -> dict[str, Any]:
         """The numbers of held-out `rows`, d chosen by the rows `val`; where there are none, by themselves."""
         import numpy as np
+
+        from fgcli.intervals import stated
 
         chosen = val if len(val) > 1 else rows
         d, reached = self.strength(read(chosen))
@@ -294,6 +297,8 @@ class Bench:
 
         Table 2 of Doubinsky et al.
         """
+        from fgcli.intervals import stated
+
         assert self.judges.codes
         place = self.judges.names.index(self.attribute)
         had = self.judges.codes.probabilities(codes.numpy())[:, place] > 0.5
@@ -324,6 +329,8 @@ class Bench:
         """
         import numpy as np
 
+        from fgcli.intervals import stated
+
         signs = self.signs(self.seen(codes)[:, self.judges.names.index(self.attribute)])
         first = self.parameters(refit, codes)
         before, own = refit.degrees(first), np.array([name == self.attribute for name in refit.names])
@@ -347,6 +354,8 @@ class Bench:
 
     def moves(self, codes: Codes, people: np.ndarray) -> dict[str, dict[str, float]]:
         """How far strength 1 moves the judge's probability of each attribute."""
+        from fgcli.intervals import stated
+
         edited = self.editors.edit(self.label, codes, self.attribute, 1.0)
         change = self.seen(edited) - self.seen(codes)
         return {name: stated(change[:, k], people) for k, name in enumerate(self.judges.names)}
@@ -399,13 +408,3 @@ def pictures(model: Generator, codes: Codes) -> np.ndarray:
     from fgcli.reports.pictures import decoded
 
     return np.stack(decoded(model, codes))
-
-
-def stated(values: np.ndarray, people: Sequence[int] | np.ndarray) -> dict[str, float]:
-    """The mean of values (n), and its interval over people (n)."""
-    import numpy as np
-
-    from fgcli.intervals import bootstrap, interval
-
-    low, high = interval(float(values.mean()), bootstrap(values, np.asarray(people)), jackknifed=False)
-    return {"value": float(values.mean()), "low": low, "high": high}

@@ -162,7 +162,6 @@ def _told(what: list[str], flame: Path) -> str:
 
 def _all_parameters(what: list[str], flame: Path) -> Parameters:
     """Rows of flame.h5, and heads in .npz files, in the order given."""
-    import torch
 
     from fgcli import artifacts
     from fgcli.heads.parameters import SIZES, Parameters, load_npz
@@ -177,7 +176,7 @@ def _all_parameters(what: list[str], flame: Path) -> Parameters:
         stored = artifacts.load(flame, artifacts.FLAME, (*SIZES, "status"))
         row = _row(item, len(stored["status"]), flame, " or an .npz file")
         found.append(Parameters.from_arrays(stored.arrays).rows([row]))
-    return Parameters(**{k: torch.cat([getattr(p, k) for p in found]) for k in SIZES})
+    return Parameters.joined(found)
 
 
 def _row(item: str, n: int, flame: Path, other: str = "") -> int:

@@ -277,6 +277,7 @@ class Bench:
     def draw(self, path: Path) -> None:
         """One factor in each pair of rows, told above and made below, all of one style (Figure 5.1)."""
         from fgcli.heads.centring import centred
+        from fgcli.heads.parameters import Parameters
         from fgcli.heads.steering import JAW, YAW, Factor
         from fgcli.reports.grid import save_picture
         from fgcli.reports.grid import sheet as page
@@ -291,31 +292,20 @@ class Bench:
         for name, (factor, values) in names.items():
             base = self.alone("shape", 1, 0)
             base = base.replace(shape=0 * base.shape)
-            p = stacked([factor.set(base, value) for value in values])
+            p = Parameters.joined([factor.set(base, value) for value in values])
             p = p.replace(camera=centred(self.head, p.shape, p.expression, p.pose, self.framing))
             rows[name] = pictures(self.renders(p))
             rows[f"{name}: made"] = pictures(self.images(p, code.expand(len(p), -1, -1)))
         save_picture(path, page(list(rows.values()), list(rows), scale=enlarge(self.model)))
 
 
-def stacked(each: list[Parameters]) -> Parameters:
-    """Heads one after the other."""
-    import torch
-
-    from fgcli.heads.parameters import SIZES, Parameters
-
-    return Parameters(**{name: torch.cat([getattr(p, name) for p in each]) for name in SIZES})
-
-
 def stated(values: Tensor) -> dict[str, float]:
     """The mean of values (n) of independent draws, and its interval."""
     import numpy as np
 
-    from fgcli.intervals import bootstrap, interval
+    from fgcli import intervals
 
-    numbers = values.double().numpy()
-    low, high = interval(float(numbers.mean()), bootstrap(numbers, np.arange(len(numbers))), jackknifed=False)
-    return {"value": float(numbers.mean()), "low": low, "high": high}
+    return intervals.stated(values.double().numpy(), np.arange(len(values)))
 
 
 def root(values: Tensor) -> dict[str, float]:
