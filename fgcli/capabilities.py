@@ -275,11 +275,13 @@ class Styled(Conditional, Contested):
 
     Attributes:
         rows: how many; 0: none, styles are drawn anew each time. An argument, which `fg train` gives.
+        styles: z (rows, mapped_size), as `state_dict` has them; another faces.h5 has others.
     """
 
     can = "has a style for every training picture"
     such_as = "gif"
     rows: int
+    styles: Tensor
 
     @abstractmethod
     def styles_of(self, rows: Tensor) -> Tensor:

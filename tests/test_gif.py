@@ -112,6 +112,21 @@ def test_every_row_has_a_style_that_learns_only_if_asked_to():
     torch.testing.assert_close(GIFLoss(fixed, batch=8, consistency=0.0).normal(batch(), rng()), fixed.styles)
 
 
+@pytest.mark.parametrize(("rows", "kept"), [(8, True), (5, False)])
+def test_a_gif_starts_from_one_of_other_rows_with_styles_of_its_own(tmp_path, rows, kept):
+    first, file = gif(rows=8), tmp_path / "generator.h5"
+    build = {"name": "gif", "rows": 8} | SMALL
+    store.save(file, first, ema=first.state_dict(), build=build, history={}, training={}, params={}, inputs={})
+    torch.manual_seed(1)
+    other = GIF(IMAGE, rows=rows, **SMALL)
+    styles = other.styles.clone()
+    other.load_state_dict(train.weights_of(file, other, build | {"rows": rows}))
+    assert torch.equal(other.constant, first.constant)
+    torch.testing.assert_close(other.styles, first.styles if kept else styles)
+    with pytest.raises(FgError, match=r"generator.h5: expected a generator of .*9.*, found .*8.*; start from one"):
+        train.weights_of(file, other, build | {"rows": rows, "codes": 9})
+
+
 # ---- the loss
 
 

@@ -440,9 +440,9 @@ def test_without_its_package_a_video_is_refused_and_the_extra_named(frames, monk
 def test_a_video_gets_more_frames_at_its_length(frames):
     av = pytest.importorskip("av")
     fg("keyframes", "frames", "--times", 2, "--rate", 10, "-o", "clip.mp4")
-    first = np.stack(list(frames_of(Path("clip.mp4")))).astype(int)
+    first = Path("clip.mp4").read_bytes()
     fg("keyframes", "frames", "--times", 2, "--rate", 10, "-o", "clip.mp4")  # its own is replaced
-    assert np.abs(np.stack(list(frames_of(Path("clip.mp4")))) - first).mean() < 0.5  # a last bit is another file
+    assert Path("clip.mp4").read_bytes() == first
     verify_outputs([], {"-o": Path("clip.mp4")}, {"-o": ""})
     with av.open("clip.mp4") as video:
         assert (video.streams.video[0].frames, video.streams.video[0].average_rate) == (22, 10)

@@ -281,19 +281,25 @@ def steered(generator: Conditional, files: dict[str, Path | None], split: np.nda
 
 
 def weights_of(file: Path, generator: Generator, spec: dict[str, Any]) -> dict[str, torch.Tensor]:
-    """The averaged weights of a generator.h5 of the same build.
+    """The averaged weights of a generator.h5 of the same build; of one of other rows, with the styles that are here.
 
     Raises:
         FgError: it is of another.
     """
     from fgcli import artifacts
+    from fgcli.capabilities import Styled
     from fgcli.generators import store
 
-    build = artifacts.load(file, artifacts.GENERATOR, ()).meta["build"]
+    build = dict(artifacts.load(file, artifacts.GENERATOR, ()).meta["build"])
     wanted = {**spec, "image_shape": list(generator.image_shape)}
+    if isinstance(generator, Styled):
+        build["rows"] = wanted["rows"]
     if build != wanted:
         raise FgError(f"{file}: expected a generator of {wanted}, found {build}; start from one of the same params")
-    return store.load(file).state_dict()
+    weights = store.load(file).state_dict()
+    if isinstance(generator, Styled) and weights["styles"].shape != generator.styles.shape:
+        weights["styles"] = generator.styles
+    return weights
 
 
 def make_generator(params: Params, shape: tuple[int, ...]) -> Generator:
