@@ -15,6 +15,12 @@ import pytest
 from fgcli import artifacts, config
 
 SIZE, FACES = 16, 64
+LONGEST = ("test_pipeline.py", "test_families.py", "test_preprocess.py", "test_mutations.py", "test_refit.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first: of two workers none is to wait for what the other began last."""
+    items.sort(key=lambda item: item.path.name not in LONGEST)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -123,16 +123,16 @@ def test_repro_writes_every_artifact_and_then_has_nothing_to_do(reproduced):
     assert "ssim" in dvc(reproduced, "metrics", "show", "--md")
 
 
-def test_new_photos_make_repro_run(project, tmp_path):
-    shutil.copytree(project, tmp_path / "mine", symlinks=True, ignore=shutil.ignore_patterns("out", ".dvc", "dvc.lock"))
-    mine, text = tmp_path / "mine", (project / "dvc.yaml").read_text()
-    dvc(mine, "init", "--no-scm", "--quiet")
+def test_new_photos_make_repro_run(reproduced, tmp_path):
+    mine = tmp_path / "mine"
+    shutil.copytree(reproduced, mine, symlinks=True)
+    text, lock = (mine / "dvc.yaml").read_text(), (mine / "dvc.lock").read_text()
     (mine / "dvc.yaml").write_text(text.replace("photos, attributes.csv, ", ""))
+    (mine / "dvc.lock").unlink()
     with pytest.raises(AssertionError, match=r"dvc.yaml: .* found no photos, attributes.csv; add"):
         dvc(mine, "repro", "preprocess")
     (mine / "dvc.yaml").write_text(text)
-    assert "rows: 40" in dvc(mine, "repro", "preprocess")
-    assert "Data and pipelines are up to date" in dvc(mine, "repro", "preprocess")
+    (mine / "dvc.lock").write_text(lock)
     photos = orl().photos
     for i in (201, 203, 205):
         Image.open(photos[i].path).save(mine / f"photos/new{i}.png")
