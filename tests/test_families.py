@@ -428,7 +428,7 @@ def witnessed(problem):
     judge.net = nn.Linear(problem.source[0].size, 2)
     nn.init.ones_(judge.net.weight)
     nn.init.zeros_(judge.net.bias)
-    return replace(problem, witness=Witness(judge.requires_grad_(False), 0, torch.tensor([0.0, 0.5])))
+    return replace(problem, witness=Witness(judge.requires_grad_(False), 0, torch.tensor([0.0, 0.5]), torch.ones(2)))
 
 
 @pytest.mark.parametrize("name", [name for name in EDITORS if name not in LEARNING])

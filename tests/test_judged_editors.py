@@ -23,6 +23,7 @@ from fgcli.generators.dcgan import DCGAN
 from fgcli.stages import editor as stage
 
 NAMES = ["smiling", "colour", "male"]
+SPREAD = torch.tensor([2.0, 4.0, 0.5])
 
 
 def faces(n=600, layers=1, seed=0):
@@ -48,7 +49,7 @@ def true_judge(layers=1):
 def task(match=(), layers=1, edited=None, n=600):
     codes, labels = faces(n, layers)
     found = problem(codes, labels, NAMES, "smiling", match)
-    witness = Witness.of(true_judge(layers), NAMES, "smiling", labels)
+    witness = Witness.of(true_judge(layers), NAMES, "smiling", labels, SPREAD)
     return type(found)(**{**vars_of(found), "witness": witness, "layers": edited})
 
 
@@ -62,7 +63,7 @@ def vars_of(found):
 def test_a_witness_weighs_attributes_by_how_little_they_go_along():
     _, labels = faces(4000)
     labels[::7, 1] = -1
-    witness = Witness.of(true_judge(), NAMES, "smiling", labels)
+    witness = Witness.of(true_judge(), NAMES, "smiling", labels, SPREAD)
     known = labels[:, 1] >= 0
     along = abs(np.corrcoef(labels[known, 0], labels[known, 1])[0, 1])
     assert witness.place == 0
@@ -71,7 +72,7 @@ def test_a_witness_weighs_attributes_by_how_little_they_go_along():
     )
     assert 0.3 < witness.kept[1] < 0.5 < 0.9 < witness.kept[2]
     x = torch.randn(5, 1, 4)
-    torch.testing.assert_close(witness.features(x), witness.kept.sqrt() * 2 * x[:, 0, :3])
+    torch.testing.assert_close(witness.features(x), witness.kept.sqrt() * 2 * x[:, 0, :3] / SPREAD)
 
 
 # ---- latent transformer
@@ -118,7 +119,7 @@ def test_the_second_term_is_the_divergence_of_weighted_logits():
     step = ((x - frame.middle) / frame.scale)[:, 0] @ move[0, :, :4].T / 2 + move[0, :, 4]
     moved = x + step[:, None] * frame.scale
     kept = found.witnessed.kept
-    f = lambda codes: kept.sqrt() * 2 * codes[:, 0, :3]  # noqa: E731
+    f = lambda codes: kept.sqrt() * 2 * codes[:, 0, :3] / SPREAD  # noqa: E731
     size = kept.sum().item()
     loss = SamplesLoss("sinkhorn", p=2, blur=0.1 * (2 * size) ** 0.5, backend="tensorized")
     a = torch.full((len(x),), 1 / len(x))

@@ -19,7 +19,8 @@ class LatentWasserstein(Affine):
 
         W(edited source, target; codes) + preserve W(edited source, source; f),  f_l(z) = sqrt(1 - gamma_l) F_l(z)
 
-    over the dimensions of the codes and the sum of 1 - gamma. F are the latent judge's logits and gamma_l the absolute
+    over the dimensions of the codes and the sum of 1 - gamma. F are the latent judge's logits, of deviation 1 over the
+    training codes (in the paper as they are, so that the weight hangs on how sure a judge is), and gamma_l the absolute
     correlation of attribute l with the edited one, which itself does not count.
 
     Args:

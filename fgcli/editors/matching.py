@@ -26,14 +26,18 @@ class Witness:
         judge: of k attributes.
         place: of the edited one.
         kept: 1 - gamma (k), gamma the absolute correlation of each attribute with it; 0 for itself.
+        spread: (k) standard deviations of the judge's logits over training codes: judges are as sure as they like.
     """
 
     judge: LatentJudge
     place: int
     kept: Tensor
+    spread: Tensor
 
     @classmethod
-    def of(cls, judge: LatentJudge, names: Sequence[str], attribute: str, labels: np.ndarray) -> Witness:
+    def of(
+        cls, judge: LatentJudge, names: Sequence[str], attribute: str, labels: np.ndarray, spread: Tensor
+    ) -> Witness:
         """By the labels (n, k) in {-1, 0, 1} of training rows; of two attributes those known in both count."""
         place = names.index(attribute)
         own, correlation = labels[:, place], np.ones(len(names))
@@ -43,11 +47,11 @@ class Witness:
             if k != place:
                 vary = min(np.ptp(side) if len(side) else 0 for side in pair) > 0
                 correlation[k] = abs(np.corrcoef(*pair)[0, 1]) if vary else 0.0
-        return cls(judge, place, torch.from_numpy(1 - correlation).float())
+        return cls(judge, place, torch.from_numpy(1 - correlation).float(), spread)
 
     def features(self, codes: Tensor) -> Tensor:
-        """sqrt(1 - gamma) times the judge's logits (n, k) of codes (n, l, d)."""
-        return self.kept.sqrt() * self.judge(codes)
+        """sqrt(1 - gamma) times the judge's logits (n, k) of codes (n, l, d), over their spread."""
+        return self.kept.sqrt() / self.spread * self.judge(codes)
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 
 
 PROBED = 20_000
-"""Training rows that a probe learns from at most: more make it slower, not better."""
+"""Training rows that a probe learns from at most, and a judge's spread: more make it slower, not better."""
+FLAT = 1e-3
+"""Deviation of a judge's logits below which it tells nothing apart."""
 
 
 class Params(Section):
@@ -78,7 +80,7 @@ def run(
     learning = {label: editor for label, editor in editors.items() if isinstance(editor, Learns)}
     finding = {label: editor for label, editor in editors.items() if isinstance(editor, Discovers)}
     matches, told = _chosen(params, learning, labels)
-    witnesses, more = _witnesses(learning, matches, labels, judges, latents)
+    witnesses, more = _witnesses(learning, matches, labels, stored["codes"][train], judges, latents)
     model, seen = _model(finding, generator, latents)
     codes, tested = stored["codes"][train], (stored["codes"][test], stored["attributes"][test])
     probes = Probes(codes, labels.values, names, params.seed)
@@ -142,13 +144,20 @@ def _chosen(params: Params, editors: dict[str, Learns], labels: Labels) -> tuple
 
 
 def _witnesses(
-    editors: dict[str, Learns], attributes: Iterable[str], labels: Labels, judges: Path | None, latents: Path
+    editors: dict[str, Learns],
+    attributes: Iterable[str],
+    labels: Labels,
+    codes: np.ndarray,
+    judges: Path | None,
+    latents: Path,
 ) -> tuple[dict[str, Witness], dict[str, Path]]:
-    """A witness for each attribute, and the file that they are of, if an editor wants them.
+    """Witnesses of attributes, by training codes (n, l, d), and the file that they are of, if an editor wants them.
 
     Raises:
         FgError: there is no judge of these codes, or none of an attribute.
     """
+    import torch
+
     from fgcli import artifacts
     from fgcli.classifiers import judges as judging
     from fgcli.editors.matching import Witness
@@ -169,7 +178,10 @@ def _witnesses(
     judging.known_to(known, [*names, *attributes], judges)
     if names != known.names:
         raise FgError(f"{judges}: expected judges of attributes of {latents}, found others; run fg judges again")
-    return {a: Witness.of(known.codes, names, a, values) for a in attributes}, {"judges": judges}
+    with torch.no_grad():
+        logits = known.codes(torch.from_numpy(codes[:: -(-len(codes) // PROBED)]))
+    spread = logits.std(0).clamp_min(FLAT)
+    return {a: Witness.of(known.codes, names, a, values, spread) for a in attributes}, {"judges": judges}
 
 
 def _model(
