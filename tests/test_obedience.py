@@ -8,11 +8,12 @@ import torch
 from test_certificate import out  # noqa: F401 - a fixture
 from typer.testing import CliRunner
 
-from fgcli import config
+from fgcli import artifacts, config
 from fgcli.cli import app
 from fgcli.heads.obedience import FACTORS, apart, factor_error, only, share_between
 from fgcli.heads.parameters import Parameters
 from fgcli.heads.steering import JAW, YAW
+from fgcli.stages import evaluate
 from fgcli.stages import obedience as stage
 
 PARAMS = stage.Params(**config.defaults()["obedience"] | {"pictures": 20, "threads": 0})
@@ -87,6 +88,19 @@ def test_a_generator_that_paints_its_heads_errs_as_renders_do(steered, regressor
     assert found["likeness"]["generator"]["value"] < 0.05 < found["likeness"]["mean_picture"]["value"]
     assert found["preferred"]["value"] == 0  # equal pictures: none is nearer
     assert found["style_share"]["value"] < 0.01  # no style shows
+
+
+def test_draws_are_measured_under_the_conditions_of_the_held_out_photos(steered, rendered, tmp_path):
+    held = int((artifacts.load(rendered["faces"], names=("split",))["split"] == 2).sum())
+    values = {"metrics": [{"name": "l1"}, {"name": "frechet", "features": "pixels"}], "baseline": "none"}
+    values = config.defaults()["evaluate"] | values | {"samples": held}
+    inputs = [rendered["faces"], steered["generator"], steered["latents"], None, None]
+    written = {name: tmp_path / f"{name}.x" for name in ("output", "metrics", "protocols", "sheet")}
+    written["sheet"] = tmp_path / "neighbours.png"
+    found = evaluate.run(*inputs, **written, params=config.section({"evaluate": values}, "evaluate", evaluate.Params))
+    distances = found["distribution"]["frechet_pixels"]["generator"]
+    # it paints its condition whatever the code is: its draws are its reconstructions
+    assert distances["samples_prior"] == pytest.approx(distances["reconstructions"], rel=1e-6)
 
 
 def test_a_generator_that_nothing_steers_is_refused(steered, regressor, out, tmp_path):  # noqa: F811
