@@ -8,6 +8,7 @@ from fgcli.generators import GENERATORS, store
 from fgcli.stages import conditions
 
 BUILD = {"name": "steered"}
+TESTED = {"picture_error": 0.0, "picture_floor": 0.0, "code_error": 0.0}
 
 
 def write(folder, rendered, bias=0.0):
@@ -30,7 +31,7 @@ def write(folder, rendered, bias=0.0):
     arrays |= {"codes": np.zeros((n, 1, 3), np.float32), "error": np.zeros(n, np.float32)}
     arrays |= {"condition": artifacts.rows(files["conditions"], "renders")[:]}
     meta = {
-        "space": "z", "generator": artifacts.sha256(files["generator"]), "build": BUILD, "seed": 0, "self_test": {},
+        "space": "z", "generator": artifacts.sha256(files["generator"]), "build": BUILD, "seed": 0, "self_test": TESTED,
         "inverter": {"name": "optimize", "steps": 2}, "attribute_names": about.meta["attribute_names"],
     }  # fmt: skip
     inputs = {"conditions": files["conditions"]}

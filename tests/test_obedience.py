@@ -8,11 +8,14 @@ import torch
 from test_certificate import out  # noqa: F401 - a fixture
 from typer.testing import CliRunner
 
-from fgcli import config
+from fgcli import artifacts, config
 from fgcli.cli import app
+from fgcli.errors import FgError
 from fgcli.heads.obedience import FACTORS, apart, factor_error, only, share_between
 from fgcli.heads.parameters import Parameters
 from fgcli.heads.steering import JAW, YAW
+from fgcli.reports.numbers import of_obedience
+from fgcli.stages import evaluate, report
 from fgcli.stages import obedience as stage
 
 PARAMS = stage.Params(**config.defaults()["obedience"] | {"pictures": 20, "threads": 0})
@@ -87,6 +90,61 @@ def test_a_generator_that_paints_its_heads_errs_as_renders_do(steered, regressor
     assert found["likeness"]["generator"]["value"] < 0.05 < found["likeness"]["mean_picture"]["value"]
     assert found["preferred"]["value"] == 0  # equal pictures: none is nearer
     assert found["style_share"]["value"] < 0.01  # no style shows
+
+
+def section(stage, **changes):
+    name = stage.__name__.rpartition(".")[2]
+    return config.section({name: config.defaults()[name] | changes}, name, stage.Params)
+
+
+def split(rendered):
+    return artifacts.load(rendered["faces"], names=("split",))["split"]
+
+
+@pytest.fixture(scope="module")
+def measured(steered, rendered, tmp_path_factory):
+    """What `fg evaluate` writes, of as many draws as there are held-out rows."""
+    folder = tmp_path_factory.mktemp("measured")
+    written = {"output": "evaluation.h5", "metrics": "metrics.json", "protocols": "protocols.json", "sheet": "n.png"}
+    files = {name: folder / file for name, file in written.items()}
+    held = int((split(rendered) == 2).sum())
+    metrics = [{"name": "l1"}, {"name": "frechet", "features": "pixels"}]
+    params = section(evaluate, metrics=metrics, baseline="none", samples=held)
+    evaluate.run(rendered["faces"], steered["generator"], steered["latents"], None, None, **files, params=params)
+    return files
+
+
+def test_draws_are_measured_under_the_conditions_of_the_held_out_photos(measured):
+    distances = json.loads(measured["metrics"].read_text())["distribution"]["frechet_pixels"]["generator"]
+    # it paints its condition whatever the code is: its draws are its reconstructions
+    assert distances["samples_prior"] == pytest.approx(distances["reconstructions"], rel=1e-6)
+
+
+def test_the_report_exchanges_factors_and_tells_what_obeyed(steered, rendered, measured, tmp_path):
+    files = {"faces": rendered["faces"], "evaluation": measured["output"], "metrics": measured["metrics"]}
+    files |= {name: steered[name] for name in ("generator", "latents", "conditions")} | {"folder": tmp_path}
+    files |= dict.fromkeys(("density", "judges", "editor", "flame", "neighbours", "obedience", "obeyed"))
+    files |= {"output": tmp_path / "report.html", "params": section(report, samples=4, people=2)}
+
+    def page(**given):
+        left_out = report.run(**files | given)["left_out"]
+        return files["output"].read_text(encoding="utf-8"), left_out
+
+    without, left_out = page(conditions=None)
+    assert 'id="steered"' not in without
+    assert left_out["conditions"] == "no conditions.h5 was given"
+    number = {"value": 1.25, "low": 1.0, "high": 1.5}
+    told = {"factors": {"pose": dict.fromkeys(("generator", "renders", "mean_head"), number)}, "preferred": number}
+    told |= {"skin": {"generator": number}, "likeness": {"mean_picture": number}}
+    told |= {"style_share": {"value": 0.5, "chance": 0.009}, "made_of": artifacts.sha256(steered["generator"])}
+    (tmp_path / "obedience.json").write_text(json.dumps(told))
+    text, _ = page(obedience=tmp_path / "obedience.json", obeyed=measured["sheet"])
+    assert text.count("1.000 to 1.500") == 6
+    pairs = min(3, len(set(artifacts.people(rendered["faces"])[split(rendered) == 2].tolist())) // 2)
+    assert text.count("<img") == without.count("<img") + 2 * 7 * pairs + 1
+    (tmp_path / "obedience.json").write_text(json.dumps(told | {"made_of": "0"}))
+    with pytest.raises(FgError, match=r"obedience.json: expected the numbers of .*generator.h5, found another's; run"):
+        of_obedience(tmp_path / "obedience.json", steered["generator"])
 
 
 def test_a_generator_that_nothing_steers_is_refused(steered, regressor, out, tmp_path):  # noqa: F811

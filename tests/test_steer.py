@@ -19,7 +19,7 @@ from fgcli.heads.camera import project
 from fgcli.heads.centring import eyeballs
 from fgcli.heads.head import rotation_matrices
 from fgcli.heads.parameters import Parameters
-from fgcli.heads.steering import JAW, YAW, Factor, condition_of, neutral, recentred
+from fgcli.heads.steering import JAW, YAW, Factor, condition_of, exchanged, neutral, recentred
 from fgcli.pixels import u8
 from fgcli.stages import steer as stage
 from fgcli.steered import Observer, Person, Studio
@@ -58,6 +58,17 @@ def middle(head, p):
 
 
 # ---- the numbers
+
+
+def test_factors_are_exchanged_one_after_the_other(steered, head):
+    one, other = known(steered).rows([0]), known(steered).rows([3])
+    p = exchanged(head, one, other)
+    taken = {"shape": 2, "expression": 3, "pose": 4, "texture": 5, "light": 6}
+    for name, first in taken.items():
+        for i in range(7):
+            assert torch.equal(getattr(p, name)[[i]], getattr(other if i >= first else one, name)), (name, i)
+    torch.testing.assert_close(middle(head, p.rows([1, 2, 3])), middle(head, one).expand(3, -1))
+    assert torch.equal(p.rows([6]).to_vector("gif"), other.to_vector("gif"))  # its camera, too
 
 
 @pytest.mark.parametrize("factor", [Factor("yaw"), Factor("jaw"), *(Factor(n, 2) for n in ("shape", "light"))], ids=str)

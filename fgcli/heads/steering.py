@@ -100,6 +100,19 @@ def recentred(head: Head, own: Parameters, p: Parameters) -> Parameters:
     return p.replace(camera=torch.cat([scale, shift], 1))
 
 
+def exchanged(head: Head, one: Parameters, other: Parameters) -> Parameters:
+    """Seven heads from one (a single row) to another, which take on one kind of number after the other.
+
+    As in Figure 5.4 of Ghosh's thesis: none, none (its style comes first), shape, expression, pose with the camera,
+    texture, light. Until the camera is exchanged, the eyes stay where they were.
+    """
+    heads = [one, one]
+    for name in ("shape", "expression", "pose", "texture", "light"):
+        heads.append(heads[-1].replace(**{name: getattr(other, name)}))
+    heads[2:4] = [recentred(head, one, p) for p in heads[2:4]]
+    return Parameters.joined([*heads[:4], *(p.replace(camera=other.camera) for p in heads[4:])])
+
+
 def condition_of(model: Conditional, head: Head, p: Parameters) -> Tensor:
     """Heads (n rows) as a generator wants to be told them: their pictures, in [-1, 1], or their numbers."""
     if model.condition_column == "parameters":

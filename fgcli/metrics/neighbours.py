@@ -60,7 +60,7 @@ def page(
     among = np.concatenate(known)
     found: dict[str, list[np.ndarray]] = {}
     for name, codes in draws(data.models[0], DRAWN, seed):
-        made = shown(np.concatenate(list(decoded(data.models[0], codes, batch, seed))), region)
+        made = shown(np.concatenate(list(decoded(data, data.models[0], codes, batch, seed))), region)
         places = data.train[nearest(extractor(made), among, NEAREST)]
         found[name] = list(made)
         found |= {f"{name}: {i + 1}. nearest": list(data.images[own]) for i, own in enumerate(places.T)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -11,7 +11,7 @@ import torch
 
 from fgcli import codes as paths
 from fgcli.artifacts import Content
-from fgcli.capabilities import Generator, Invertible, Masks
+from fgcli.capabilities import Conditional, Generator, Invertible, Masks
 from fgcli.codes import Codes
 from fgcli.intervals import blocks
 from fgcli.pixels import u8
@@ -28,13 +28,11 @@ class Draws(Protocol):
 
 @dataclass(frozen=True)
 class Model:
-    """A generator, and where its codes of rows of faces.h5 come from."""
+    """A generator, and where its codes of rows of faces.h5 come from, with the rows' conditions if it wants some."""
 
     name: str
     generator: Generator
     codes: Callable[[np.ndarray], Codes]
-    conditions: np.ndarray | None = None
-    """(m, h, w, c) uint8 that draws are decoded with, where the generator wants some."""
     densities: Mapping[str, Draws] = field(default_factory=dict)
     """Densities of its codes, by name."""
 
@@ -69,7 +67,8 @@ SETS = {
     "reconstructions": "of the images of split SPLIT",
     "interpolations": "mid-points, by slerp in z and straight in w, of codes of random pairs of images of split SPLIT; "
     "each is in two",
-    "samples_prior": "codes from the generator's own prior; N(0, I) for pca, whose training codes have unit variance",
+    "samples_prior": "codes from the generator's own prior; N(0, I) for pca, whose training codes have unit variance; "
+    "where a generator wants conditions, those of the held-out rows, in turn",
     "reconstructed_samples": "samples_prior, encoded and decoded again; of generators whose critic tells codes",
     "samples_NAME": "codes from the density NAME in density.h5",
 }
@@ -91,7 +90,7 @@ def sets(data: Material, *, samples: int, batch: int, seed: int) -> Iterator[tup
         yield f"{model.name}/reconstructions", _reconstructions(model, data.coded, batch)
         yield f"{model.name}/interpolations", _interpolations(model, order, batch)
         for label, codes in draws(model, samples, seed):
-            yield f"{model.name}/samples_{label}", decoded(model, codes, batch, seed)
+            yield f"{model.name}/samples_{label}", decoded(data, model, codes, batch, seed)
         if isinstance(model.generator, Invertible):
             yield f"{model.name}/reconstructed_samples", _again(model, samples, batch, seed)
 
@@ -163,10 +162,18 @@ def _again(model: Model, samples: int, batch: int, seed: int) -> Images:
             yield decode(model, paths.coded(model.generator, model.generator.encode(images)))
 
 
-def decoded(model: Model, codes: Codes, batch: int, seed: int) -> Images:
-    """Pictures of draws, batch by batch, each under a condition drawn by `seed` where the generator wants one."""
+def decoded(data: Material, model: Model, codes: Codes, batch: int, seed: int) -> Images:
+    """Pictures of draws, batch by batch; a generator that wants conditions is given those of held-out rows, in turn.
+
+    So its pictures are held against photos of the same conditions. `seed` is that of the rows' order.
+    """
+    rows = np.random.default_rng(paths.apart(seed)).permutation(data.held)
     for i in range(0, len(codes), batch):
-        yield decode(model, paths.conditioned(codes[i : i + batch], model.conditions, paths.apart(seed) + i))
+        part = codes[i : i + batch]
+        if isinstance(model.generator, Conditional):
+            under = rows[np.arange(i, i + len(part)) % len(rows)]
+            part = replace(part, condition=model.codes(under).condition)
+        yield decode(model, part)
 
 
 @torch.no_grad()

@@ -266,6 +266,12 @@ def neighbours(path: Path, nouns: Nouns) -> Picture:
     return picture(image, alt, most=SHEET_PX)
 
 
+def obeyed(path: Path) -> Picture:
+    """The sheet of `fg obedience`."""
+    alt = "one number of the head in each pair of rows, told above and made below, all of one style"
+    return picture(read_sheet(path, "fg obedience"), alt, most=SHEET_PX)
+
+
 def read_sheet(path: Path, made_by: str) -> np.ndarray:
     """A picture that fg drew, uint8 (h, w, 3).
 

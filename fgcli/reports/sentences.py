@@ -137,6 +137,7 @@ def contents(content: Mapping[str, Any], absent: bool, nouns: Nouns) -> list[tup
         ("extremes", "Worst and best", True),
         ("samples", f"New {nouns.faces}", True),
         ("interpolations", "Interpolations", bool(content["interpolations"])),
+        ("steered", "Steered by heads", bool(content["steered"])),
         ("edits", "Edits", bool(content["edits"])),
         ("metrics", "Metrics", True),
         ("left-out", "Left out", absent),

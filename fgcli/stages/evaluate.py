@@ -191,7 +191,7 @@ def _load(
     known = densities.load(density) if density else None
     drawn = {label: partial(known.sample, label) for label in known.methods} if known else {}
     read = codes.reader(latents)
-    models = [Model("generator", trained, lambda rows: read(rows).to(device), codes.conditions(latents), drawn)]
+    models = [Model("generator", trained, lambda rows: read(rows).to(device), drawn)]
     build = artifacts.load(generator, artifacts.GENERATOR, ()).meta["build"]
     about = {"generator": {"sha256": artifacts.sha256(generator), "build": build}}
     if params.baseline == "pca":

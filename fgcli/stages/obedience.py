@@ -81,7 +81,7 @@ def run(
             found["preferred"] = bench.preferred(Bench.of(against, conditions, regressor, params))
             advance(note="pairs")
         bench.draw(sheet)
-    artifacts.write_json(output, found)
+    artifacts.write_json(output, {"made_of": artifacts.sha256(generator), **found})
     return {"output": str(output), "sheet": str(sheet), **told(found)}
 
 

@@ -53,6 +53,9 @@ def run(
     judges: Path | None = Path("out/judges.h5"),
     editor: Path | None = Path("out/editor.h5"),
     flame: Path | None = Path("out/flame.h5"),
+    conditions: Path | None = Path("out/conditions.h5"),
+    obedience: Path | None = Path("out/obedience.json"),
+    obeyed: Path | None = Path("out/obedience.png"),
     evaluation: Path = Path("out/evaluation.h5"),
     neighbours: Path | None = Path("out/neighbours.png"),
     metrics: Path = Path("out/metrics.json"),
@@ -63,24 +66,30 @@ def run(
 ) -> dict[str, Any]:
     """Writes the page; without densities, editors or heads their sections are left out by name.
 
+    `conditions`, and what `fg obedience` wrote, are read where heads steer the generator.
+
     Raises:
         FgError: artifacts that do not belong together.
     """
-    from fgcli import artifacts
+    from fgcli import artifacts, codes
     from fgcli.console import progress
     from fgcli.reports import sections
+    from fgcli.reports.numbers import of_evaluation
     from fgcli.reports.page import render
 
     known = {"density": density, "judges": judges, "editor": editor, "flame": flame}
+    steered = codes.conditions(latents) is not None
+    known |= {"conditions": conditions} if steered else {}
     optional = {name: path for name, path in known.items() if path}
     paths = {"faces": faces, "generator": generator, "latents": latents, **optional, "evaluation": evaluation}
     with progress("report", 4, unit="steps") as advance:
         stored = _load(paths)
-        numbers = _read(metrics, stored["evaluation"])
-        left_out = _left_out(stored)
+        numbers = of_evaluation(metrics, stored["evaluation"])
+        left_out = _left_out(stored, steered)
         material = _material(stored, paths)
         advance(note="pictures")
         content = _pictures(material, stored, paths, numbers, folder, params, left_out)
+        content["steered"] = _steered(material, stored, paths, obedience, obeyed, left_out) if steered else None
         content["neighbours"] = sections.neighbours(neighbours, material.nouns) if neighbours else None
         advance(note="numbers")
         content |= _numbers(material.nouns, stored, numbers, params, left_out)
@@ -109,6 +118,7 @@ def _load(paths: dict[str, Path]) -> dict[str, Artifact]:
         "editor": (),
         "latents": ("error",),
         "flame": None,
+        "conditions": ("parameters", "status"),
     }
     stored = {n: artifacts.load(p, artifacts.SCHEMAS[n], wanted.get(n)) for n, p in paths.items() if n != "evaluation"}
     histories = tuple(k for k in artifacts.layout(paths["generator"]) if k.startswith("history/"))
@@ -126,38 +136,16 @@ def _load(paths: dict[str, Path]) -> dict[str, Artifact]:
     return stored
 
 
-def _left_out(stored: dict[str, Artifact]) -> dict[str, str]:
+def _left_out(stored: dict[str, Artifact], steered: bool) -> dict[str, str]:
     """What the page goes without, and why: metrics that could not be measured, optional files that are not there.
 
     That pictures taken whole have no heads goes without saying.
     """
     missing = stored["evaluation"].meta["protocols"].get("left_out", {})
     reasons = {name: reason.removeprefix(f"{name}: ") for name, reason in missing.items()}
-    optional = OPTIONAL if stored["faces"].meta["content"] == "faces" else [n for n in OPTIONAL if n != "flame"]
+    optional = [n for n in OPTIONAL if n != "flame" or stored["faces"].meta["content"] == "faces"]
+    optional += ["conditions"] if steered else []
     return reasons | {name: f"no {name}.h5 was given" for name in optional if name not in stored}
-
-
-def _read(metrics: Path, evaluation: Artifact) -> dict[str, Any]:
-    """The numbers of one evaluation.
-
-    Raises:
-        FgError: no such file, or another's numbers.
-    """
-    from fgcli.artifacts.parts import name_of
-
-    try:
-        numbers = json.loads(metrics.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise FgError(f"{metrics}: expected the numbers of fg evaluate, found no such file; run it") from error
-    except ValueError as error:
-        raise FgError(f"{metrics}: expected JSON, found {error}; run fg evaluate again") from error
-    if not isinstance(numbers, dict):
-        raise FgError(f"{metrics}: expected the numbers of fg evaluate, found other JSON; run fg evaluate again")
-    if name_of(numbers) != evaluation.meta["numbers"]:
-        raise FgError(
-            f"{metrics}: expected the numbers of {evaluation.path}, found another run's; run fg evaluate again"
-        )
-    return numbers
 
 
 def _material(stored: dict[str, Artifact], paths: dict[str, Path]) -> Material:
@@ -265,6 +253,32 @@ def _heads(run: Material, stored: dict[str, Artifact], paths: dict[str, Path], p
     labels = {row: run.label(row) for row in run.typical(run.held, params.people)}
     landmarks = artifacts.load(paths["faces"], names=("landmarks",))["landmarks"]
     return heads.section(stored["flame"], run.images, run.masks, landmarks, labels)
+
+
+def _steered(
+    run: Material,
+    stored: dict[str, Artifact],
+    paths: dict[str, Path],
+    obedience: Path | None,
+    obeyed: Path | None,
+    left_out: dict[str, str],
+) -> Any:
+    """What the generator makes of exchanged factors, and how far its pictures obey; None without conditions.h5."""
+    from fgcli.generators import store
+    from fgcli.reports import obedience as section
+    from fgcli.reports import sections
+    from fgcli.reports.numbers import of_obedience
+    from fgcli.steered import steerable
+
+    if "conditions" not in stored:
+        return None
+    store.verify_head(paths["conditions"], paths["generator"])
+    pairs = section.exchanges(run, steerable(paths["generator"], "fg report"), stored["conditions"])
+    if not obedience:
+        left_out["obedience"] = "no obedience.json was given"
+        return section.Steered(section.STEPS, pairs)
+    numbers = section.table(of_obedience(obedience, paths["generator"]))
+    return section.Steered(section.STEPS, pairs, numbers, sections.obeyed(obeyed) if obeyed else None)
 
 
 def _edited(run: Material, stored: dict[str, Artifact], params: Params, left_out: dict[str, str]) -> dict[str, Any]:
