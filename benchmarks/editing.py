@@ -32,7 +32,7 @@ from fgcli.faces.cutter import Cutter
 from fgcli.generators import store
 from fgcli.reports.pictures import decoded
 from fgcli.stages import pictures
-from fgcli.subjects import projector
+from fgcli.subjects import HeadFiles, projector
 
 CODES, BATCH, HELD_OUT, BLUR = 600, 512, 0.25, 0.05
 
@@ -88,7 +88,9 @@ def main() -> None:
 
     model, editors = store.load(out / "generator.h5"), load(out / "editor.h5")
     cutter, project = Cutter.of(out / "generator.h5"), projector(out / "latents.h5", model)
-    files = pictures.Files(*(out / f"{n}.h5" for n in ("generator", "editor", "latents", "judges", "density")))
+    heads = HeadFiles(out / "flame.h5", out / "regressor.h5")
+    paths = (out / f"{n}.h5" for n in ("generator", "editor", "latents"))
+    files = pictures.Files(*paths, heads, out / "judges.h5", out / "density.h5")
     [step] = pictures.learned(editors, pictures.asked(None, [f"{given.attribute}=1"], ""))
 
     def edit(photos: list[str]) -> None:

@@ -9,15 +9,18 @@ from typing import Any
 from fgcli import artifacts, assets, config
 from fgcli.config import build, supply
 from fgcli.console import say
-from fgcli.errors import UsageError
+from fgcli.errors import FgError, UsageError
+from fgcli.faces.cutter import Cut, Settings
 from fgcli.faces.landmark_errors import measure
 from fgcli.fitting import EXTRACTORS
-from fgcli.fitting.extract import identity
+from fgcli.fitting.extract import identity, verify_today
 from fgcli.fitting.extraction import Extraction
 from fgcli.fitting.landmark_fit import LandmarkFit
 from fgcli.fitting.photometric_fit import PhotometricFit
+from fgcli.generators import store
 from fgcli.heads import HEADS
 from fgcli.heads.head import Head
+from fgcli.heads.parameters import Parameters
 from fgcli.training.devices import cpu_or_cuda
 
 
@@ -67,15 +70,40 @@ def method(asked: str, head: Head, regressor: Path) -> tuple[str, str]:
     return "fit", f"there is no {regressor}; fg regressor makes it"
 
 
-def like(flame: Path, analyser: Mapping[str, Any], framing: float, regressor: Path) -> Extraction:
-    """What fits the head of flame.h5 to further faces: by the params that fitted it, if any did; see `prepare`.
+class Fitter:
+    """Fits heads to photos as those of flame.h5 were fitted, by the params that fitted them, if any did.
+
+    Args:
+        generator: that the heads steer.
+        flame: fitted heads. regressor: regressor.h5, if it is there.
+        cut: how photos are cut for the generator.
+
+    Attributes:
+        extraction: does it, see `prepare`.
 
     Raises:
-        FgError: not a flame file, or what it was made with is not here.
+        FgError: a flame.h5 of another head, or what it was made with is not here.
     """
-    stored = artifacts.load(flame, artifacts.FLAME, ())
-    settings: dict[str, Any] = dict(config.defaults()["flame"])
-    if stored.meta["method"]["name"] in EXTRACTORS:
-        settings |= {key: stored.params[key] for key in settings if key in stored.params}
-    settings |= {"head": stored.meta["head"]["build"], "device": "cpu"}
-    return prepare(settings, analyser, framing, regressor)[0]
+
+    def __init__(self, generator: Path, flame: Path, regressor: Path, cut: Settings) -> None:
+        store.verify_head(flame, generator)
+        stored = artifacts.load(flame, artifacts.FLAME, ())
+        settings: dict[str, Any] = dict(config.defaults()["flame"])
+        if stored.meta["method"]["name"] in EXTRACTORS:
+            settings |= {key: stored.params[key] for key in settings if key in stored.params}
+        settings |= {"head": stored.meta["head"]["build"], "device": "cpu"}
+        self.extraction, told = prepare(settings, cut.analyser, cut.framing, regressor)
+        verify_today(told["head"], stored.meta["head"], flame)
+
+    def head_of(self, cut: Cut, name: str) -> Parameters:
+        """The head (a single row) of a crop of the photo `name`.
+
+        Raises:
+            FgError: the fit failed.
+        """
+        found = self.extraction.fit(cut.image[None], cut.mask[None], cut.landmarks[None])
+        if found["status"][0] != "ok":
+            raise FgError(
+                f"{name}: expected a face whose head can be found, found {found['status'][0]}; choose another"
+            )
+        return Parameters.from_arrays(found)

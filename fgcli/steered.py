@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from fgcli import artifacts, assets, codes, fits, inverters
+from fgcli import artifacts, assets, codes
 from fgcli.backbones.dlib_embedding import OneFace
 from fgcli.capabilities import Conditional, Generator, require
 from fgcli.codes import Codes
@@ -18,8 +18,8 @@ from fgcli.console import say
 from fgcli.errors import FgError
 from fgcli.faces.align import choose
 from fgcli.faces.cutter import Cut, Cutter
+from fgcli.fits import Fitter
 from fgcli.fitting.extract import Regress, same_head
-from fgcli.fitting.extraction import Extraction
 from fgcli.generators import store
 from fgcli.heads.camera import project, to_pixels
 from fgcli.heads.head import Head
@@ -27,7 +27,7 @@ from fgcli.heads.parameters import SIZES, Parameters
 from fgcli.heads.steering import condition_of, recentred
 from fgcli.pixels import tensor
 from fgcli.reports.pictures import decoded
-from fgcli.subjects import is_photo
+from fgcli.subjects import is_photo, projector
 
 
 @dataclass(frozen=True)
@@ -89,21 +89,19 @@ class Studio:
         return Cutter.of(self.files.generator, self.face)
 
     @cached_property
-    def extraction(self) -> Extraction:
+    def fitter(self) -> Fitter:
         """Fits heads to them.
 
         Raises:
             FgError: a flame.h5 of another head.
         """
-        store.verify_head(self.files.flame, self.files.generator)
-        found = artifacts.load(self.files.flame, artifacts.FLAME, ()).meta["head"]
+        files, found = self.files, artifacts.load(self.files.flame, artifacts.FLAME, ()).meta["head"]
         if found["sha256"] != self.told["sha256"]:
             raise FgError(
                 f"{self.files.flame}: expected the head of {self.files.conditions}, {self.told['name']}, found "
                 f"another, {found['name']}; give the right --flame"
             )
-        how = self.cutter.settings
-        return fits.like(self.files.flame, how.analyser, how.framing, self.files.regressor)
+        return Fitter(files.generator, files.flame, files.regressor, self.cutter.settings)
 
     def person(self, name: str) -> Person:
         """A photo's face, or a row's."""
@@ -113,26 +111,16 @@ class Studio:
             return Person(decoded(self.model, code)[0], code, head)
         cut = self.cutter.photo(Path(name))
         head = self.fitted(cut, name)
-        inverter, context = inverters.load(self.files.latents, self.model)
-        context = replace(context, condition=self.condition(head))
-        return Person(cut.image, inverter.invert(self.model, tensor(cut.image[None]), context), head)
+        code = projector(self.files.latents, self.model)(cut.image, condition=self.condition(head))
+        return Person(cut.image, code, head)
 
     def head_of(self, name: str) -> Parameters:
         """The head (a single row) of a photo, or of a row."""
         return self.fitted(self.cutter.photo(Path(name)), name) if is_photo(name) else self.row_head(name)
 
     def fitted(self, cut: Cut, name: str) -> Parameters:
-        """The head that is fitted to a crop.
-
-        Raises:
-            FgError: the fit failed.
-        """
-        found = self.extraction.fit(cut.image[None], cut.mask[None], cut.landmarks[None])
-        if found["status"][0] != "ok":
-            raise FgError(
-                f"{name}: expected a face whose head can be found, found {found['status'][0]}; choose another"
-            )
-        return Parameters.from_arrays(found)
+        """The head that is fitted to a crop of a photo; raises FgError where that fails."""
+        return self.fitter.head_of(cut, name)
 
     def row_head(self, name: str) -> Parameters:
         """The head of a row of latents.h5, which conditions.h5 has, or of drawn faces, which the file itself has.
@@ -219,7 +207,7 @@ class Observer:
             regress = Regress(self.studio.head, files.regressor, framing)
             return regress.guess((tensor(images) + 1) / 2, torch.zeros(0))
         marks = np.stack([self.marks(picture) for picture in pictures])
-        found = self.studio.extraction.fit(images, np.full(images.shape[:3], 255, np.uint8), marks)
+        found = self.studio.fitter.extraction.fit(images, np.full(images.shape[:3], 255, np.uint8), marks)
         bad = found["status"] != "ok"
         arrays = {name: np.where(bad.reshape(-1, *[1] * (found[name].ndim - 1)), np.nan, found[name]) for name in SIZES}
         return Parameters.from_arrays(arrays)

@@ -13,10 +13,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
+from torch import Tensor
 
 from fgcli import artifacts, codes, inverters
 from fgcli.artifacts.outputs import ours, verify_outputs
-from fgcli.capabilities import Generator
+from fgcli.capabilities import Conditional, Generator
 from fgcli.codes import Codes
 from fgcli.config.fields import whole
 from fgcli.console import progress, say
@@ -25,7 +26,9 @@ from fgcli.errors import FgError
 from fgcli.faces.align import add_change
 from fgcli.faces.cutter import Cut, Cutter
 from fgcli.faces.photos import Decoded, decode
+from fgcli.fits import Fitter
 from fgcli.generators import store
+from fgcli.heads.steering import condition_of
 from fgcli.pixels import tensor
 from fgcli.reports import grid
 from fgcli.reports.pictures import decoded, enlarge, shown_size
@@ -45,19 +48,27 @@ class Subject:
     cut: Cut | None = None
 
 
+@dataclass(frozen=True)
+class HeadFiles:
+    """By what the heads of photos are found, for a generator that they steer; see `Fitter`."""
+
+    flame: Path
+    regressor: Path
+
+
 def projector(latents: Path, model: Generator) -> Callable[..., Codes]:
     """A function from a crop, uint8 (s, s, 3), to its code, inverted as those of latents.h5.
 
-    Its `known`, bool (s, s), says which pixels count, if not all do.
+    Its `known`, bool (s, s), says which pixels count, if not all do; its `condition` (1, ...) is that of the crop.
 
     Raises:
         FgError: not a latents file, or what it was made with is not here.
     """
     inverter, context = inverters.load(latents, model)
 
-    def project(image: np.ndarray, known: np.ndarray | None = None) -> Codes:
+    def project(image: np.ndarray, known: np.ndarray | None = None, condition: Tensor | None = None) -> Codes:
         mask = None if known is None else torch.from_numpy(known)[None, None]
-        return inverter.invert(model, tensor(image[None]), replace(context, known=mask))
+        return inverter.invert(model, tensor(image[None]), replace(context, known=mask, condition=condition))
 
     return project
 
@@ -96,7 +107,8 @@ def expanded(what: Sequence[str]) -> list[str]:
 class Subjects:
     """Faces one by one: of photos, cut as the generator's training faces and inverted as those of latents.h5; of rows.
 
-    Photos without a usable face are told and left out, as long as `least` faces can remain.
+    Where heads steer the generator, those of photos are fitted by `heads`. Photos without a usable face are told and
+    left out, as long as `least` faces can remain.
 
     Attributes:
         left_out: those so far.
@@ -107,7 +119,14 @@ class Subjects:
     """
 
     def __init__(
-        self, what: Sequence[str], face: str, generator: Path, latents: Path, model: Generator, least: int = 1
+        self,
+        what: Sequence[str],
+        face: str,
+        generator: Path,
+        latents: Path,
+        model: Generator,
+        heads: HeadFiles | None = None,
+        least: int = 1,
     ) -> None:
         store.verify(latents, generator)
         self.what, self.model, self.least, self.read = what, model, least, codes.reader(latents)
@@ -117,6 +136,8 @@ class Subjects:
                 raise FgError(f"{latents}: expected a row below {rows}, found {name}; choose another row")
         if any(map(is_photo, what)):
             self.cutter, self.project = Cutter.of(generator, face), projector(latents, model)
+            if isinstance(model, Conditional) and heads:
+                self.fitter = Fitter(generator, heads.flame, heads.regressor, self.cutter.settings)
         self.left_out: list[str] = []
 
     def __iter__(self) -> Iterator[Subject]:
@@ -126,14 +147,16 @@ class Subjects:
                 if not is_photo(name):
                     code = self.read([int(name)])
                     yield Subject(place, name, code, decoded(self.model, code)[0])
-                elif cut := self.cut(name):
-                    yield Subject(place, name, self.project(cut.image), cut.image, cut)
+                elif found := self.photo(name):
+                    cut, condition = found
+                    yield Subject(place, name, self.project(cut.image, condition=condition), cut.image, cut)
                 advance()
 
-    def cut(self, name: str) -> Cut | None:
-        """The face of a photo, None if it is left out."""
+    def photo(self, name: str) -> tuple[Cut, Tensor | None] | None:
+        """The face of a photo, and what its head tells the generator, if one steers it; None if it is left out."""
         try:
-            return self.cutter.photo(Path(name))
+            cut = self.cutter.photo(Path(name))
+            return cut, self.condition(cut, name)
         except FgError as error:
             self.left_out.append(name)
             enough = len(self.what) - len(self.left_out) >= self.least
@@ -146,6 +169,12 @@ class Subjects:
                     f"in {len(self.left_out)} ({', '.join(self.left_out)}); choose others"
                 ) from error
             return None
+
+    def condition(self, cut: Cut, name: str) -> Tensor | None:
+        """What the head of a crop tells the generator, if one steers it."""
+        if not isinstance(self.model, Conditional):
+            return None
+        return condition_of(self.model, self.fitter.extraction.head, self.fitter.head_of(cut, name))
 
     def told(self) -> dict[str, list[str]]:
         """What was left out, for the command's results."""

@@ -63,6 +63,8 @@ SMALL = {
     "of": {"name": "invertible_dcgan", "codes": 6, "width": 0.1}, "channels": 4,
     "rows": 20, "consistency": 0.0,
 }  # fmt: skip
+OF = {"encoded_gif": {"name": "gif", "codes": 6, "width": 0.1, "widest": 8, "mapping_layers": 2}}
+"""What they wrap, where it is not SMALL's."""
 REGISTRIES = {
     "generators": GENERATORS, "objectives": OBJECTIVES, "inverters": INVERTERS, "densities": DENSITIES,
     "editors": EDITORS, "metrics": METRICS, "features": FEATURES, "datasets": DATASETS,
@@ -74,7 +76,8 @@ REGISTRIES = {
 def small(registry, name: str) -> dict[str, Any]:
     """The entry's spec, with those of SMALL that it knows."""
     known = inspect.signature(config.lookup(registry, name, "test")).parameters
-    return {"name": name, **{k: v for k, v in SMALL.items() if k in known}}
+    given = SMALL | ({"of": OF[name]} if name in OF else {})
+    return {"name": name, **{k: v for k, v in given.items() if k in known}}
 
 
 def built(registry, name: str, **context) -> Any:

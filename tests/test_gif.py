@@ -8,7 +8,7 @@ import torch
 from conftest import train_params
 from torch.nn import functional
 
-from fgcli import artifacts, config, inverters
+from fgcli import artifacts, codes, config, inverters
 from fgcli.artifacts import parts
 from fgcli.errors import FgError, UsageError
 from fgcli.generators import GENERATORS, store
@@ -21,7 +21,9 @@ from fgcli.heads.light import directional
 from fgcli.heads.parameters import Parameters
 from fgcli.heads.rasteriser import rasterise
 from fgcli.heads.texture import at_texels
+from fgcli.inverters.optimize import multiscale
 from fgcli.objectives.gif import GIFLoss, between
+from fgcli.objectives.inversion import Inversion
 from fgcli.stages import conditions, invert, train
 from fgcli.training.columns import mirrored_normals
 
@@ -285,6 +287,11 @@ def test_files_that_do_not_belong_together_are_told(rendered, told, faces, tmp_p
 
 STEERED = {"generator": {"name": "gif", **SMALL}, "objective": {"name": "gif", "views": 3, "texels": 16, "gamma": 0.1},
            "augment": dict.fromkeys(("flip", "shift", "zoom", "rotate", "light", "tint", "mix"), 0.0)}  # fmt: skip
+ENCODED = {
+    "generator": {"name": "encoded_gif", "channels": 4},
+    "objective": {"name": "inversion"},
+    "augment": STEERED["augment"],
+}
 
 
 def test_rows_that_are_not_ok_do_not_train_and_another_head_is_refused(rendered, told, tmp_path):
@@ -322,8 +329,6 @@ def inverting():
 
 @pytest.mark.parametrize("condition", ["both", "vector"])
 def test_latents_keep_pictures_or_numbers_and_decode_as_they_were(rendered, told, tmp_path, condition):
-    from fgcli import codes
-
     params = train_params(**STEERED, steps=2, keep="last")
     params = params.model_copy(update={"generator": params.generator | {"condition": condition}})
     train.run(rendered["faces"], tmp_path / "g.h5", tmp_path / "run", conditions=told, params=params)
@@ -348,7 +353,69 @@ def test_a_critic_that_measures_distances_sees_the_conditions():
     assert torch.equal(found.condition, b["condition"])
 
 
-def test_an_encoder_is_not_put_around_a_generator_with_conditions():
-    spec = {"name": "encoded", "of": {"name": "gif", **SMALL}}
-    with pytest.raises(UsageError, match="expected no generator that is steered by a condition, found GIF; choose"):
-        config.build(GENERATORS, spec, "t", image_shape=IMAGE)
+def untrained(path, told, **changes):
+    """generator.h5 at the size of the rendered heads, which `told` are of, but for `changes` of that head."""
+    spec = {"name": "gif", **SMALL, **changes.pop("spec", {})}
+    model = config.build(GENERATORS, spec, "t", image_shape=(3, 32, 32))
+    training = {"head": artifacts.load(told, artifacts.CONDITIONS, ()).meta["head"] | changes}
+    about = {"build": spec, "history": {}, "training": training, "params": {}, "inputs": {}}
+    store.save(path, model, ema=model.state_dict(), **about)
+    return path
+
+
+@pytest.mark.parametrize("condition", ["both", "vector"])
+def test_an_encoder_is_trained_for_a_steered_generator_and_inverts_it(rendered, told, tmp_path, condition):
+    inner, path = untrained(tmp_path / "g.h5", told, spec={"condition": condition}), tmp_path / "e.h5"
+    params = train_params(**ENCODED, steps=3)
+    train.run(rendered["faces"], path, tmp_path / "e", conditions=told, init_from=inner, params=params)
+    model, gan = store.load(path), store.load(inner)
+    assert (model.condition_shape, model.condition_column) == (gan.condition_shape, gan.condition_column)
+    w, under = gan.prior(8, rng()), torch.rand(8, *gan.condition_shape, generator=rng(1))
+    torch.testing.assert_close(model.decode(w, under), gan.decode(w, under))
+    images = torch.rand(8, 3, 32, 32, generator=rng(2)) * 2 - 1
+    near, nearer = (
+        inverters.create(how, model, "t").invert(model, images, inverters.Context(0, under))
+        for how in ({"name": "encoder"}, {"name": "hybrid", "steps": 2, "distance": "pixels"})
+    )
+    assert torch.equal(nearer.condition, under)
+    away = multiscale(codes.decode(model, near), images), multiscale(codes.decode(model, nearer), images)
+    assert (away[1] <= away[0]).all()
+
+
+def test_an_encoder_learns_under_the_conditions_of_the_photos():
+    spec = {"name": "encoded_gif", "channels": 4, "of": {"name": "gif", **SMALL}}
+    torch.manual_seed(0)
+    objective = Inversion(config.build(GENERATORS, spec, "t", image_shape=IMAGE))
+    assert objective.needs == ("images", "condition")
+    b = batch()
+    other = b | {"condition": b["condition"].flip(0)}
+    one, two = (objective.loss(known, rng()) for known in (b, other))
+    assert all(one[name] != two[name] for name in ("pixels", "critic", "drawn"))
+    assert one["codes"] == two["codes"]
+
+
+def test_an_encoder_is_for_the_head_that_its_generator_was_trained_on(rendered, told, tmp_path):
+    inner = untrained(tmp_path / "g.h5", told, sha256="0", name="mine")
+    files = (rendered["faces"], tmp_path / "e.h5", tmp_path / "e")
+    with pytest.raises(
+        FgError, match=r"conditions.h5: expected parameters of the head that .*g.h5 was trained on, mine"
+    ):
+        train.run(*files, conditions=told, init_from=inner, params=train_params(**ENCODED, steps=1))
+    with pytest.raises(FgError, match=r"none.h5: expected an fg artifact, found no such file"):
+        train.run(*files, conditions=tmp_path / "none.h5", init_from=inner, params=train_params(**ENCODED, steps=1))
+    assert not (tmp_path / "e.h5").exists()
+
+
+def test_each_wrapper_tells_what_it_wraps():
+    of = {"name": "gif", **SMALL}
+    for name, inner, right in (
+        ("encoded", of, "encoded_gif"),
+        ("encoded_gif", {"name": "dcgan", "codes": 6}, "encoded"),
+    ):
+        with pytest.raises(UsageError, match=rf"train.generator.name: expected {right} to wrap {inner['name']}, found"):
+            config.build(GENERATORS, {"name": name, "of": inner}, "t", image_shape=IMAGE)
+    spec = {"name": "tiled", "of": {"name": "encoded_gif", "of": of, "channels": 4}}
+    with pytest.raises(
+        UsageError, match="generator tiled: expected no generator that is steered by a condition, found"
+    ):
+        config.build(GENERATORS, spec, "t", image_shape=(3, 32, 32))

@@ -2,6 +2,8 @@
 
 import json
 import math
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +15,9 @@ from typer.testing import CliRunner
 from fgcli import artifacts, config
 from fgcli.cli import app
 from fgcli.codes import decode, reader
-from fgcli.errors import UsageError
+from fgcli.errors import FgError, UsageError
+from fgcli.faces.cutter import Cut, Cutter, Settings
+from fgcli.fits import Fitter
 from fgcli.generators import GENERATORS, store
 from fgcli.heads.camera import project
 from fgcli.heads.centring import eyeballs
@@ -23,6 +27,7 @@ from fgcli.heads.steering import JAW, YAW, Factor, condition_of, exchanged, neut
 from fgcli.pixels import u8
 from fgcli.stages import steer as stage
 from fgcli.steered import Observer, Person, Studio
+from fgcli.subjects import HeadFiles, Subjects
 
 
 @pytest.fixture
@@ -225,6 +230,76 @@ def test_what_cannot_be_steered_is_one_sentence(home, steered, arguments, change
     assert message in said[-1]
     assert said[-1].count("\n") == 0
     assert sorted(home.iterdir()) == before
+
+
+# ---- photos in other commands
+
+
+@pytest.fixture
+def album(home, head, steered, monkeypatch):
+    """Photos 3.png, 5.png and 6.png of these rows: their heads are found as conditions.h5 has them, that of 6 not."""
+    faces, about = artifacts.rows(steered["conditions"], "renders"), artifacts.load(steered["flame"], names=()).meta
+
+    class Whole:
+        settings = Settings(32, 0.8, "only", {"name": "exact"}, {"name": "exact"}, True, 1, 1.0)
+
+        def photo(self, path):
+            return Cut(np.asarray(Image.open(path)), np.full((32, 32), 255, np.uint8), np.zeros((68, 2)), np.eye(2, 3))
+
+    def head_of(self, cut, name):
+        if name == "6.png":
+            raise FgError("6.png: expected a face whose head can be found, found none; choose another")
+        return known(steered).rows([int(name[0])])
+
+    monkeypatch.setattr(Cutter, "of", lambda generator, face="largest": Whole())
+    monkeypatch.setattr("fgcli.fits.prepare", lambda *_: (SimpleNamespace(head=head), about))
+    monkeypatch.setattr(Fitter, "head_of", head_of)
+    for row in (3, 5, 6):
+        Image.fromarray(faces[row, ..., :3]).save(f"{row}.png")
+    return steered_files.flags({k: v for k, v in steered.items() if k != "conditions"})
+
+
+def test_a_photo_is_inverted_under_its_own_head_as_steer_does(album, steered):
+    model, heads = store.load(steered["generator"]), HeadFiles(steered["flame"], Path("none.h5"))
+    (person,) = Subjects(["5.png"], "only", steered["generator"], steered["latents"], model, heads)
+    with torch.no_grad():
+        studio = Studio(named(steered), "only", "test")
+        wanted = studio.person("5.png").code
+    assert torch.equal(person.code.condition, wanted.condition)
+    assert torch.equal(person.code.values, wanted.values)
+    np.testing.assert_array_equal(
+        u8(person.code.condition).numpy(), artifacts.rows(steered["conditions"], "renders")[5:6]
+    )
+
+
+def test_photos_of_a_steered_generator_are_reconstructed_and_walked_between(album):
+    told, said = fg("reconstruct", "5.png", "6.png", 3, *album, code=1)
+    assert (told["faces"], told["left_out"]) == (2, ["6.png"])
+    assert "6.png: expected a face whose head can be found, found none; choose another; left out" in said
+    told, _ = fg("interpolate", "3.png", "5.png", *album)
+    assert told["pairs"] == 1
+    before = sorted(path.name for path in Path().iterdir())
+    _, said = fg("reconstruct", "5.png", *album[:-1], "none.h5", "-o", "no.png", code=1)
+    assert said == ["fg: none.h5: expected an fg artifact, found no such file; run the stage that writes it"]
+    assert sorted(path.name for path in Path().iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("inpaint", "3.png", "--hole", "4,4,9,9"),
+        ("merge", "3.png", "5.png"),
+        ("retouch", "3.png"),
+        ("deblur", "3.png"),
+        ("keyframes", ".", "-o", "frames"),
+    ],
+)
+def test_pictures_without_a_head_are_not_put_under_one(album, arguments):
+    before = sorted(path.name for path in Path().iterdir())
+    _, said = fg(*arguments, *album[:4], code=2)
+    wanted = "expected no generator that is steered by a condition, found Steered; choose another one"
+    assert said == [f"fg: fg {arguments[0]}: {wanted}"]
+    assert sorted(path.name for path in Path().iterdir()) == before
 
 
 # ---- the random protocol

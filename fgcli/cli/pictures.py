@@ -20,6 +20,8 @@ Output = Annotated[Path, typer.Option("--output", "-o", help="Picture to write: 
 Latents = Annotated[
     Path, typer.Option(help="Codes of faces: for rows, and for how photos are inverted; or samples.h5.")
 ]
+Flame = Annotated[Path, typer.Option(help="Fitted heads: where heads steer, those of photos are fitted likewise.")]
+Regressor = Annotated[Path, typer.Option(help="What finds heads in pictures, if it is there; else landmarks do.")]
 Inputs = Annotated[
     list[str],
     typer.Argument(
@@ -112,6 +114,8 @@ def edit_command(
     latents: Latents = Path("out/latents.h5"),
     judges: Annotated[Path, typer.Option(help="What judges the edits, if it is there.")] = Path("out/judges.h5"),
     density: Annotated[Path, typer.Option(help="What codes are likely, if it is there.")] = Path("out/density.h5"),
+    flame: Flame = Path("out/flame.h5"),
+    regressor: Regressor = Path("out/regressor.h5"),
     json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -123,10 +127,12 @@ def edit_command(
     Example: fg edit photo.jpg -a smiling -a eyeglasses=-1 --strength -3:3:7 -o strip.png
     """
     from fgcli.stages import pictures
+    from fgcli.subjects import HeadFiles
 
     def work() -> dict[str, Any]:
         steps = pictures.asked(recipe, attribute, method)
-        files = pictures.Files(generator, editor, latents, *(p if p.exists() else None for p in (judges, density)))
+        there, heads = (path if path.exists() else None for path in (judges, density)), HeadFiles(flame, regressor)
+        files = pictures.Files(generator, editor, latents, heads, *there)
         found = None if strength == "auto" else strengths(strength)
         pages: dict[str, Any] = {"page": page, "recipe": save_recipe}
         return pictures.edit(what, steps, found, output=output, **pages, paste_back=paste_back, face=face, files=files)
@@ -182,6 +188,8 @@ def reconstruct_command(
     face: FaceOption = Face.largest,
     generator: Generator = Path("out/generator.h5"),
     latents: Latents = Path("out/latents.h5"),
+    flame: Flame = Path("out/flame.h5"),
+    regressor: Regressor = Path("out/regressor.h5"),
     json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -190,9 +198,10 @@ def reconstruct_command(
     Example: fg reconstruct photo.jpg -o reconstruction.png
     """
     from fgcli.stages import pictures
+    from fgcli.subjects import HeadFiles
 
-    work = partial(pictures.reconstruct, what, output, face, generator, latents)
-    report(debug, json, work, [*what, generator, latents], output)
+    work = partial(pictures.reconstruct, what, output, face, generator, latents, HeadFiles(flame, regressor))
+    report(debug, json, work, [*what, generator, latents, flame, regressor], output)
 
 
 def interpolate_command(
@@ -203,6 +212,8 @@ def interpolate_command(
     face: FaceOption = Face.largest,
     generator: Generator = Path("out/generator.h5"),
     latents: Latents = Path("out/latents.h5"),
+    flame: Flame = Path("out/flame.h5"),
+    regressor: Regressor = Path("out/regressor.h5"),
     json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -211,9 +222,11 @@ def interpolate_command(
     Example: fg interpolate anna.jpg ben.jpg --frames 9 -o walk.png
     """
     from fgcli.stages import pictures
+    from fgcli.subjects import HeadFiles
 
-    work = partial(pictures.interpolate, what, frames, path, output, face, generator, latents)
-    report(debug, json, work, [*what, generator, latents], output)
+    heads = HeadFiles(flame, regressor)
+    work = partial(pictures.interpolate, what, frames, path, output, face, generator, latents, heads)
+    report(debug, json, work, [*what, generator, latents, flame, regressor], output)
 
 
 edit, sample = command(edit_command), command(sample_command)

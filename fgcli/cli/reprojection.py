@@ -12,11 +12,13 @@ from fgcli.cli.pictures import (
     Debug,
     Face,
     FaceOption,
+    Flame,
     Generator,
     Inputs,
     Json,
     Latents,
     Output,
+    Regressor,
     command,
     finite,
     report,
@@ -45,6 +47,8 @@ def mix_command(
     face: FaceOption = Face.largest,
     generator: Generator = Path("out/generator.h5"),
     latents: Latents = Path("out/latents.h5"),
+    flame: Flame = Path("out/flame.h5"),
+    regressor: Regressor = Path("out/regressor.h5"),
     json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -56,9 +60,11 @@ def mix_command(
     Example: fg mix anna.jpg 12 --with ben.jpg --with 40 --layers 0:4 -o mix.png
     """
     from fgcli.stages import mix as stage
+    from fgcli.subjects import HeadFiles
 
-    work = partial(stage.mix, what, others or [], layers, output, paste_back, face, generator, latents)
-    report(debug, json, work, [*what, *(others or []), generator, latents], output)
+    heads = HeadFiles(flame, regressor)
+    work = partial(stage.mix, what, others or [], layers, output, paste_back, face, generator, latents, heads)
+    report(debug, json, work, [*what, *(others or []), generator, latents, flame, regressor], output)
 
 
 def inpaint_command(

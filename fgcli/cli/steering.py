@@ -8,15 +8,23 @@ from typing import Annotated, Any
 
 import typer
 
-from fgcli.cli.pictures import Debug, Face, FaceOption, Generator, Json, Output, command, finite, report
+from fgcli.cli.pictures import (
+    Debug,
+    Face,
+    FaceOption,
+    Flame,
+    Generator,
+    Json,
+    Latents,
+    Output,
+    Regressor,
+    command,
+    finite,
+    report,
+)
 from fgcli.cli.reprojection import PhotoOrRow
 
-Latents = Annotated[
-    Path, typer.Option(help="Codes of faces: for rows, and for how photos are inverted; or samples.h5.")
-]
 Conditions = Annotated[Path, typer.Option(help="The heads of the training faces.")]
-Flame = Annotated[Path, typer.Option(help="Fitted heads: the heads of photos are fitted likewise.")]
-Regressor = Annotated[Path, typer.Option(help="What finds heads in pictures, if it is there; else landmarks do.")]
 Numbers = list[str]
 
 

@@ -142,8 +142,13 @@ def same_head(told: Mapping[str, Any], path: Path) -> Head:
         FgError: it cannot be built here, or has another shape by now.
     """
     head: Head = build(HEADS, told["build"], str(path))
-    if identity(head, told["build"]) != told:
+    verify_today(identity(head, told["build"]), told, path)
+    return head
+
+
+def verify_today(head: Mapping[str, Any], told: Mapping[str, Any], path: Path) -> None:
+    """Raises FgError unless a file, which tells of a head, is about the one that can be built here."""
+    if head != told:
         raise FgError(
             f"{path}: expected parameters of today's head {told['name']}, found those of an earlier one; make it again"
         )
-    return head

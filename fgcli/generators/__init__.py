@@ -19,6 +19,7 @@ GENERATORS = {
     "biggan": "fgcli.generators.biggan:BigGAN",
     "invertible_biggan": "fgcli.generators.biggan:InvertibleBigGAN",
     "encoded": "fgcli.generators.encoded:Encoded",
+    "encoded_gif": "fgcli.generators.encoded:EncodedGIF",
     "tiled": "fgcli.generators.tiled:Tiled",
     "pca": "fgcli.generators.pca:PCA",
 }

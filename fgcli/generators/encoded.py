@@ -11,6 +11,7 @@ from fgcli.capabilities import MEAN_OF, Conditional, Encodes, Entered, Generator
 from fgcli.codes import prior
 from fgcli.config import Spec, build
 from fgcli.config.fields import Count
+from fgcli.errors import UsageError
 from fgcli.layers.blocks import strided_block
 
 
@@ -25,6 +26,7 @@ class Encoded(Wraps, Encodes, Entered):
 
     Raises:
         ValueError: w+ of a generator whose codes have one row.
+        UsageError: a generator that is steered by a condition, which `encoded_gif` takes, or there one that is not.
     """
 
     def __init__(
@@ -38,7 +40,9 @@ class Encoded(Wraps, Encodes, Entered):
 
         super().__init__()
         inner: Generator = build(GENERATORS, of, "train.generator.of", image_shape=image_shape)
-        require(inner, refused=(Conditional,), by="generator encoded")
+        if isinstance(inner, Conditional) != isinstance(self, Conditional):
+            right = "encoded_gif" if isinstance(inner, Conditional) else "encoded"
+            raise UsageError(f"train.generator.name: expected {right} to wrap {of['name']}, found another; correct it")
         self.inner = inner.requires_grad_(False).eval()
         self.image_shape, self.code_shape, self.space = image_shape, inner.code_shape, inner.space
         layers, size = inner.code_shape
@@ -69,7 +73,7 @@ class Encoded(Wraps, Encodes, Entered):
 
     def decode(self, codes: Tensor, condition: Tensor | None = None) -> Tensor:
         """Images: the generator's own."""
-        return self.inner.decode(codes.expand(-1, self.code_shape[0], -1))
+        return self.inner.decode(codes.expand(-1, self.code_shape[0], -1), condition)
 
     def prior(self, n: int, rng: torch.Generator, truncation: float = 1.0) -> Tensor:
         """The generator's own."""
@@ -81,3 +85,24 @@ class Encoded(Wraps, Encodes, Entered):
         require(inner, (Entered,), by="the directions of an encoded generator")
         assert isinstance(inner, Entered)
         return inner.entrance()
+
+
+class EncodedGIF(Encoded, Conditional):
+    """As `encoded`, of a generator that is steered by a condition.
+
+    The encoder sees the picture alone, which shows what its condition does: with both, codes came no nearer.
+
+    Args:
+        image_shape, of, channels, space: as there.
+    """
+
+    def __init__(
+        self,
+        image_shape: tuple[int, int, int],
+        of: Spec,
+        channels: Count = 32,
+        space: Literal["w", "w+"] = "w",
+    ) -> None:
+        super().__init__(image_shape, of, channels, space)
+        assert isinstance(self.inner, Conditional)
+        self.condition_shape, self.condition_column = self.inner.condition_shape, self.inner.condition_column

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fgcli.capabilities import Encodes, Generator, Solved, Wraps
+from fgcli.capabilities import Conditional, Encodes, Generator, Solved, Wraps, require
 from fgcli.config import Spec, build
 from fgcli.config.fields import Count
 
@@ -25,6 +25,7 @@ class Tiled(Wraps, Encodes, Solved):
 
     Raises:
         ValueError: a side that is no multiple of `tiles`, or a generator without an encoder.
+        UsageError: one that is steered by a condition, which knows no tiles.
     """
 
     def __init__(self, image_shape: tuple[int, int, int], of: Spec, tiles: Count = 2) -> None:
@@ -38,6 +39,7 @@ class Tiled(Wraps, Encodes, Solved):
         inner: Generator = build(GENERATORS, of, "train.generator.of", image_shape=shape)
         if not isinstance(inner, Encodes):
             raise ValueError(f"of expects a generator that has an encoder, found {of['name']}")
+        require(inner, refused=(Conditional,), by="generator tiled")
         self.inner: Encodes = inner.requires_grad_(False).eval()
         self.tiles, self.image_shape, self.space = tiles, image_shape, inner.space
         self.code_shape = (tiles**2 * inner.code_shape[0], inner.code_shape[1])

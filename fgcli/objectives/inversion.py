@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fgcli.capabilities import Contested, Encodes, Wraps
+from fgcli.capabilities import Conditional, Contested, Encodes, Wraps
 from fgcli.codes import coded, decode
 from fgcli.config.fields import Weight
 from fgcli.training.objective import Batch, Group, Objective, Phase, Terms
@@ -16,7 +16,8 @@ class Inversion(Objective):
 
         pixels |G(E(x)) - x|^2 + critic sum_b |f_b(G(E(x))) - f_b(x)|_1 + drawn |E(G(w)) - w|^2 + codes |E(x) - mean|^2
 
-    all means over entries, codes in deviations of the prior's.
+    all means over entries, codes in deviations of the prior's. Where the generator is steered, every picture, and what
+    is drawn for it, has the photo's condition.
 
     Args:
         generator: one that wraps another and encodes.
@@ -31,7 +32,11 @@ class Inversion(Objective):
         drawn: Weight = 0.5,
         codes: Weight = 0.005,
     ) -> None:
-        super().__init__(generator, (Wraps, Encodes))
+        if isinstance(generator, Conditional):
+            super().__init__(generator, (Wraps, Encodes, Conditional))
+            self.needs = ("images", generator.condition_column)
+        else:
+            super().__init__(generator, (Wraps, Encodes))
         weights = {"pixels": pixels, "drawn": drawn, "codes": codes}
         if isinstance(generator.inner, Contested) and critic:
             weights["critic"] = critic
@@ -44,11 +49,12 @@ class Inversion(Objective):
         x, network = batch["images"], self.network
         assert isinstance(network, Wraps)
         assert isinstance(network, Encodes)
+        condition = batch[network.condition_column] if isinstance(network, Conditional) else None
         w = network.encode(x)
-        y = decode(network, coded(network, w))
+        y = decode(network, coded(network, w, condition))
         with torch.no_grad():
             true = network.prior(len(x), rng)
-            drawn = decode(network, coded(network, true))
+            drawn = decode(network, coded(network, true, condition))
         terms = {
             "pixels": (y.float() - x).square().mean(),
             "drawn": self.off(network.encode(drawn), true),
@@ -56,8 +62,8 @@ class Inversion(Objective):
         }
         if isinstance(network.inner, Contested) and "critic" in self.phases[0].weights:
             with torch.no_grad():
-                goal = network.inner.critic.seen(x)
-            made = network.inner.critic.seen(y)
+                goal = network.inner.critic.seen(x, condition)
+            made = network.inner.critic.seen(y, condition)
             terms["critic"] = torch.stack([(a - b).abs().mean() for a, b in zip(made, goal, strict=True)]).sum()
         return terms
 

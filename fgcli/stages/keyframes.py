@@ -32,6 +32,7 @@ def keyframes(
     import torch
 
     from fgcli import frames
+    from fgcli.capabilities import Conditional, require
     from fgcli.faces.cutter import Cutter
     from fgcli.generators import store
     from fgcli.subjects import projector
@@ -40,6 +41,7 @@ def keyframes(
     _, own_rate = frames.about(source)
     store.verify(latents, generator)
     model = store.load(generator)
+    require(model, refused=(Conditional,), by="fg keyframes")
     project, cutter = projector(latents, model), Cutter.of(generator, face)
     found = frames.followed(source, cutter, lambda cut: project(cut.image).values)
     moments = torch.arange(found.frames * times) / times

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from fgcli.capabilities import Generator
     from fgcli.codes import Codes
+    from fgcli.subjects import HeadFiles
 
 
 def mix(
@@ -25,6 +26,7 @@ def mix(
     face: str,
     generator: Path,
     latents: Path,
+    heads: HeadFiles,
 ) -> dict[str, Any]:
     """A grid: in each row a face that takes `layers` of its code from the face above each column.
 
@@ -44,11 +46,11 @@ def mix(
     files = outputs(output, what, columns if paste_back else [], inputs)
     rows = distinct(what)
     grid.verify_room(output, grid.extent(len(rows) + 1, len(columns) + 1, shown_size(model), rows, columns))
-    people = Subjects(what, face, generator, latents, model)
+    people = Subjects(what, face, generator, latents, model, heads)
     takers, left = list(people), people.left_out
     givers = takers
     if others:
-        people = Subjects(others, face, generator, latents, model)
+        people = Subjects(others, face, generator, latents, model, heads)
         givers, left = list(people), left + people.left_out
     written, pictures = [output], [[np.full_like(takers[0].face, 255), *(giver.face for giver in givers)]]
     for taker in takers:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from fgcli.certificate import Certificate
     from fgcli.codes import Codes
     from fgcli.editors import Editors
+    from fgcli.subjects import HeadFiles
 
 
 class Step(Section):
@@ -74,12 +75,14 @@ class Files:
     generator: Path
     editor: Path
     latents: Path
+    heads: HeadFiles
     judges: Path | None
     density: Path | None
 
     def paths(self) -> list[Path]:
-        """Those that are there."""
-        return [path for path in vars(self).values() if path is not None]
+        """Those that are read."""
+        known = (self.generator, self.editor, self.latents, *vars(self.heads).values(), self.judges, self.density)
+        return [path for path in known if path is not None]
 
 
 @dataclass(frozen=True)
@@ -173,7 +176,7 @@ def edit(
     if plan.auto:
         verify_known([s.attribute for s in plan.steps if s.strength is None], examiner)
     strip = Strip(output, model, what, ["face", "code", *plan.labels], lines=len(steps) + 2)
-    people = Subjects(what, face, files.generator, files.latents, model)
+    people = Subjects(what, face, files.generator, files.latents, model, files.heads)
     made, certificates, pairs = [output], {}, []
     for person in people:
         codes = plan.codes(known, person.code)
@@ -252,7 +255,9 @@ def learned(known: Editors, steps: Sequence[Step]) -> list[Step]:
     return found
 
 
-def reconstruct(what: Sequence[str], output: Path, face: str, generator: Path, latents: Path) -> dict[str, Any]:
+def reconstruct(
+    what: Sequence[str], output: Path, face: str, generator: Path, latents: Path, heads: HeadFiles
+) -> dict[str, Any]:
     """One sheet: faces, reconstructions, predicted masks."""
     from fgcli.capabilities import Masks
     from fgcli.generators import store
@@ -263,7 +268,7 @@ def reconstruct(what: Sequence[str], output: Path, face: str, generator: Path, l
     grid.picture_format(output)
     what, model = expanded(what), store.load(generator)
     strip = Strip(output, model, what, ["face", "code", *(["mask"] if isinstance(model, Masks) else [])])
-    people = Subjects(what, face, generator, latents, model)
+    people = Subjects(what, face, generator, latents, model, heads)
     for person in people:
         masks = decoded_masks(model, person.code) if isinstance(model, Masks) else []
         strip.add(person, decoded(model, person.code) + masks)
@@ -272,7 +277,14 @@ def reconstruct(what: Sequence[str], output: Path, face: str, generator: Path, l
 
 
 def interpolate(
-    what: Sequence[str], frames: int, path: str, output: Path, face: str, generator: Path, latents: Path
+    what: Sequence[str],
+    frames: int,
+    path: str,
+    output: Path,
+    face: str,
+    generator: Path,
+    latents: Path,
+    heads: HeadFiles,
 ) -> dict[str, Any]:
     """One row of pictures per pair of neighbours."""
     import numpy as np
@@ -291,7 +303,7 @@ def interpolate(
         raise UsageError(f"PHOTO|FOLDER|ROW: expected at least two faces to walk between, found {len(what)}")
     model = store.load(generator)
     grid.verify_room(output, grid.extent(len(what) - 1, frames, shown_size(model)))
-    people = Subjects(what, face, generator, latents, model, least=2)
+    people = Subjects(what, face, generator, latents, model, heads, least=2)
     codes, times = [person.code for person in people], np.linspace(0, 1, frames).tolist()
     rows = [decoded(model, walk(a, b, times, path)) for a, b in pairwise(codes)]
     grid.save_picture(output, grid.sheet(rows, scale=enlarge(model)))

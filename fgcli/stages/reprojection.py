@@ -1,7 +1,7 @@
 """Operations by projecting onto what the generator can make (Ghosh's thesis, section 6.4): of photos, or of rows.
 
 inpaint, merge, retouch, deblur. Each finds the code of a picture that no photo shows, decodes it, and puts what
-that changes into the photo.
+that changes into the photo. Such a picture has no head that a generator could be told of: none may be steered by heads.
 """
 
 from __future__ import annotations
@@ -49,7 +49,8 @@ def inpaint(photo: str, hole: str, output: Path, face: str, generator: Path, lat
     rectangle = numbers(hole)
     paths = [generator, latents, *([] if rectangle else [Path(hole)])]
     [file] = outputs(output, [photo], ["inpainted"], paths)[0]
-    model, project, cut, full = photographed(photo, face, generator, latents)
+    model = unsteered(generator, "fg inpaint")
+    project, cut, full = photographed(photo, face, model, generator, latents)
     missing = (
         cut_out(rectangle, full.pixels.shape[:2]) if rectangle else painted_hole(Path(hole), full.pixels.shape[:2])
     )
@@ -68,9 +69,9 @@ def inpaint(photo: str, hole: str, output: Path, face: str, generator: Path, lat
 
 
 def photographed(
-    photo: str, face: str, generator: Path, latents: Path
-) -> tuple[Generator, Callable[..., Codes], Cut, Decoded]:
-    """The generator, what finds codes, the face of a photo, and the photo.
+    photo: str, face: str, model: Generator, generator: Path, latents: Path
+) -> tuple[Callable[..., Codes], Cut, Decoded]:
+    """What finds codes, the face of a photo, and the photo.
 
     Raises:
         FgError: files that do not belong together, or no face.
@@ -80,9 +81,18 @@ def photographed(
     from fgcli.subjects import projector, whole_photo
 
     store.verify(latents, generator)
-    model = store.load(generator)
     cut = Cutter.of(generator, face).photo(Path(photo))
-    return model, projector(latents, model), cut, whole_photo(Path(photo))
+    return projector(latents, model), cut, whole_photo(Path(photo))
+
+
+def unsteered(generator: Path, by: str) -> Generator:
+    """The generator; raises UsageError where heads steer it."""
+    from fgcli.capabilities import Conditional, require
+    from fgcli.generators import store
+
+    model = store.load(generator)
+    require(model, refused=(Conditional,), by=by)
+    return model
 
 
 def only_photos(*names: str) -> None:
@@ -168,13 +178,12 @@ def merge(
     """
     import numpy as np
 
-    from fgcli.generators import store
     from fgcli.reports.pictures import decoded
     from fgcli.subjects import Strip, Subjects, distinct, is_photo, outputs, projector, save_changed
 
     inputs = [generator, latents, *([mask] if mask else []), *([Path(second)] if is_photo(second) else [])]
     files = outputs(output, [first], distinct([second]), inputs)
-    model = store.load(generator)
+    model = unsteered(generator, "fg merge")
     share = seconds(mask, model.image_shape[1:])[..., None]
     strip = Strip(output, model, [first], ["first", "second", "together", "code"])
     one, other = Subjects([first, second], face, generator, latents, model, least=2)
@@ -229,7 +238,8 @@ def retouch(
     only_photos(edited, *([original] if original else []))
     inputs = [generator, latents, *([Path(original)] if original else [])]
     [file] = outputs(output, [edited], ["retouched"], inputs)[0]
-    model, project, cut, full = photographed(original or edited, face, generator, latents)
+    model = unsteered(generator, "fg retouch")
+    project, cut, full = photographed(original or edited, face, model, generator, latents)
     if original:
         painted = warp(of_size(edited, original, full.pixels.shape), cut.matrix, len(cut.image))
         region = differing(painted, cut.image, cut.mask, edited, original)
@@ -300,13 +310,12 @@ def deblur(
     import numpy as np
     from scipy import ndimage
 
-    from fgcli.generators import store
     from fgcli.reports.pictures import decoded
     from fgcli.subjects import Strip, Subjects, expanded, outputs, projector, save_changed
 
     what, labels = expanded(what), [f"{s:+g}" for s in strengths]
     files = outputs(output, what, labels if paste_back else [], [generator, latents])
-    model = store.load(generator)
+    model = unsteered(generator, "fg deblur")
     strip = Strip(output, model, what, ["face", "blurred", "code", *labels])
     people, project, written = Subjects(what, face, generator, latents, model), projector(latents, model), [output]
     for person in people:

@@ -141,7 +141,7 @@ def run(
     import torch
 
     from fgcli import artifacts
-    from fgcli.capabilities import Contested, Solved
+    from fgcli.capabilities import Contested, Solved, Wraps
     from fgcli.generators import store
     from fgcli.training.devices import Compute
     from fgcli.training.run_folder import RunFolder
@@ -176,6 +176,8 @@ def run(
         inputs |= session.files
         training["rows"] = int((session.split == 0).sum())
         if conditions and "conditions" in session.files:
+            if init_from and isinstance(generator, Wraps):
+                store.verify_head(conditions, init_from)
             training["head"] = artifacts.load(conditions, artifacts.CONDITIONS, ()).meta["head"]
         start = {"init_from": artifacts.sha256(init_from)} if init_from else {}
         same = session.name(params.model_dump(exclude=FREE) | start)
@@ -243,11 +245,11 @@ def begin(generator: Generator, init_from: Path | None, params: Params, images: 
 
 
 def head_of(conditions: Path | None) -> Head | None:
-    """The head that conditions.h5 shows; None where there is no such file."""
+    """The head that conditions.h5 shows; None of none."""
     from fgcli import artifacts
     from fgcli.fitting.extract import same_head
 
-    if conditions is None or not conditions.exists():
+    if conditions is None:
         return None
     return same_head(artifacts.load(conditions, artifacts.CONDITIONS, ()).meta["head"], conditions)
 
