@@ -145,6 +145,19 @@ def test_the_penalty_is_of_the_images_alone():
     assert slope[:, 3:].abs().sum() > 0
 
 
+def test_the_augmenter_leaves_every_pixel_where_its_condition_says():
+    x = batch() | {"images": torch.linspace(-1, 1, 16).expand(8, 3, 16, 16)}  # brighter to the right, rows all alike
+    objective = GIFLoss(gif(rows=8), batch=8, consistency=0.0, augment="fixed", strength=1.0)
+    changed = objective.seen(x["images"], x, rng())
+    assert not torch.equal(changed, x["images"])
+    whole = (changed != 0).all(1, keepdim=True)  # a hole is of zeros
+    ranks = torch.where(whole, changed, changed.new_tensor(torch.nan)).nanmedian(2).values
+    assert ((ranks.diff(dim=2) > -1e-6) | ranks.diff(dim=2).isnan()).all()
+    moved = objective.augmenter
+    moved.moves = True
+    assert not torch.equal(moved(x["images"], rng(), 8, x["places"]), changed)
+
+
 def test_one_skin_has_no_texture_loss_and_another_has(head):
     """Perfect renders have almost none where the light stays and heads turn; pictures that keep still have some."""
     p = people(head)

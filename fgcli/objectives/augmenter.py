@@ -38,14 +38,15 @@ class Augmenter(nn.Module):
         p: probability at the start.
         target: to which the controller steers r = E[sign D(real)]; None: p stays.
         images: how many the critic sees while p goes from 0 to 1 at the fastest.
+        moves: whether images are moved, too; not where something beside them says what stands where.
     """
 
     p: Tensor
 
-    def __init__(self, p: float, target: float | None = None, images: int = 500_000) -> None:
+    def __init__(self, p: float, target: float | None = None, images: int = 500_000, moves: bool = True) -> None:
         super().__init__()
         self.register_buffer("p", torch.tensor(float(p)))
-        self.target, self.images = target, images
+        self.target, self.images, self.moves = target, images, moves
 
     @property
     def active(self) -> bool:
@@ -61,7 +62,7 @@ class Augmenter(nn.Module):
             for draw in (torch.rand, torch.randn)
         )
         on = uniform[:, :6] < self.p  # (n, 6): which kinds befall which image
-        moved = move(images, on[:, :3], uniform[:, 6:10], normal[:, 0])
+        moved = move(images, on[:, :3], uniform[:, 6:10], normal[:, 0]) if self.moves else images
         return hole(colour(moved, on[:, 3:5], normal[:, 1:4]), on[:, 5], uniform[:, 10:12])
 
     def settle(self, sign: float, batch: int) -> None:

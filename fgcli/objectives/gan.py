@@ -87,7 +87,7 @@ class GAN(Objective):
         self.batch, self.loss, self.mixing = batch, loss, mixing
         verify_group(generator, batch)
         start = 0.0 if augment == "none" else strength
-        self.augmenter = Augmenter(start, ada_target if augment == "ada" else None, ada_images)
+        self.augmenter = Augmenter(start, ada_target if augment == "ada" else None, ada_images, self.moves)
         self.register_buffer("path_mean", torch.zeros(()))
         self.register_buffer("watched", torch.tensor([1.0, 0.0]))  # spread of the samples, the critic's certainty
         own = set(map(id, self.opponent()))
@@ -116,6 +116,8 @@ class GAN(Objective):
 
     judged = False
     """Whether the critic's average is of use, as where it encodes."""
+    moves = True
+    """Whether the augmenter may move images."""
 
     def opponent(self) -> list[nn.Parameter]:
         """What the critic's Adam moves."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from fgcli.capabilities import Styled
-from fgcli.config.fields import Count, Weight
+from fgcli.config.fields import Count, Share, Weight
 from fgcli.errors import UsageError
 from fgcli.heads.consistency import agreement, face_texels, views
 from fgcli.heads.head import Head
@@ -31,6 +31,7 @@ class GIFLoss(GAN):
     Args:
         generator: with a condition, and a style for every training row.
         batch, gamma, penalty_interval: as for `gan`; the penalty is of the images alone, not of their conditions.
+        augment, strength, ada_target, ada_images: as for `gan`; of colours and holes, as conditions say what is where.
         consistency: weight of texture consistency; 0 leaves it out.
         form: "l2", the mean squared difference (thesis), or "sigmoid" of it (release, with weight 16).
         views: heads that are compared, at most one less than the batch; 15 in the release.
@@ -45,6 +46,7 @@ class GIFLoss(GAN):
 
     network: Styled
     capabilities = (Styled,)
+    moves = False
 
     def __init__(
         self,
@@ -57,9 +59,14 @@ class GIFLoss(GAN):
         views: Count = 4,
         texels: Count = 48,
         reference: bool = False,
+        augment: Literal["none", "fixed", "ada"] = "none",
+        strength: Share = 0.0,
+        ada_target: Share = 0.6,
+        ada_images: Count = 500_000,
         head: Head | None = None,
     ) -> None:
-        super().__init__(generator, batch, "logistic", gamma, penalty_interval)
+        watched = augment, strength, ada_target, ada_images
+        super().__init__(generator, batch, "logistic", gamma, penalty_interval, 0.0, 0.0, *watched)
         self.needs, self.consistency = ("images", generator.condition_column), consistency
         self.form, self.views, self.texels, self.reference, self.shown = form, views, texels, reference, (head,)
         if not consistency:
