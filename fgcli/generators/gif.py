@@ -177,7 +177,8 @@ class Standardised(nn.Module):
 class Injector(nn.Module):
     """From a picture (n, inputs, h, w) to what each layer of its side is given, (n, outputs, h, w).
 
-    Layers have networks of their own, whose first convolutions are one operation.
+    Layers have networks of their own. Where these are one convolution each, they are one operation; longer ones are not
+    joined, as parts of feature maps would have to be copied.
 
     Args:
         inputs: channels. outputs: of each layer.
@@ -187,16 +188,13 @@ class Injector(nn.Module):
     def __init__(self, inputs: int, outputs: list[int], kind: Injection) -> None:
         super().__init__()
         first, second = HIDDEN
-        self.rest, self.widths = nn.ModuleList(), outputs
-        if kind == "net":
-            self.widths = [first] * len(outputs)
-            self.first = Conv(inputs, sum(self.widths), 3)
+        self.widths, self.apart, self.nets = outputs, kind == "net", nn.ModuleList()
+        if self.apart:
             last = [Conv(second, n, 3, active=False, gain=GAIN) for n in outputs]
-            self.rest.extend(nn.Sequential(Conv(first, second, 3), conv) for conv in last)
+            self.nets.extend(nn.Sequential(Conv(inputs, first, 3), Conv(first, second, 3), conv) for conv in last)
         else:
-            self.first = Conv(inputs, sum(outputs), 3 if kind == "conv" else 1, active=False, gain=GAIN)
+            self.nets.append(Conv(inputs, sum(outputs), 3 if kind == "conv" else 1, active=False, gain=GAIN))
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """As above."""
-        parts = list(self.first(x).split(self.widths, 1))
-        return [go(part) for go, part in zip(self.rest, parts, strict=True)] if self.rest else parts
+        return [net(x) for net in self.nets] if self.apart else list(self.nets[0](x).split(self.widths, 1))
