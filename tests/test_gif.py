@@ -61,7 +61,7 @@ def people(head, n=4, yaw=0.3):
 # ---- the generator
 
 
-@pytest.mark.parametrize("injection", ["net", "conv", "scale"])
+@pytest.mark.parametrize("injection", ["net", "conv", "scale", "released"])
 @torch.no_grad()
 def test_a_condition_changes_the_image_near_where_it_differs(injection):
     model = gif(injection=injection).eval()

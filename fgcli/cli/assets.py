@@ -43,7 +43,8 @@ def import_(
 ) -> None:
     """Check downloaded files and keep them in the assets folder ($FG_ASSETS or ~/.cache/fg).
 
-    With -o FILE is a StyleGAN2 checkpoint, stylegan2-ada-pytorch's .pkl or rosinality's .pt, that becomes generator.h5.
+    With -o FILE is a StyleGAN2 checkpoint, stylegan2-ada-pytorch's .pkl or rosinality's .pt, or GIF's .model, that
+    becomes generator.h5.
     """
     guarded(lambda: _import(files, name) if output is None else _convert(files, name, output), debug)
 

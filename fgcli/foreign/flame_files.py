@@ -139,7 +139,7 @@ def import_file(path: Path, name: str | None = None) -> tuple[assets.Asset, Path
 def recognise(path: Path, content: Mapping[str, Any]) -> str:
     """Which of PARTS a file is, by its keys."""
     name = next((name for name, (_, keys) in PARTS.items() if any(key in content for key in keys)), None)
-    if name is None and {"G_ema", "g_ema"} & content.keys():
+    if name is None and {"G_ema", "g_ema", "generator_running"} & content.keys():
         raise UsageError(f"{path}: expected -o generator.h5 for a StyleGAN2 checkpoint, found none; say where it goes")
     if name is None:
         names = ", ".join(alias for part in PARTS for alias in assets.ASSETS[part].aliases[:1])

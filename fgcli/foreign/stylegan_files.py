@@ -1,4 +1,4 @@
-"""StyleGAN2 from checkpoints of others: stylegan2-ada-pytorch's network-snapshot.pkl, rosinality's .pt.
+"""StyleGAN2 from checkpoints of others: stylegan2-ada-pytorch's network-snapshot.pkl, rosinality's .pt, GIF's .model.
 
 Recognised by content, read without running any of their code, and put under our names. Which tensors our network has,
 and of what shapes, is for who builds it to check.
@@ -21,6 +21,8 @@ from fgcli.foreign import pickles
 
 RATE = 0.01
 """Factor on the step size of the mapping that both have."""
+GAIN = 2**0.5
+"""Of our active layers, which some of GIF's go without."""
 KERNEL = torch.outer(torch.tensor([1.0, 3, 3, 1]), torch.tensor([1.0, 3, 3, 1])) / 64
 """The low-pass filter that both have, but for a factor."""
 
@@ -51,7 +53,10 @@ def read(path: Path) -> Checkpoint:
         FgError: no such file, or no unconditional StyleGAN2 in a format that is known.
     """
     assets.verify_download(path)
-    return _ros(path) if pickles.is_torch_file(path) else _ada(path)
+    if not pickles.is_torch_file(path):
+        return _ada(path)
+    content = _content(path)
+    return _gif(path, content) if isinstance(content, dict) and "generator_running" in content else _ros(path, content)
 
 
 # ---- stylegan2-ada-pytorch: a pickled dict of modules
@@ -142,17 +147,19 @@ def _ada_critic(name: str, side: int) -> str:
 # ---- rosinality's stylegan2-pytorch: state dicts
 
 
-def _ros(path: Path) -> Checkpoint:
+def _content(path: Path) -> Any:
     try:
-        content = assets.read_tensors(path)
+        return assets.read_tensors(path)
     except Exception as error:  # a damaged or a crafted file may fail in any way
         raise FgError(
             f"{path}: expected a checkpoint of tensors, found one that torch cannot read safely; take another file"
         ) from error
+
+
+def _ros(path: Path, content: Any) -> Checkpoint:
     if not isinstance(content, dict) or not isinstance(content.get("g_ema"), dict):
         raise FgError(f"{path}: expected a StyleGAN2 checkpoint with g_ema, found {_some(content)}; check it")
-    generator = _renamed(path, content["g_ema"], _ros_generator)
-    generator = {name: value[0] if value.ndim == 5 else value for name, value in generator.items()}  # (1, o, i, k, k)
+    generator = _flat(_renamed(path, content["g_ema"], _ros_generator))
     if "latent_avg" in content:
         generator["average"] = content["latent_avg"]
     return Checkpoint("rosinality's stylegan2-pytorch", generator, _renamed(path, content.get("d", {}), _ros_critic))
@@ -188,7 +195,51 @@ def _ros_critic(name: str) -> str:
     return ""
 
 
-# ---- both
+# ---- GIF's release: rosinality's layers under other names, wrapped for several GPUs
+
+
+def _gif(path: Path, content: Mapping[str, Any]) -> Checkpoint:
+    """Its generator has layers up to 1,024 px, of which only those up to the critic's side were trained.
+
+    Its dense layers lack our factor sqrt(2), which their weights take here; what it adds to a layer lacks it, too.
+    """
+    own, critic = (
+        {name.removeprefix("module."): value for name, value in (content.get(key) or {}).items()}
+        for key in ("generator_running", "discriminator_flm")
+    )
+    levels = len({name.split(".")[1] for name in critic if name.startswith("convs.")})
+    if not levels:
+        raise FgError(f"{path}: expected GIF's discriminator_flm, which tells the size, found none; take another file")
+    places = (re.match(r"generator\.(?:progression|to_rgb)\.(\d+)\.", name) for name in own)
+    kept = {n: own[n] for n, place in zip(own, places, strict=True) if place is None or int(place[1]) < levels}
+    factors = {r"mapping\..+": 1 / GAIN, r"injections\..+\.4\.(weight|bias)": GAIN, r"head\.weight": 1 / GAIN}
+    states = _flat(_renamed(path, kept, _gif_generator)), _renamed(path, critic, _ros_critic)
+    for state in states:
+        for name in state:
+            for pattern, factor in factors.items():
+                state[name] = state[name] * (factor if re.fullmatch(pattern, name) else 1.0)
+    return Checkpoint("GIF", *states)
+
+
+def _gif_generator(name: str) -> str:
+    if name in ("image_embedding.embd_weight", "img_embdng.embd_weight"):  # one, registered twice
+        return "styles"
+    if match := re.fullmatch(r"generator\.progression\.(\d+)\.st_cv([12])\.noise\.noise_conv\.(.+)", name):
+        return f"injections.{match[1]}.nets.{int(match[2]) - 1}.{match[3]}"
+    if match := re.fullmatch(r"generator\.progression\.(\d+)\.st_cv([12])\.(.+)", name):
+        layer = 2 * int(match[1]) + int(match[2]) - 2  # 0: that of the one at 4 px, which stands alone
+        return _ros_generator(f"convs.{layer - 1}.{match[3]}" if int(match[1]) else f"conv1.{match[3]}")
+    if match := re.fullmatch(r"generator\.to_rgb\.(\d+)\.(.+)", name):
+        return _ros_generator(f"to_rgbs.{int(match[1]) - 1}.{match[2]}" if int(match[1]) else f"to_rgb1.{match[2]}")
+    return _ros_generator(name.replace("generator.const_input.", "input.").replace("z_to_w.", "style."))
+
+
+# ---- all
+
+
+def _flat(state: State) -> State:
+    """Kernels (1, o, i, k, k) as (o, i, k, k)."""
+    return {name: value[0] if value.ndim == 5 else value for name, value in state.items()}
 
 
 def _renamed(path: Path, tensors: Mapping[str, Any], rename: Callable[[str], str]) -> State:

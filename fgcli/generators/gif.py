@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -25,7 +26,7 @@ CONSTANT = 1e-6
 """Deviation below which a number never varies, and says nothing."""
 
 Shown = Literal["both", "normals", "texture", "vector"]
-Injection = Literal["net", "conv", "scale"]
+Injection = Literal["net", "conv", "scale", "released"]
 
 
 class GIF(Styled, StyleGAN2):
@@ -44,7 +45,9 @@ class GIF(Styled, StyleGAN2):
         trainable: whether these styles learn, too; in the release they do not.
         condition: what both networks are shown of the head: "both", "normals", "texture", or "vector".
         injection: what each layer has for it: "net", three 3 x 3 convolutions, as the release; "conv", one; "scale", a
-            number for each pair of channels, the thesis' per-channel scaling.
+            number for each pair of channels, the thesis' per-channel scaling; "released", three plain ones with ReLU,
+            of pictures sampled at each side, not averaged, whose normals are clamped at 0: what GIF's released weights
+            know.
     """
 
     styles: Tensor
@@ -64,6 +67,7 @@ class GIF(Styled, StyleGAN2):
     ) -> None:
         super().__init__(image_shape, codes, width, widest, mapping_layers, False, critic_width)
         self.rows, self.pictured, self.injections = rows, condition != "vector", nn.ModuleList()
+        self.sampled = injection == "released"
         styles = torch.randn(rows, codes)
         if trainable:
             self.styles = nn.Parameter(styles)
@@ -78,7 +82,7 @@ class GIF(Styled, StyleGAN2):
             self.space, self.code_shape = "z", (1, codes)
             self.condition_column, self.condition_shape, seen = "parameters", (NUMBERS,), 0
             self.mapping[0] = Dense(codes + NUMBERS, codes, active=True, rate=RATE)
-        self.look = Channels(CHANNELS[condition]) if self.pictured else Standardised()
+        self.look = Channels(CHANNELS[condition], self.sampled) if self.pictured else Standardised()
         self.oppose(GIFCritic(image_shape, self.critic_widths, self.critic_group, seen, self.look))
 
     def styles_of(self, rows: Tensor) -> Tensor:
@@ -111,7 +115,8 @@ class GIF(Styled, StyleGAN2):
         """What each layer is given (n, outputs, side, side), of pictures (n, k, size, size)."""
         planes = [fast(told)]
         while planes[0].shape[2] > START:
-            planes.insert(0, F.avg_pool2d(planes[0], 2))
+            side = planes[0].shape[2] // 2
+            planes.insert(0, F.interpolate(told, side, mode="bilinear") if self.sampled else F.avg_pool2d(planes[0], 2))
         pairs = zip(self.injections, planes, strict=True)
         return [given for inject, plane in pairs for given in inject(plane)]
 
@@ -141,14 +146,21 @@ class GIFCritic(StyleGAN2Critic):
 
 
 class Channels(nn.Module):
-    """Some channels of pictures (n, c, h, w)."""
+    """Some channels of pictures (n, 6, h, w).
 
-    def __init__(self, chosen: slice) -> None:
+    Args:
+        chosen: which.
+        clamped: whether normals are clamped at 0 first, so that what looks away in an axis is as if it did not.
+    """
+
+    def __init__(self, chosen: slice, clamped: bool) -> None:
         super().__init__()
-        self.chosen = chosen
+        self.chosen, self.clamped = chosen, clamped
 
     def forward(self, condition: Tensor) -> Tensor:
         """(n, k, h, w)."""
+        if self.clamped:
+            condition = torch.cat([condition[:, :3], 2 * condition[:, 3:].relu() - 1], 1)
         return condition[:, self.chosen]
 
 
@@ -177,7 +189,8 @@ class Standardised(nn.Module):
 class Injector(nn.Module):
     """From a picture (n, inputs, h, w) to what each layer of its side is given, (n, outputs, h, w).
 
-    Layers have networks of their own, whose first convolutions are one operation.
+    Layers have networks of their own. Where these are one convolution each, they are one operation; longer ones are not
+    joined, as parts of feature maps would have to be copied.
 
     Args:
         inputs: channels. outputs: of each layer.
@@ -187,16 +200,22 @@ class Injector(nn.Module):
     def __init__(self, inputs: int, outputs: list[int], kind: Injection) -> None:
         super().__init__()
         first, second = HIDDEN
-        self.rest, self.widths = nn.ModuleList(), outputs
+        self.widths, self.apart, self.nets = outputs, kind in ("net", "released"), nn.ModuleList()
         if kind == "net":
-            self.widths = [first] * len(outputs)
-            self.first = Conv(inputs, sum(self.widths), 3)
             last = [Conv(second, n, 3, active=False, gain=GAIN) for n in outputs]
-            self.rest.extend(nn.Sequential(Conv(first, second, 3), conv) for conv in last)
+            self.nets.extend(nn.Sequential(Conv(inputs, first, 3), Conv(first, second, 3), conv) for conv in last)
+        elif kind == "released":
+            self.nets.extend(released(inputs, n) for n in outputs)
         else:
-            self.first = Conv(inputs, sum(outputs), 3 if kind == "conv" else 1, active=False, gain=GAIN)
+            self.nets.append(Conv(inputs, sum(outputs), 3 if kind == "conv" else 1, active=False, gain=GAIN))
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """As above."""
-        parts = list(self.first(x).split(self.widths, 1))
-        return [go(part) for go, part in zip(self.rest, parts, strict=True)] if self.rest else parts
+        return [net(x) for net in self.nets] if self.apart else list(self.nets[0](x).split(self.widths, 1))
+
+
+def released(inputs: int, outputs: int) -> nn.Sequential:
+    """The network of a layer whose weights the release has."""
+    widths = (inputs, 2 * inputs, 4 * inputs, outputs)
+    first, second, last = (nn.Conv2d(a, b, 3, padding=1) for a, b in pairwise(widths))
+    return nn.Sequential(first, nn.ReLU(), second, nn.ReLU(), last)

@@ -1,4 +1,4 @@
-"""generator.h5 from a checkpoint of others' StyleGAN2."""
+"""generator.h5 from a checkpoint of others' StyleGAN2, or of GIF's release."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from fgcli.errors import FgError
 from fgcli.foreign import stylegan_files
 from fgcli.foreign.stylegan_files import State
 from fgcli.generators import store
+from fgcli.generators.gif import GIF
 from fgcli.generators.stylegan2 import LARGEST, SMALLEST, StyleGAN2
 from fgcli.layers.blocks import START
 
@@ -37,7 +38,8 @@ def convert(path: Path, output: Path) -> dict[str, Any]:
     found = stylegan_files.read(path)
     image_shape, build = arguments(path, found.generator, found.critic)
     torch.manual_seed(0)  # of a critic, where the file has none
-    network = StyleGAN2(image_shape, **build)
+    kind = "gif" if "styles" in found.generator else "stylegan2"
+    network = (GIF if kind == "gif" else StyleGAN2)(image_shape, **build)
     own = network.state_dict()
     given = found.generator | {f"critic.{name}": value for name, value in found.critic.items()}
     fresh = {name for name in own if name == "average" or (not found.critic and name.startswith("critic."))}
@@ -46,7 +48,7 @@ def convert(path: Path, output: Path) -> dict[str, Any]:
         raise FgError(f"{path}: expected the tensors of StyleGAN2, found none for {missing[0]}; give another file")
     network.load_state_dict(own | fitted)
     seen = look(path, network.eval().requires_grad_(False))
-    spec = {"name": "stylegan2", **build}
+    spec = {"name": kind, **build}
     store.save(
         output,
         network,
@@ -95,7 +97,26 @@ def arguments(path: Path, state: State, critic: State) -> tuple[tuple[int, int, 
         "noise": any(name.endswith(".strength") for name in state),
         "critic_width": critic["colours.weight"].shape[0] / widths[-1] if "colours.weight" in critic else 1.0,
     }
+    if "styles" in state:
+        build = build | steered(path, state)
+        del build["noise"]
     return (state["colours.0.weight"].shape[0], side, side), build
+
+
+def steered(path: Path, state: State) -> dict[str, Any]:
+    """What GIF's arguments are beyond StyleGAN2's.
+
+    Raises:
+        FgError: a network of one condition, whose tensors do not tell which it is, or of none.
+    """
+    first = state.get("injections.0.nets.0.0.weight")
+    seen = 0 if first is None else first.shape[1]
+    if seen != 6:
+        raise FgError(
+            f"{path}: expected GIF's full model, which is told 6 channels, texture and normals, found {seen}, of which "
+            "the file does not say what they are; give the full model (run 29)"
+        )
+    return {"rows": len(state["styles"]), "injection": "released"}
 
 
 def count(state: State, pattern: str) -> int:
@@ -125,7 +146,8 @@ def look(path: Path, network: StyleGAN2) -> dict[str, float]:
     """
     with torch.no_grad(), peaks(network) as largest:
         drawn = codes.prior(network, DRAWN, 0)
-        images = network.train().decode(drawn.values)
+        under = torch.zeros(DRAWN, *network.condition_shape) if isinstance(network, GIF) else None
+        images = network.train().decode(drawn.values, under)
     network.eval()
     if not images.isfinite().all() or images.std() == 0:
         raise FgError(f"{path}: expected weights that draw images, found some that do not; download it again")
