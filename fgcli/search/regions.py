@@ -52,7 +52,9 @@ class Near(Region):
 
     starts = True
 
-    def __init__(self, codes: np.ndarray, law: Density, edge: float, start: np.ndarray, radius: Positive = 0.35) -> None:
+    def __init__(
+        self, codes: np.ndarray, law: Density, edge: float, start: np.ndarray, radius: Positive = 0.35
+    ) -> None:
         self.law, self.start, self.radius, self.scale = law, start, radius, deviations(codes)
         self.edge = min(edge, float(law.log_prob(start)[0]))
 
