@@ -104,10 +104,10 @@ def named(number: int, trial: Mapping[str, Any]) -> str:
 
 
 def feet(arrays: Mapping[str, np.ndarray], place: int) -> list[str]:
-    """Its sentence if it is one, its value, and what that is made of."""
+    """Its sentence if it is one, its value, and how far it is from the start's person, where that was measured."""
     text = [str(arrays["text"][place])] if "text" in arrays else []
-    measures = [f"{k.split('/')[1]} {v[place]:.2f}" for k, v in sorted(arrays.items()) if k.startswith("measures/")]
-    return [*text, f"{arrays['value'][place]:.3g}", *measures]
+    apart = [f"identity {arrays['measures/identity'][place]:.2f}"] if "measures/identity" in arrays else []
+    return [*text, f"{arrays['value'][place]:.3g}", *apart]
 
 
 def by_round(trials: Sequence[Mapping[str, Any]]) -> list[dict[str, float | None]]:

@@ -138,6 +138,7 @@ def contents(content: Mapping[str, Any], absent: bool, nouns: Nouns) -> list[tup
         ("samples", f"New {nouns.faces}", True),
         ("interpolations", "Interpolations", bool(content["interpolations"])),
         ("edits", "Edits", bool(content["edits"])),
+        ("search", "Search", bool(content["optimum"])),
         ("metrics", "Metrics", True),
         ("left-out", "Left out", absent),
         ("params", "Params", True),

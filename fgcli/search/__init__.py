@@ -1,15 +1,15 @@
 """Search over codes for what scores best (Bayesian optimisation, as in Kusner et al. 2017).
 
-A score has `(items, start) -> Scored`. A region has `draw(n, rng) -> codes (n, l, d)` and `holds(codes) -> (n,)`; it is
-built with those it names of `codes`, which trained (n, l, d), `law`, a density of them, `edge`, the log-density of its
-least likely code, and `start` (1, l, d).
+A score has `names` of what it measures of an item, the value that is sought first, `measure(items, start) -> (n, m)`,
+and `limits(start) -> (low, high)`, between which all must lie. A region has `draw(n, rng) -> codes (n, l, d)` and
+`holds(codes) -> (n,)`; it is built with those it names of `codes`, which trained (n, l, d), `law`, a density of them,
+`edge`, the log-density of the least likely codes of faces, and `start` (1, l, d).
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -30,37 +30,30 @@ Item = np.ndarray | str | None
 """What a code is decoded to: a picture uint8 (h, w, 3) or a sentence; None where there is none."""
 
 
-@dataclass(frozen=True)
-class Scored:
-    """What a score says of n items.
-
-    Attributes:
-        values: (n) float64, NaN where an item has none. valid: (n) bool, whether it may be the answer.
-        measures: (n) float64 each, by name: what the values are made of.
-    """
-
-    values: np.ndarray
-    valid: np.ndarray
-    measures: Mapping[str, np.ndarray] = field(default_factory=dict)
-
-
 class Score(ABC):
-    """Says how good items are.
+    """Says how good items are, and which may be the answer.
 
     Attributes:
+        names: of the m numbers that it measures of an item, the value that is sought first.
         at_once: items that it is given at a time. starts: whether it compares them with a start.
     """
 
+    names: Sequence[str]
     at_once: ClassVar[int] = 64
     starts: bool = False
 
     @abstractmethod
-    def __call__(self, items: Sequence[Item], start: Item) -> Scored:
-        """Of items, and of the one that the search starts from, if it starts from one.
+    def measure(self, items: Sequence[Item], start: Item) -> np.ndarray:
+        """(n, m) float64 of items, given the one that the search starts from if it does; NaN where there is no value.
 
         Raises:
             FlawError: no number for one; see `function`.
         """
+
+    def limits(self, start: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+        """(m) between which measures of a valid item lie, given the start's (m): here anywhere."""
+        ends = np.full(len(self.names), np.inf)
+        return -ends, ends
 
 
 class Region(ABC):

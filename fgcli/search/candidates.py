@@ -6,7 +6,7 @@ import numpy as np
 
 from fgcli.errors import FgError
 from fgcli.search import Region
-from fgcli.search.surrogate import Surrogate, expected_improvement
+from fgcli.search.surrogate import Aim, Surrogate
 
 PARENTS = 5
 """One of so many candidates has children."""
@@ -37,21 +37,21 @@ def pool(
     region: Region,
     surrogate: Surrogate,
     elite: np.ndarray,
-    best: float,
+    aim: Aim,
     size: int,
     generations: int,
     rng: np.random.Generator,
 ) -> np.ndarray:
     """Codes (m, l, d), about `size` of them, to choose from.
 
-    Draws of the region; with `generations` those that promise most over `best` have children, each a parent and a share
+    Draws of the region; with `generations` those that promise most have children, each a parent and a share
     of the difference of two others (differential evolution, Storn and Price 1997), and of all these again: a draw in
     many dimensions goes a little way in all of them, a sum of differences can go far in the one that matters. The
     `elite`, the best codes so far (k, l, d), are parents too.
     """
     codes = inside(region, size, rng)
     for first in [True] + [False] * (generations - 1) if generations else ():
-        promise = expected_improvement(*surrogate.belief(scaled(codes, region)), best)
+        promise = aim.promise(*surrogate.belief(scaled(codes, region)))
         parents = codes[np.argsort(-promise, kind="stable")[: size // PARENTS]]
         parents = np.concatenate([parents, elite]) if first else parents
         one, other, third = rng.integers(len(parents), size=(3, size - size // PARENTS))

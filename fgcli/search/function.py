@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from fgcli.errors import FlawError, reason
-from fgcli.search import Item, Score, Scored
+from fgcli.search import Item, Score
 
 
 class Function(Score):
@@ -25,18 +25,18 @@ class Function(Score):
     """
 
     at_once = 1
+    names = ("value",)
 
     def __init__(self, function: str) -> None:
         self.name, self.function = function, found(function)
 
-    def __call__(self, items: Sequence[Item], start: Item) -> Scored:
-        """Of items; those that are None are not valid.
+    def measure(self, items: Sequence[Item], start: Item) -> np.ndarray:
+        """(n, 1) of items; NaN of those that are None or of which it says None.
 
         Raises:
             FlawError: it raises, or returns neither a finite number nor None.
         """
-        values = np.array([np.nan if item is None else self.ask(item) for item in items])
-        return Scored(values, ~np.isnan(values))
+        return np.array([[np.nan if item is None else self.ask(item)] for item in items])
 
     def ask(self, item: Any) -> float:
         """NaN where it says None."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fgcli.config.fields import Positive
+from fgcli.config.fields import Share
 from fgcli.densities import Density
 from fgcli.search import Region
 
@@ -40,28 +40,28 @@ class Drawn(Region):
 
 
 class Near(Region):
-    """What is likely around a code, or not less likely than the code itself.
+    """What is near a code and no less likely than it is.
 
-    Steps are differences of two draws of the density, which go where codes differ.
+    A draw is m + sqrt(1 - t^2) (start - m) + t (z - m) with a draw z of the density and the mean m of the codes that
+    trained: were the codes Gaussian, it would be as likely as a code (Neal 1998).
 
     Args:
-        codes: those that trained. law: their density. edge: its log-density where codes stop to be likely.
+        codes: those that trained. law: their density.
         start: (1, l, d).
-        radius: longest step, of the typical distance of two draws.
+        radius: largest t.
     """
 
     starts = True
 
-    def __init__(
-        self, codes: np.ndarray, law: Density, edge: float, start: np.ndarray, radius: Positive = 0.35
-    ) -> None:
+    def __init__(self, codes: np.ndarray, law: Density, start: np.ndarray, radius: Share = 0.5) -> None:
         self.law, self.start, self.radius, self.scale = law, start, radius, deviations(codes)
-        self.edge = min(edge, float(law.log_prob(start)[0]))
+        self.mean, self.edge = codes.mean(0), float(law.log_prob(start)[0])
 
     def draw(self, n: int, rng: np.random.Generator) -> np.ndarray:
         """Codes (n, l, d)."""
-        steps = self.law.draw(n, rng) - self.law.draw(n, rng)
-        return (self.start + self.radius * np.sqrt(rng.random((n, 1, 1))) * steps).astype(np.float32)
+        t = self.radius * np.sqrt(rng.random((n, 1, 1)))
+        step = t * (self.law.draw(n, rng) - self.mean)
+        return (self.mean + np.sqrt(1 - t**2) * (self.start - self.mean) + step).astype(np.float32)
 
     def holds(self, codes: np.ndarray) -> np.ndarray:
         """(n) bool."""

@@ -14,10 +14,10 @@ from fgcli.artifacts.parts import load_part, save_part
 from fgcli.capabilities import Generator
 from fgcli.codes import Codes
 from fgcli.errors import FgError, FlawError
-from fgcli.search import Item, Region, Score, Scored
+from fgcli.search import Item, Region, Score
 from fgcli.search.candidates import inside, pool, scaled
 from fgcli.search.items import items
-from fgcli.search.surrogate import Surrogate
+from fgcli.search.surrogate import Aim, Surrogate
 
 BEST_SHARE = 3
 """One of so many rows that the surrogate learns from is of the best, the others are drawn."""
@@ -70,8 +70,8 @@ class Trial:
     def rounds(self) -> Iterator[dict[str, np.ndarray]]:
         """The candidates of each round, from round 0, what is known first; done ones are read, not asked again.
 
-        Each has `codes`, `value`, `valid`, `predicted` and `deviation` (NaN in round 0), `items`, `measures/...` and
-        `error`, `correlation` of the surrogate.
+        Each has `codes`, `measured` (n, m) by the score, `valid`, `predicted` and `deviation` of the value (NaN in
+        round 0), `items`, and then `error` and `correlation` of the surrogate.
 
         Raises:
             FgError: the score has no number for a candidate; those before it are kept.
@@ -83,8 +83,18 @@ class Trial:
                 rng = np.random.default_rng((self.plan.seed, self.number, number))
                 asked = self.asked(done, rng) if done else self.first(rng)
                 save_part(file, asked | self.answers(asked["codes"], file))
-            done.append(load_part(file))
+            part = load_part(file)
+            done.append(part | {"valid": self.valid(part["measured"], done[0] if done else part)})
             yield done[-1]
+
+    def valid(self, measured: np.ndarray, first: dict[str, np.ndarray]) -> np.ndarray:
+        """(n) bool of measures (n, m), given round 0."""
+        low, high = self.limits(first)
+        return ((measured > low) & (measured < high)).all(1) & ~np.isnan(measured[:, 0])
+
+    def limits(self, first: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        """Of the score, given round 0."""
+        return self.score.limits(None if self.start is None else first["measured"][0])
 
     def first(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
         """Codes of round 0: the start and draws near it, or codes that trained."""
@@ -98,54 +108,59 @@ class Trial:
 
     def asked(self, done: list[dict[str, np.ndarray]], rng: np.random.Generator) -> dict[str, np.ndarray]:
         """The codes of the next round, and what is believed of them."""
-        codes, value, valid = (np.concatenate([part[key] for part in done]) for key in ("codes", "value", "valid"))
-        y = self.wanted(value)
-        rows, best = self.learned(y, rng), float(np.max(y[valid], initial=y.min()))
-        surrogate = Surrogate(scaled(codes[rows], self.region), y[rows], rng)
-        elite = codes[np.argsort(-y, kind="stable")[:ELITE]]
-        found = pool(self.region, surrogate, elite, best, self.plan.pool, self.plan.generations, rng)
+        codes, measured, valid = (
+            np.concatenate([part[key] for part in done]) for key in ("codes", "measured", "valid")
+        )
+        wanted = self.wanted(measured)
+        worth = np.where(valid, wanted[:, 0], wanted[:, 0].min())
+        aim, rows = Aim(float(worth.max()), *self.limits(done[0])), self.learned(worth, rng)
+        surrogate = Surrogate(scaled(codes[rows], self.region), wanted[rows], rng)
+        elite = codes[np.argsort(-worth, kind="stable")[:ELITE]]
+        found = pool(self.region, surrogate, elite, aim, self.plan.pool, self.plan.generations, rng)
         x = scaled(found, self.region)
-        chosen = surrogate.batch(x, best, self.plan.batch)
-        predicted, deviation = surrogate.belief(x[chosen])
+        chosen = surrogate.batch(x, aim, self.plan.batch)
+        predicted, deviation = (belief[:, 0] for belief in surrogate.belief(x[chosen]))
         about = {name: np.array(number) for name, number in surrogate.held_out.items()}
         return {"codes": found[chosen], "predicted": self.plan.sign * predicted, "deviation": deviation} | about
 
-    def wanted(self, value: np.ndarray) -> np.ndarray:
-        """(n) what is to be large: of candidates that have no value the number of params, else the worst."""
-        y = self.plan.sign * value
-        if np.isnan(y).all() and self.plan.invalid is None:
+    def wanted(self, measured: np.ndarray) -> np.ndarray:
+        """Measures (n, m) whose first is to be large; where there is none it is that of params, else the worst."""
+        y = measured * np.array([self.plan.sign] + [1] * (measured.shape[1] - 1))
+        without = np.isnan(y[:, 0])
+        if without.all() and self.plan.invalid is None:
             raise FgError(
-                f"optimize.initial: expected a valid one of {len(y)} codes to begin with, found none; raise it, or "
-                "give the generator more steps"
+                f"optimize.initial: expected a valid one among {len(y)} codes to begin with, found none; raise it or "
+                "train the generator for longer"
             )
-        worst = np.nanmin(y) if self.plan.invalid is None else self.plan.sign * self.plan.invalid
-        return np.where(np.isnan(y), worst, y)
+        y[without, 0] = np.nanmin(y[:, 0]) if self.plan.invalid is None else self.plan.sign * self.plan.invalid
+        return y
 
-    def learned(self, y: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    def learned(self, worth: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Rows that the surrogate learns from: all, or the best ones and some of the others."""
-        order, most = np.argsort(-y, kind="stable"), self.plan.fitted
+        order, most = np.argsort(-worth, kind="stable"), self.plan.fitted
         top = most // BEST_SHARE
-        return order if len(y) <= most else np.concatenate([order[:top], rng.permutation(order[top:])[: most - top]])
+        return (
+            order if len(worth) <= most else np.concatenate([order[:top], rng.permutation(order[top:])[: most - top]])
+        )
 
     def answers(self, values: np.ndarray, file: Path) -> dict[str, np.ndarray]:
         """The score of codes (n, l, d); where it ends early, what it said so far is kept beside `file`."""
         found, kept = self.decoded(values), file.with_suffix(".answers.npz")
         start = self.decoded(self.start.numpy())[0] if self.start is not None else None
-        said = load_part(kept) if kept.exists() else {}
-        place = len(said.get("value", ()))
+        said = load_part(kept)["measured"] if kept.exists() else np.zeros((0, len(self.score.names)))
         try:
-            while place < len(found):
-                said = joined(said, self.score(found[place : place + self.score.at_once], start))
-                place = len(said["value"])
+            while len(said) < len(found):
+                part = found[len(said) : len(said) + self.score.at_once]
+                said = np.concatenate([said, self.score.measure(part, start)])
         except FlawError as error:
-            where = f"candidate {place} of round {int(file.stem[-4:])} of trial {self.number}"
+            where = f"candidate {len(said)} of round {int(file.stem[-4:])} of trial {self.number}"
             raise FgError(
-                f"optimize.score: {error} for {where}; mend it and run again: {place} answers are kept"
+                f"optimize.score: {error} for {where}; mend it and run again: {len(said)} answers are kept"
             ) from error
         finally:
-            if said and len(said["value"]) < len(found):
-                save_part(kept, said)
-        return said | {"items": stacked(found)}
+            if 0 < len(said) < len(found):
+                save_part(kept, {"measured": said})
+        return {"measured": said, "items": stacked(found)}
 
     def decoded(self, values: np.ndarray) -> list[Item]:
         """The items of codes (n, l, d), under the start's condition if there is one."""
@@ -156,20 +171,15 @@ class Trial:
         return [item for part in codes.split(PART) for item in items(self.model, part)]
 
 
-def joined(said: dict[str, np.ndarray], more: Scored) -> dict[str, np.ndarray]:
-    """Answers, and those after them."""
-    new = {"value": more.values, "valid": more.valid} | {f"measures/{k}": v for k, v in more.measures.items()}
-    return {key: np.concatenate([said[key], value]) if said else value for key, value in new.items()}
-
-
 def stacked(found: list[Item]) -> np.ndarray:
     """Pictures (n, h, w, 3), or texts (n), "" where there is none."""
     return np.array(["" if item is None else item for item in found])
 
 
 def summary(part: dict[str, np.ndarray], best: float | None) -> dict[str, Any]:
-    """What a round brought: `valid`, a share, `mean` value of those that have one, `best` so far, the surrogate."""
-    known = part["value"][~np.isnan(part["value"])]
-    about: dict[str, Any] = {"candidates": len(part["value"]), "valid": float(part["valid"].mean()), "best": best}
+    """What a round brought: `valid`, a share, `mean` value where there is one, `best` so far, the surrogate's worth."""
+    value = part["measured"][:, 0]
+    known = value[~np.isnan(value)]
+    about: dict[str, Any] = {"candidates": len(value), "valid": float(part["valid"].mean()), "best": best}
     about["mean"] = float(known.mean()) if len(known) else None
     return about | {key: float(part[key]) for key in ("error", "correlation") if key in part}

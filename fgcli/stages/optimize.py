@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -82,12 +82,12 @@ def run(
     from fgcli.artifacts.parts import begin, work_folder
     from fgcli.generators import store
     from fgcli.reports import optimum
+    from fgcli.search.candidates import PARENTS
     from fgcli.training.devices import cpu_or_cuda
 
-    if params.batch > params.pool // 2:
-        raise UsageError(
-            f"optimize.batch: expected at most half the pool of {params.pool}, found {params.batch}; lower it"
-        )
+    if params.batch > params.pool // PARENTS:
+        most = params.pool // PARENTS
+        raise UsageError(f"optimize.batch: expected at most {most}, a part of the pool, found {params.batch}; lower it")
     inputs = {"generator": generator, "latents": latents}
     inputs |= {name: path for name, path in (("density", density), ("judges", judges)) if path}
     for name in ("latents", "density"):
@@ -100,7 +100,7 @@ def run(
         trials = planned(params, model, score, latents, density, folder)
         with progress("optimize", len(trials) * (params.rounds + 1), unit="rounds") as advance:
             done = [rounds(trial, advance) for trial in trials]
-    arrays = kept(done)
+    arrays = kept(done, score.names)
     about = [told(trial, arrays, done[trial.number]) for trial in trials]
     space = trials[0].codes.space
     meta = {"space": space, "generator": hashes["generator"], "trials": about}
@@ -125,15 +125,15 @@ def scoring(params: Params, judges: Path | None) -> Iterator[Score]:
     from fgcli.config import lookup, supply
     from fgcli.search import SCORES
 
-    where, context = "optimize.score", {"sign": sign(params)}
+    where = "optimize.score"
     needed = inspect.signature(lookup(SCORES, params.score["name"], f"{where}.name")).parameters
     if "embedder" not in needed:
-        yield supply(SCORES, params.score, where, **context)
+        yield supply(SCORES, params.score, where)
         return
     if judges is None:
         raise FgError(f"{where}: expected judges.h5 for {params.score['name']}, found none; run fg judges")
     with identity_judge(judges) or nullcontext() as embedder:
-        yield supply(SCORES, params.score, where, judges=judging.load(judges), embedder=embedder, **context)
+        yield supply(SCORES, params.score, where, judges=judging.load(judges), embedder=embedder)
 
 
 def planned(
@@ -237,14 +237,16 @@ def rounds(trial: Trial, advance: Advance) -> list[dict[str, np.ndarray]]:
     return found
 
 
-def kept(done: list[list[dict[str, np.ndarray]]]) -> dict[str, np.ndarray]:
-    """The arrays of optimum.h5."""
+def kept(done: list[list[dict[str, np.ndarray]]], names: Sequence[str]) -> dict[str, np.ndarray]:
+    """The arrays of optimum.h5; `names` are those of the measures."""
     import numpy as np
 
     parts = [part for trial in done for part in trial]
     single = ("error", "correlation")
     arrays = {key: np.concatenate([part[key] for part in parts]) for key in parts[0] if key not in single}
-    items = arrays.pop("items")
+    items, measured = arrays.pop("items"), arrays.pop("measured")
+    arrays["value"] = measured[:, 0]
+    arrays |= {f"measures/{name}": measured[:, k] for k, name in enumerate(names) if k}
     places = [(i, k, len(part["codes"])) for i, trial in enumerate(done) for k, part in enumerate(trial)]
     arrays["trial"] = np.repeat(*np.array([(i, n) for i, _, n in places], np.int32).T)
     arrays["round"] = np.repeat(*np.array([(k, n) for _, k, n in places], np.int32).T)
