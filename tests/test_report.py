@@ -22,7 +22,7 @@ from fgcli.stages import density, editor, invert, judges, report
 
 HOSTILE = '"><script>alert(1)</script>'
 NAMES = ["smiling", "colour"]
-WITHOUT = dict.fromkeys(("density", "judges", "editor", "flame", "neighbours"))
+WITHOUT = dict.fromkeys(("density", "judges", "editor", "flame", "optimum", "neighbours"))
 
 
 def params(stage, **changes):

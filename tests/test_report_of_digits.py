@@ -65,6 +65,7 @@ def make(folder: Path) -> Path:
         **files,
         judges=None,
         flame=None,
+        optimum=None,
         neighbours=folder / "neighbours.png",
         folder=folder / "train",
         output=folder / "report.html",

@@ -266,6 +266,26 @@ EDITOR = Schema(
 """methods/NAME/: the arrays of each fitted editor; meta methods: its build, its scores and on what each attribute was
 matched. choice: which attributes it learns and, if params name none, why not others."""
 
+OPTIMUM = Schema(
+    "optimum",
+    1,
+    {
+        "codes": Field("float32", "n l d", "one code per candidate", low=-1e9, high=1e9),
+        "trial": Field("int32", "n", "the search that asked for it", low=0),
+        "round": Field("int32", "n", "of that search; 0: what was known before it asked", low=0),
+        "value": Field("float64", "n", "what the score said; NaN of what has none", nan=True),
+        "valid": Field("uint8", "n", "1 where it may be the answer", high=1),
+        "predicted": Field("float64", "n", "what was believed of it when it was chosen; NaN in round 0", nan=True),
+        "deviation": Field("float64", "n", "of that belief", nan=True),
+        "pictures": Field("uint8", "n h w c", "what the code is decoded to", optional=True),
+        "text": Field("str", "n", "the same of sentences", optional=True),
+    },
+    groups=("measures",),
+    meta={"space": told.Space, "generator": told.Text, "trials": list[told.Trial]},
+)
+"""Candidates of a search over codes. measures/: what values are made of, such as the distance of identity. trials: of
+each its first row in latents.h5, the place of its best candidate among these, and its rounds."""
+
 CLASSES = Schema(
     "classes",
     1,
@@ -355,6 +375,7 @@ SCHEMAS = {
         SAMPLES,
         DENSITY,
         EDITOR,
+        OPTIMUM,
         CLASSES,
         ATTACKS,
         CONDITIONS,

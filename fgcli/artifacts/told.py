@@ -75,6 +75,14 @@ class FittedEditor(Method):
     matched: dict[Text, Names]
 
 
+class Trial(TypedDict):
+    """A search over codes."""
+
+    row: Count | None
+    best: Count | None
+    rounds: list[dict[str, float | None]]
+
+
 class Cut(TypedDict):
     """The params of the stage that made the faces; of pictures taken whole there are few."""
 

@@ -139,6 +139,7 @@ def contents(content: Mapping[str, Any], absent: bool, nouns: Nouns) -> list[tup
         ("interpolations", "Interpolations", bool(content["interpolations"])),
         ("steered", "Steered by heads", bool(content["steered"])),
         ("edits", "Edits", bool(content["edits"])),
+        ("search", "Search", bool(content["optimum"])),
         ("metrics", "Metrics", True),
         ("left-out", "Left out", absent),
         ("params", "Params", True),

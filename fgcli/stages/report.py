@@ -56,6 +56,7 @@ def run(
     conditions: Path | None = Path("out/conditions.h5"),
     obedience: Path | None = Path("out/obedience.json"),
     obeyed: Path | None = Path("out/obedience.png"),
+    optimum: Path | None = Path("out/optimum.h5"),
     evaluation: Path = Path("out/evaluation.h5"),
     neighbours: Path | None = Path("out/neighbours.png"),
     metrics: Path = Path("out/metrics.json"),
@@ -77,7 +78,7 @@ def run(
     from fgcli.reports.numbers import of_evaluation
     from fgcli.reports.page import render
 
-    known = {"density": density, "judges": judges, "editor": editor, "flame": flame}
+    known = {"density": density, "judges": judges, "editor": editor, "flame": flame, "optimum": optimum}
     steered = codes.conditions(latents) is not None
     known |= {"conditions": conditions} if steered else {}
     optional = {name: path for name, path in known.items() if path}
@@ -86,6 +87,8 @@ def run(
         stored = _load(paths)
         numbers = of_evaluation(metrics, stored["evaluation"])
         left_out = _left_out(stored, steered)
+        if optimum and "optimum" not in stored:
+            left_out["optimum"] = "it was made from other files than these; run fg optimize again"
         material = _material(stored, paths)
         advance(note="pictures")
         content = _pictures(material, stored, paths, numbers, folder, params, left_out)
@@ -120,15 +123,19 @@ def _load(paths: dict[str, Path]) -> dict[str, Artifact]:
         "flame": None,
         "conditions": ("parameters", "status"),
     }
+    if "optimum" in paths:
+        wanted["optimum"] = tuple(k for k in artifacts.layout(paths["optimum"]) if k not in ("codes", "pictures"))
     stored = {n: artifacts.load(p, artifacts.SCHEMAS[n], wanted.get(n)) for n, p in paths.items() if n != "evaluation"}
     histories = tuple(k for k in artifacts.layout(paths["generator"]) if k.startswith("history/"))
     stored["generator"] = artifacts.load(paths["generator"], artifacts.GENERATOR, histories)
     names = [k for k in artifacts.layout(paths["evaluation"]) if "/reconstruction/" in k or k.endswith("/rows")]
     stored["evaluation"] = artifacts.load(paths["evaluation"], artifacts.EVALUATION, tuple(names))
     hashes = {name: artifacts.sha256(path) for name, path in paths.items()}
-    for name, artifact in stored.items():
+    for name, artifact in list(stored.items()):
         for source, digest in artifact.inputs.items():
-            if hashes.get(source, digest) != digest:
+            if hashes.get(source, digest) != digest and name == "optimum":  # dvc makes none, so it may be an old one
+                stored.pop(name, None)
+            elif hashes.get(source, digest) != digest:
                 raise FgError(
                     f"{paths[name]}: expected a file made from {paths[source]}, found one made from another "
                     f"{source}; run fg {STAGES.get(name, name)} again"
@@ -242,6 +249,7 @@ def _pictures(
         "samples_notes": [_sample_note(name, stored, numbers, run.nouns) for name in drawn],
         "interpolations": sections.interpolations(run, params.people),
         "heads": _heads(run, stored, paths, params) if "flame" in stored else None,
+        "optimum": _optimum(run, stored["optimum"]) if "optimum" in stored else None,
     }
 
 
@@ -279,6 +287,25 @@ def _steered(
         return section.Steered(section.STEPS, pairs)
     numbers = section.table(of_obedience(obedience, paths["generator"]))
     return section.Steered(section.STEPS, pairs, numbers, sections.obeyed(obeyed) if obeyed else None)
+
+
+def _optimum(run: Material, stored: Artifact) -> Any:
+    """The searches, their pictures those that were scored, or drawn of codes where sentences were."""
+    import torch
+
+    from fgcli import artifacts
+    from fgcli.codes import Codes
+    from fgcli.reports import optimum
+
+    field = "pictures" if "pictures" in artifacts.layout(stored.path) else "codes"
+    kept = artifacts.rows(stored.path, field)
+
+    def draw(places: list[int]) -> list[Any]:
+        if field == "pictures":
+            return list(kept[places])
+        return run.decode(Codes(torch.from_numpy(kept[places]), stored.meta["space"]))
+
+    return optimum.section(stored, draw)
 
 
 def _edited(run: Material, stored: dict[str, Artifact], params: Params, left_out: dict[str, str]) -> dict[str, Any]:
