@@ -123,7 +123,7 @@ def test_draws_are_measured_under_the_conditions_of_the_held_out_photos(measured
 def test_the_report_exchanges_factors_and_tells_what_obeyed(steered, rendered, measured, tmp_path):
     files = {"faces": rendered["faces"], "evaluation": measured["output"], "metrics": measured["metrics"]}
     files |= {name: steered[name] for name in ("generator", "latents", "conditions")} | {"folder": tmp_path}
-    files |= dict.fromkeys(("density", "judges", "editor", "flame", "neighbours", "obedience", "obeyed"))
+    files |= dict.fromkeys(("density", "judges", "editor", "flame", "neighbours", "optimum", "obedience", "obeyed"))
     files |= {"output": tmp_path / "report.html", "params": section(report, samples=4, people=2)}
 
     def page(**given):
