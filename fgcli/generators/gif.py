@@ -44,7 +44,7 @@ class GIF(Styled, StyleGAN2):
         rows: of faces.h5, each of which has a style; `fg train` gives it. 0: styles are drawn anew each time.
         trainable: whether these styles learn, too; in the release they do not.
         condition: what both networks are shown of the head: "both", "normals", "texture", or "vector".
-        injection: what each layer has for it: "net", three 3 x 3 convolutions, as the release; "conv", one; "scale", a
+        injection: what each layer has for it: "net", three 3 x 3 convolutions; "conv", one; "scale", a
             number for each pair of channels, the thesis' per-channel scaling; "released", three plain ones with ReLU,
             of pictures sampled at each side, not averaged, whose normals are clamped at 0: what GIF's released weights
             know.
