@@ -44,7 +44,7 @@ class GIF(Styled, StyleGAN2):
         rows: of faces.h5, each of which has a style; `fg train` gives it. 0: styles are drawn anew each time.
         trainable: whether these styles learn, too; in the release they do not.
         condition: what both networks are shown of the head: "both", "normals", "texture", or "vector".
-        injection: what each layer has for it: "net", three 3 x 3 convolutions, as the release; "conv", one; "scale", a
+        injection: what each layer has for it: "net", three 3 x 3 convolutions; "conv", one; "scale", a
             number for each pair of channels, the thesis' per-channel scaling; "released", three plain ones with ReLU,
             of pictures sampled at each side, not averaged, whose normals are clamped at 0: what GIF's released weights
             know.
@@ -200,18 +200,18 @@ class Injector(nn.Module):
     def __init__(self, inputs: int, outputs: list[int], kind: Injection) -> None:
         super().__init__()
         first, second = HIDDEN
-        self.widths, self.apart, self.nets = outputs, kind in ("net", "released"), nn.ModuleList()
+        self.widths, self.nets = outputs, nn.ModuleList()
         if kind == "net":
             last = [Conv(second, n, 3, active=False, gain=GAIN) for n in outputs]
             self.nets.extend(nn.Sequential(Conv(inputs, first, 3), Conv(first, second, 3), conv) for conv in last)
         elif kind == "released":
             self.nets.extend(released(inputs, n) for n in outputs)
         else:
-            self.nets.append(Conv(inputs, sum(outputs), 3 if kind == "conv" else 1, active=False, gain=GAIN))
+            self.first = Conv(inputs, sum(outputs), 3 if kind == "conv" else 1, active=False, gain=GAIN)
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """As above."""
-        return [net(x) for net in self.nets] if self.apart else list(self.nets[0](x).split(self.widths, 1))
+        return [net(x) for net in self.nets] if self.nets else list(self.first(x).split(self.widths, 1))
 
 
 def released(inputs: int, outputs: int) -> nn.Sequential:
