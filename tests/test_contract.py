@@ -436,7 +436,9 @@ def test_a_generator_with_conditions_is_refused_by_who_asks_for_none(faces, tmp_
 def test_inverters_and_editors_refuse_by_name_before_the_work(faces, toys, tmp_path, monkeypatch):
     train.run(faces, tmp_path / "g.h5", tmp_path / "run", params=toy_params(steps=2))
     with pytest.raises(
-        UsageError, match="invert.inverter encoder: expected a generator that has an encoder, found ToyGAN; choose"
+        UsageError,
+        match="invert.inverter encoder: expected a generator that has an encoder, found ToyGAN; choose one such as "
+        "conv_autoencoder, or the inverter optimize$",
     ):
         invert.run(faces, tmp_path / "g.h5", tmp_path / "l.h5", params=invert_params(inverter={"name": "encoder"}))
     invert.run(faces, tmp_path / "g.h5", tmp_path / "l.h5", params=invert_params())
