@@ -410,11 +410,13 @@ def test_truncation_draws_to_the_priors_mean(name):
 
 
 TILE = {"name": "invertible_dcgan", "codes": 6, "width": 0.1}
+STEERED = {"name": "gif", "codes": 6, "width": 0.1, "widest": 8, "mapping_layers": 2}
 
 
 def inhabitant_named(name):
     known = inspect.signature(config.lookup(GENERATORS, name, "t")).parameters
-    arguments = {"codes": 6, "classes": 3, "width": 0.1, "filters": 4, "of": TILE, "channels": 4}
+    arguments = {"codes": 6, "classes": 3, "width": 0.1, "filters": 4, "channels": 4}
+    arguments["of"] = STEERED if name == "encoded_gif" else TILE
     small = {k: v for k, v in arguments.items() if k in known}
     return config.build(GENERATORS, {"name": name, **small}, "t", image_shape=IMAGE).eval()
 
