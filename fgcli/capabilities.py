@@ -367,7 +367,9 @@ class TellsClasses(ABC):
 Kinds = Iterable[type[Generator]]
 
 
-def require(generator: nn.Module | type[nn.Module], wanted: Kinds = (), refused: Kinds = (), *, by: str) -> None:
+def require(
+    generator: nn.Module | type[nn.Module], wanted: Kinds = (), refused: Kinds = (), *, by: str, otherwise: str = ""
+) -> None:
     """Raises UsageError unless a generator, or its class, has what is wanted and nothing that is refused.
 
     Args:
@@ -375,13 +377,14 @@ def require(generator: nn.Module | type[nn.Module], wanted: Kinds = (), refused:
         wanted: capabilities that it must have.
         refused: capabilities that it must not have.
         by: who asks, for the message: "objective rae".
+        otherwise: what else than another generator would do.
     """
     kind = generator if isinstance(generator, type) else type(generator)
     for capability in wanted:
         if not issubclass(kind, capability):
-            such_as = f" such as {capability.such_as}" if capability.such_as else ""
+            fix = f"choose one such as {capability.such_as}" if capability.such_as else "choose one"
             raise UsageError(
-                f"{by}: expected a generator that {capability.can}, found {kind.__name__}; choose one{such_as}"
+                f"{by}: expected a generator that {capability.can}, found {kind.__name__}; {fix}{otherwise}"
             )
     for capability in refused:
         if issubclass(kind, capability):

@@ -86,8 +86,8 @@ class Fitter:
     """
 
     def __init__(self, generator: Path, flame: Path, regressor: Path, cut: Settings) -> None:
-        store.verify_head(flame, generator)
         stored = artifacts.load(flame, artifacts.FLAME, ())
+        store.verify_head(flame, generator)
         settings: dict[str, Any] = dict(config.defaults()["flame"])
         if stored.meta["method"]["name"] in EXTRACTORS:
             settings |= {key: stored.params[key] for key in settings if key in stored.params}

@@ -71,6 +71,7 @@ class Studio:
     def __init__(self, files: Files, face: str, by: str) -> None:
         self.files, self.face = files, face
         self.model = steerable(files.generator, by)
+        self.told = artifacts.load(files.conditions, artifacts.CONDITIONS, ()).meta["head"]
         store.verify(files.latents, files.generator)
         store.verify_head(files.conditions, files.generator)
         self.stored = artifacts.load(files.latents, names=())
@@ -80,7 +81,6 @@ class Studio:
                 f"{files.conditions}: expected the conditions that {files.latents} was made with, found others; give "
                 "the right --conditions"
             )
-        self.told = artifacts.load(files.conditions, artifacts.CONDITIONS, ()).meta["head"]
         self.head: Head = same_head(self.told, files.conditions)
 
     @cached_property

@@ -410,11 +410,13 @@ def test_truncation_draws_to_the_priors_mean(name):
 
 
 TILE = {"name": "invertible_dcgan", "codes": 6, "width": 0.1}
+STEERED = {"name": "gif", "codes": 6, "width": 0.1, "widest": 8, "mapping_layers": 2}
 
 
 def inhabitant_named(name):
     known = inspect.signature(config.lookup(GENERATORS, name, "t")).parameters
-    arguments = {"codes": 6, "classes": 3, "width": 0.1, "filters": 4, "of": TILE, "channels": 4}
+    arguments = {"codes": 6, "classes": 3, "width": 0.1, "filters": 4, "channels": 4}
+    arguments["of"] = STEERED if name == "encoded_gif" else TILE
     small = {k: v for k, v in arguments.items() if k in known}
     return config.build(GENERATORS, {"name": name, **small}, "t", image_shape=IMAGE).eval()
 
@@ -436,7 +438,9 @@ def test_a_generator_with_conditions_is_refused_by_who_asks_for_none(faces, tmp_
 def test_inverters_and_editors_refuse_by_name_before_the_work(faces, toys, tmp_path, monkeypatch):
     train.run(faces, tmp_path / "g.h5", tmp_path / "run", params=toy_params(steps=2))
     with pytest.raises(
-        UsageError, match="invert.inverter encoder: expected a generator that has an encoder, found ToyGAN; choose"
+        UsageError,
+        match="invert.inverter encoder: expected a generator that has an encoder, found ToyGAN; choose one such as "
+        "conv_autoencoder, or the inverter optimize$",
     ):
         invert.run(faces, tmp_path / "g.h5", tmp_path / "l.h5", params=invert_params(inverter={"name": "encoder"}))
     invert.run(faces, tmp_path / "g.h5", tmp_path / "l.h5", params=invert_params())

@@ -416,6 +416,8 @@ def test_an_encoder_is_for_the_head_that_its_generator_was_trained_on(rendered, 
         train.run(*files, conditions=told, init_from=inner, params=train_params(**ENCODED, steps=1))
     with pytest.raises(FgError, match=r"none.h5: expected an fg artifact, found no such file"):
         train.run(*files, conditions=tmp_path / "none.h5", init_from=inner, params=train_params(**ENCODED, steps=1))
+    with pytest.raises(FgError, match=r"flame.h5: expected a conditions/1 file, found a flame/1 file"):
+        invert.run(rendered["faces"], inner, tmp_path / "e.h5", conditions=rendered["flame"], params=inverting())
     assert not (tmp_path / "e.h5").exists()
 
 

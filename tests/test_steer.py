@@ -203,6 +203,13 @@ def test_what_follows_is_told_and_what_does_not(steered):
         (["99", "--yaw", "0"], {}, "conditions.h5: expected a row below 24, found 99; choose another row", 1),
         (["none.jpg", "--yaw", "0"], {}, "none.jpg: expected a photo or a row number, found no such file", 1),
         (["3", "--yaw", "0"], {"conditions": "none.h5"}, "none.h5: expected an fg artifact, found no such file", 1),
+        (
+            ["3", "--yaw", "0"],
+            {"conditions": "latents"},
+            "latents.h5: expected a conditions/1 file, found a latents/2 file",
+            1,
+        ),
+        (["3", "--yaw", "0:1:900", "-o", "x.jpg"], {}, "x.jpg: expected a picture of at most", 2),
         (["3", "--yaw", "0"], {"conditions": "other"}, "expected parameters of the head that", 1),
         (["3", "--yaw", "0"], {"conditions": "later"}, "expected the conditions that", 1),
         (
@@ -225,7 +232,7 @@ def test_what_cannot_be_steered_is_one_sentence(home, steered, arguments, change
     about = {"ema": model.state_dict(), "build": build, "history": {}, "training": {}, "params": {}, "inputs": {}}
     store.save(home / "plain.h5", model, **about)
     before = sorted(home.iterdir())
-    given = steered | {name: f"{value.removesuffix('.h5')}.h5" for name, value in changes.items()}
+    given = steered | {name: steered.get(value, f"{value.removesuffix('.h5')}.h5") for name, value in changes.items()}
     _, said = fg("steer", *arguments, *steered_files.flags(given), code=code)
     assert message in said[-1]
     assert said[-1].count("\n") == 0

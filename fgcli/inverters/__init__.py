@@ -69,7 +69,8 @@ def create(spec: dict[str, Any], generator: Generator, path: str) -> Inverter:
     Raises:
         UsageError: no such inverter, a wrong argument, or a generator without what it requires.
     """
-    require(generator, config.lookup(INVERTERS, spec["name"], f"{path}.name").requires, by=f"{path} {spec['name']}")
+    wanted = config.lookup(INVERTERS, spec["name"], f"{path}.name").requires
+    require(generator, wanted, by=f"{path} {spec['name']}", otherwise=", or the inverter optimize")
     inverter: Inverter = config.supply(INVERTERS, spec, path, image_shape=generator.image_shape)
     return inverter
 

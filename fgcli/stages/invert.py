@@ -103,14 +103,15 @@ def _conditions(conditions: Path | None, faces: Path, n: int, model: Conditional
     kind, field = type(model).__name__, COLUMNS[model.condition_column].field
     if conditions is None:
         raise FgError(f"invert: expected conditions.h5 for {kind}, which they steer, found none; give it")
+    artifacts.load(conditions, artifacts.CONDITIONS, ())
     same_faces(conditions, faces)
     store.verify_head(conditions, generator)
     found = artifacts.rows(conditions, field)
     wanted = (n, *model.condition_shape[1:], model.condition_shape[0])
     if found.shape != wanted:
         raise FgError(
-            f"{conditions}: expected {field} of {wanted} for {kind}, found {found.shape}; make them at the size of "
-            "these faces"
+            f"{conditions}: expected {field} of {wanted} for {kind}, found {found.shape}; make them of these faces, "
+            "at their size"
         )
     return found
 

@@ -123,8 +123,8 @@ class Bench:
         from fgcli.steered import steerable
 
         model = steerable(generator, "fg obedience")
-        store.verify_head(conditions, generator)
         stored = artifacts.load(conditions, artifacts.CONDITIONS, ("parameters", "status"))
+        store.verify_head(conditions, generator)
         rows = np.flatnonzero(stored["status"] == "ok")
         if not len(rows):
             raise FgError(f"{conditions}: expected rows whose status is ok, found none; make it again")

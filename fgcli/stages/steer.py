@@ -12,9 +12,14 @@ from fgcli.errors import UsageError
 if TYPE_CHECKING:
     import numpy as np
 
+    from fgcli.capabilities import Generator
     from fgcli.heads.parameters import Parameters
     from fgcli.heads.steering import Factor
     from fgcli.steered import Files, Observer, Person, Studio
+
+
+LINES = 3
+"""Below each picture."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +87,7 @@ def steer(what: str, wish: Wish, output: Path, face: str, files: Files) -> dict[
         studio = Studio(files, face, "fg steer")
     for factor, _ in wish.ranges:
         factor.verify(studio.head)
+    verify_room(output, wish, studio.model)
     person, observer = studio.person(what), Observer(studio)
     plain = decoded(studio.model, person.code)
     with torch.no_grad():
@@ -98,6 +104,17 @@ def steer(what: str, wish: Wish, output: Path, face: str, files: Files) -> dict[
     grid.save_picture(output, grid.sheet(rows, list(told), (), enlarge(studio.model), feet))
     missing = {"not_measured": observer.missing} if observer.missing else {}
     return {"output": str(output), "strips": told, **missing}
+
+
+def verify_room(output: Path, wish: Wish, model: Generator) -> None:
+    """Raises UsageError where the format of the output cannot hold the strips."""
+    from fgcli.reports import grid
+    from fgcli.reports.pictures import shown_size
+
+    strips = {str(factor): len(values) for factor, values in wish.ranges if len(values) > 1} or {"steered": 1}
+    height, width = shown_size(model)
+    room = height + LINES * grid.LINE, width
+    grid.verify_room(output, grid.extent(len(strips), 2 + max(strips.values()), room, list(strips)))
 
 
 def changed(studio: Studio, own: Parameters, wish: Wish) -> Parameters:

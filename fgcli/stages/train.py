@@ -141,7 +141,7 @@ def run(
     import torch
 
     from fgcli import artifacts
-    from fgcli.capabilities import Contested, Solved, Wraps
+    from fgcli.capabilities import Solved
     from fgcli.generators import store
     from fgcli.training.devices import Compute
     from fgcli.training.run_folder import RunFolder
@@ -155,11 +155,8 @@ def run(
     torch.manual_seed(params.seed)
     params = completed(params, init_from, len(images))
     generator = make_generator(params, images.shape)
-    if isinstance(generator, Contested) and len(rows) < FEW and compute.rank == 0:
-        say(
-            f"{faces}: expected {FEW} or more training pictures for a GAN, found {len(rows)}: it will learn them by "
-            "heart; add photos, set train.objective.augment=ada and train.augment.flip=0.5, or train a masked_vae"
-        )
+    if compute.rank == 0:
+        warn_of_few(generator, len(rows), faces)
     training: dict[str, Any] = {"precision": compute.precision, "rows": len(rows)}
     cut = {"preprocess": about.params}  # how a new photo must be cut for this generator
     history: dict[str, np.ndarray] = {}
@@ -174,11 +171,7 @@ def run(
         files = {"faces": faces, "flame": flame, "conditions": conditions}
         session = make_session(params, generator, compute, files, about["split"], fresh=init_from is None)
         inputs |= session.files
-        training["rows"] = int((session.split == 0).sum())
-        if conditions and "conditions" in session.files:
-            if init_from and isinstance(generator, Wraps):
-                store.verify_head(conditions, init_from)
-            training["head"] = artifacts.load(conditions, artifacts.CONDITIONS, ()).meta["head"]
+        training |= about_rows(session, generator, init_from)
         start = {"init_from": artifacts.sha256(init_from)} if init_from else {}
         same = session.name(params.model_dump(exclude=FREE) | start)
         ema, history, kept = session.train(RunFolder(folder, same, params.steps), resume)
@@ -195,6 +188,36 @@ def run(
             inputs=inputs,
         )
     return {"output": str(output), **training, "parameters": sum(p.numel() for p in generator.parameters())}
+
+
+def warn_of_few(generator: Generator, rows: int, faces: Path) -> None:
+    """Says so where a GAN has few pictures to learn from."""
+    from fgcli.capabilities import Contested
+
+    if isinstance(generator, Contested) and rows < FEW:
+        say(
+            f"{faces}: expected {FEW} or more training pictures for a GAN, found {rows}: it will learn them by "
+            "heart; add photos, set train.objective.augment=ada and train.augment.flip=0.5, or train a masked_vae"
+        )
+
+
+def about_rows(session: Session, generator: Generator, init_from: Path | None) -> dict[str, Any]:
+    """How many rows train, and which head steers them, if one does: what generator.h5 tells of them.
+
+    Raises:
+        FgError: another head than that of the generator that is wrapped.
+    """
+    from fgcli import artifacts
+    from fgcli.capabilities import Wraps
+    from fgcli.generators import store
+
+    told: dict[str, Any] = {"rows": int((session.split == 0).sum())}
+    conditions = session.files.get("conditions")
+    if conditions:
+        if init_from and isinstance(generator, Wraps):
+            store.verify_head(conditions, init_from)
+        told["head"] = artifacts.load(conditions, artifacts.CONDITIONS, ()).meta["head"]
+    return told
 
 
 def completed(params: Params, init_from: Path | None, rows: int) -> Params:
