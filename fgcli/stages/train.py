@@ -317,9 +317,8 @@ def weights_of(file: Path, generator: Generator, spec: dict[str, Any]) -> dict[s
 
     build = dict(artifacts.load(file, artifacts.GENERATOR, ()).meta["build"])
     wanted = {**spec, "image_shape": list(generator.image_shape)}
-    if isinstance(generator, Styled):
-        build["rows"] = wanted["rows"]
-    if build != wanted:
+    of_data = {"rows"} if isinstance(generator, Styled) else set()
+    if {k: v for k, v in build.items() if k not in of_data} != {k: v for k, v in wanted.items() if k not in of_data}:
         raise FgError(f"{file}: expected a generator of {wanted}, found {build}; start from one of the same params")
     weights = store.load(file).state_dict()
     if isinstance(generator, Styled) and weights["styles"].shape != generator.styles.shape:
