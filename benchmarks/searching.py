@@ -1,8 +1,8 @@
 """What searches of codes find against the best strength of editors: python benchmarks/searching.py OUT OPTIMUM
 
 OUT holds generator.h5, latents.h5, density.h5, editor.h5 and judges.h5; OPTIMUM is what `fg optimize` made of them, of
-an attribute and near rows. For each row: the best value of every editor over a grid of strengths, and the search's best,
-both within the limits of the search's score. Edited codes may be as unlikely as certificates of `fg edit` allow,
+an attribute and near rows. For each row: the best value of every editor over a grid of strengths, and the search's
+best, both within the limits of the search's score. Edited codes may be as unlikely as certificates of `fg edit` allow,
 candidates no less likely than the row itself. At its identity: of candidates no farther from the person than the best
 edit is; a search that shall be best there wants `identity_below` so low.
 """

@@ -152,14 +152,14 @@ def planned(
     from fgcli.search.trial import Plan, Trial
 
     read, split = reader(latents), artifacts.load(latents, artifacts.LATENTS, ("split",))["split"]
-    trained = np.flatnonzero(split == 0)
-    if len(trained) < params.initial:
+    trained, rows = np.flatnonzero(split == 0), starts(params, split, score, model, latents)
+    if rows[0] is None and len(trained) < params.initial:
         found = f"expected {params.initial} training codes, found {len(trained)}"
         raise FgError(f"{latents}: {found}; lower optimize.initial")
     numbers = {name: value for name, value in params.model_dump().items() if name in Plan.__dataclass_fields__}
     plan, codes, law = Plan(sign=sign(params), **numbers), read(trained), likely(params, density, latents)
     trials: list[Trial] = []
-    for row in starts(params, split, score, model, latents):
+    for row in rows:
         start = None if row is None else read([row])
         region = area(params, codes, law, start)
         trials.append(Trial(len(trials), row, plan, model, score, region, codes, start, folder))
@@ -209,13 +209,14 @@ def likely(params: Params, density: Path | None, latents: Path) -> dict[str, Any
     from fgcli.search import REGIONS
 
     name = params.region["name"]
-    if "law" not in inspect.signature(lookup(REGIONS, name, "optimize.region.name")).parameters:
+    wanted = inspect.signature(lookup(REGIONS, name, "optimize.region.name")).parameters
+    if "law" not in wanted:
         return {}
     if density is None:
         raise FgError(f"optimize.region: expected density.h5 for {name}, found none; run fg density")
     known = densities.load(density).methods
     law = known[pick(known, params.method, density)]
-    return {"law": law, "edge": least(law, latents)}
+    return {"law": law} | ({"edge": least(law, latents)} if "edge" in wanted else {})
 
 
 def area(params: Params, codes: Codes, law: dict[str, Any], start: Codes | None) -> Region:
