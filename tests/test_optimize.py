@@ -82,13 +82,6 @@ def test_believing_is_fitting_again_with_the_mean_as_the_answer(known):
     np.testing.assert_allclose(believed(covariance - noise, i, surrogate.noise), wanted - noise, atol=1e-6)
 
 
-def test_a_batch_does_not_ask_the_same_twice(known):
-    _, x, _, others = known
-    y = np.sin(x[:, :1]) + x[:, 1:2]  # without noise, which is worth a second question
-    chosen = Surrogate(x, y, np.random.default_rng(0)).batch(np.concatenate([others, others]), ANYWHERE, 5)
-    assert len({i % 30 for i in chosen}) == 5
-
-
 # ---- where it is sought
 
 

@@ -176,6 +176,25 @@ def test_two_runs_give_equal_bytes(paths, page, tmp_path):
     assert (tmp_path / "again.html").read_text(encoding="utf-8") == page
 
 
+def test_a_search_is_shown_and_one_that_was_made_of_other_files_is_left_out(paths, tmp_path):
+    rounds = [{"candidates": 2, "valid": 0.5, "best": 1.0, "mean": 0.75}, {"candidates": 1, "valid": 1.0, "best": 2.0}]
+    meta = {"space": "z", "generator": "", "trials": [{"row": 30, "best": 2, "rounds": rounds}]}
+    arrays = {"codes": np.zeros((3, 1, 3), np.float32), "trial": np.zeros(3, np.int32)}
+    arrays |= {"round": np.array([0, 0, 1], np.int32), "value": np.array([0.5, 1, 2]), "valid": np.ones(3, np.uint8)}
+    arrays |= {name: np.full(3, np.nan) for name in ("predicted", "deviation")}
+    arrays["pictures"] = np.zeros((3, 16, 16, 3), np.uint8)
+    about = {"params": config.defaults()["optimize"], "meta": meta}
+    files = paths | {"optimum": tmp_path / "optimum.h5"}
+    artifacts.save(files["optimum"], artifacts.OPTIMUM, arrays, inputs={"latents": paths["latents"]}, **about)
+    report.run(**WITHOUT | files, output=tmp_path / "r.html", params=params(report, samples=4, people=3))
+    text = (tmp_path / "r.html").read_text(encoding="utf-8")
+    assert "Maximised: attribute, attribute smiling" in text
+    assert text.count("candidate 2: 2") == 1
+    artifacts.save(files["optimum"], artifacts.OPTIMUM, arrays, inputs={"latents": paths["faces"]}, **about)
+    told = report.run(**WITHOUT | files, output=tmp_path / "r.html", params=params(report, samples=4, people=3))
+    assert told["left_out"]["optimum"] == "it was made from other files than these; run fg optimize again"
+
+
 def test_page_fetches_nothing_and_names_no_path_of_the_machine(paths, page):
     reader = Reader(page)
     assert all(link.startswith(("data:", "#")) for link in reader.links)

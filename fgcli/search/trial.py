@@ -54,7 +54,6 @@ class Trial:
         number: of the trial, by which its draws differ from others'.
         row: of latents.h5 that it starts from, if it starts from one, and `start`, its code (1, l, d).
         model: of the codes. codes: those that trained (n, l, d).
-        folder: of the rounds that are done.
     """
 
     number: int
@@ -65,10 +64,9 @@ class Trial:
     region: Region
     codes: Codes
     start: Codes | None
-    folder: Path
 
-    def rounds(self) -> Iterator[dict[str, np.ndarray]]:
-        """The candidates of each round, from round 0, what is known first; done ones are read, not asked again.
+    def rounds(self, folder: Path) -> Iterator[dict[str, np.ndarray]]:
+        """The candidates of each round, from round 0, what is known first; those in `folder` are read, not asked again.
 
         Each has `codes`, `measured` (n, m) by the score, `valid`, `predicted` and `deviation` of the value (NaN in
         round 0), `items`, and then `error` and `correlation` of the surrogate.
@@ -78,7 +76,7 @@ class Trial:
         """
         done: list[dict[str, np.ndarray]] = []
         for number in range(self.plan.rounds + 1):
-            file = self.folder / f"{self.number:04d}-{number:04d}.npz"
+            file = folder / f"{self.number:04d}-{number:04d}.npz"
             if not file.exists():
                 rng = np.random.default_rng((self.plan.seed, self.number, number))
                 asked = self.asked(done, rng) if done else self.first(rng)

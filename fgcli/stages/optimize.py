@@ -88,18 +88,17 @@ def run(
     if params.batch > params.pool // PARENTS:
         most = params.pool // PARENTS
         raise UsageError(f"optimize.batch: expected at most {most}, a part of the pool, found {params.batch}; lower it")
-    inputs = {"generator": generator, "latents": latents}
-    inputs |= {name: path for name, path in (("density", density), ("judges", judges)) if path}
+    inputs = {"generator": generator, "latents": latents} | sources(params, density, judges)
     for name in ("latents", "density"):
         if name in inputs:
             store.verify(inputs[name], generator)
     model = store.load(generator, cpu_or_cuda(params.device))
-    with scoring(params, judges) as score:
+    with scoring(params, inputs.get("judges")) as score:
+        trials = planned(params, model, score, latents, inputs.get("density"))
         hashes = {name: artifacts.sha256(path) for name, path in inputs.items()}
         folder = begin(output, [params.model_dump(exclude={"device"}), hashes], resume)
-        trials = planned(params, model, score, latents, density, folder)
         with progress("optimize", len(trials) * (params.rounds + 1), unit="rounds") as advance:
-            done = [rounds(trial, advance) for trial in trials]
+            done = [rounds(trial, folder, advance) for trial in trials]
     arrays = kept(done, score.names)
     about = [told(trial, arrays, done[trial.number]) for trial in trials]
     space = trials[0].codes.space
@@ -111,34 +110,48 @@ def run(
     return {"output": str(output), "sheet": str(sheet), "candidates": len(arrays["codes"]), **results}
 
 
-@contextmanager
-def scoring(params: Params, judges: Path | None) -> Iterator[Score]:
-    """The score, while what it works with lives.
+def sources(params: Params, density: Path | None, judges: Path | None) -> dict[str, Path]:
+    """Those of density.h5 and judges.h5 that the region and the score want.
 
     Raises:
-        UsageError: no such score. FgError: it needs judges, and there are none.
+        UsageError: no such region or score. FgError: one is wanted, and there is none.
     """
     import inspect
 
+    from fgcli.config import lookup
+    from fgcli.search import REGIONS, SCORES
+
+    found = {}
+    for name, path, want, registry, key in (
+        ("density", density, "law", REGIONS, "region"),
+        ("judges", judges, "embedder", SCORES, "score"),
+    ):
+        kind = getattr(params, key)["name"]
+        if want not in inspect.signature(lookup(registry, kind, f"optimize.{key}.name")).parameters:
+            continue
+        if path is None:
+            raise FgError(f"optimize.{key}: expected {name}.h5 for {kind}, found none; run fg {name}")
+        found[name] = path
+    return found
+
+
+@contextmanager
+def scoring(params: Params, judges: Path | None) -> Iterator[Score]:
+    """The score, while what it works with lives; with `judges` if it wants some."""
     from fgcli.certificate import identity_judge
     from fgcli.classifiers import judges as judging
-    from fgcli.config import lookup, supply
+    from fgcli.config import supply
     from fgcli.search import SCORES
 
     where = "optimize.score"
-    needed = inspect.signature(lookup(SCORES, params.score["name"], f"{where}.name")).parameters
-    if "embedder" not in needed:
+    if judges is None:
         yield supply(SCORES, params.score, where)
         return
-    if judges is None:
-        raise FgError(f"{where}: expected judges.h5 for {params.score['name']}, found none; run fg judges")
     with identity_judge(judges) or nullcontext() as embedder:
         yield supply(SCORES, params.score, where, judges=judging.load(judges), embedder=embedder)
 
 
-def planned(
-    params: Params, model: Generator, score: Score, latents: Path, density: Path | None, folder: Path
-) -> list[Trial]:
+def planned(params: Params, model: Generator, score: Score, latents: Path, density: Path | None) -> list[Trial]:
     """All trials.
 
     Raises:
@@ -152,17 +165,17 @@ def planned(
     from fgcli.search.trial import Plan, Trial
 
     read, split = reader(latents), artifacts.load(latents, artifacts.LATENTS, ("split",))["split"]
-    trained = np.flatnonzero(split == 0)
-    if len(trained) < params.initial:
+    trained, rows = np.flatnonzero(split == 0), starts(params, split, score, model, latents)
+    if rows[0] is None and len(trained) < params.initial:
         found = f"expected {params.initial} training codes, found {len(trained)}"
         raise FgError(f"{latents}: {found}; lower optimize.initial")
     numbers = {name: value for name, value in params.model_dump().items() if name in Plan.__dataclass_fields__}
     plan, codes, law = Plan(sign=sign(params), **numbers), read(trained), likely(params, density, latents)
     trials: list[Trial] = []
-    for row in starts(params, split, score, model, latents):
+    for row in rows:
         start = None if row is None else read([row])
         region = area(params, codes, law, start)
-        trials.append(Trial(len(trials), row, plan, model, score, region, codes, start, folder))
+        trials.append(Trial(len(trials), row, plan, model, score, region, codes, start))
     return trials
 
 
@@ -196,23 +209,17 @@ def starts(params: Params, split: np.ndarray, score: Score, model: Generator, la
 
 
 def likely(params: Params, density: Path | None, latents: Path) -> dict[str, Any]:
-    """`law` and `edge` of regions, as far as the one that is named wants them.
+    """`law` and `edge` of regions, where one wants a density.
 
     Raises:
-        FgError: it does, and there is no density.h5. UsageError: no such method.
+        UsageError: density.h5 has no such method.
     """
-    import inspect
-
     from fgcli import densities
     from fgcli.certificate import least
-    from fgcli.config import lookup, pick
-    from fgcli.search import REGIONS
+    from fgcli.config import pick
 
-    name = params.region["name"]
-    if "law" not in inspect.signature(lookup(REGIONS, name, "optimize.region.name")).parameters:
-        return {}
     if density is None:
-        raise FgError(f"optimize.region: expected density.h5 for {name}, found none; run fg density")
+        return {}
     known = densities.load(density).methods
     law = known[pick(known, params.method, density)]
     return {"law": law, "edge": least(law, latents)}
@@ -228,10 +235,10 @@ def area(params: Params, codes: Codes, law: dict[str, Any], start: Codes | None)
     return region
 
 
-def rounds(trial: Trial, advance: Advance) -> list[dict[str, np.ndarray]]:
+def rounds(trial: Trial, folder: Path, advance: Advance) -> list[dict[str, np.ndarray]]:
     """All rounds of a trial."""
     found = []
-    for part in trial.rounds():
+    for part in trial.rounds(folder):
         found.append(part)
         advance()
     return found
