@@ -323,13 +323,23 @@ SENTENCES = Schema(
     "sentences",
     1,
     {
-        "rules": Field("int16", "n t", "rules of the grammar, -1 after the end"),
+        "rules": Field("int16", "n t", "rules of the grammar, -1 after the end; as meta names them", low=-1, names="rules"),
         "text": Field("str", "n", "the sentence that the rules derive"),
-        "target": Field("float32", "n", "the number that belongs to the sentence"),
+        "target": Field("float32", "n", "the number that belongs to the sentence; NaN: none", nan=True),
         "split": Field("uint8", "n", "0 train, 1 val, 2 test", low=0, high=2),
+        "rejected/text": Field("str", "r", "what is no sentence"),
+        "rejected/reason": Field("str", "r", "where and why, one sentence each"),
     },
-    meta={"grammar": told.Text},
+    meta={
+        "grammar": told.Text,
+        "rules": told.Names,
+        "language": told.Language,
+        "source": told.Text,
+        "licence": told.Text,
+    },
 )
+"""It stands where faces.h5 does. grammar: its text, from which all tables of a generator come; rules: as people read
+them. language: what the sentences mean."""
 
 EVALUATION = Schema(
     "evaluation",

@@ -21,4 +21,8 @@ GENERATORS = {
     "encoded": "fgcli.generators.encoded:Encoded",
     "tiled": "fgcli.generators.tiled:Tiled",
     "pca": "fgcli.generators.pca:PCA",
+    "grammar_autoencoder": "fgcli.generators.grammar_autoencoder:GrammarAutoencoder",
+    "grammar_vae": "fgcli.generators.grammar_autoencoder:GrammarVAE",
+    "character_autoencoder": "fgcli.generators.grammar_autoencoder:CharacterAutoencoder",
+    "character_vae": "fgcli.generators.grammar_autoencoder:CharacterVAE",
 }
