@@ -141,7 +141,9 @@ class Writes(Encodes):
         """Texts of planes (n, k, 1, t); None of derivations that do not finish."""
         end = len(self.grammar.rules)
         rows = planes.argmax(1).flatten(1).cpu().numpy()
-        return [self.grammar.write(row[: np.flatnonzero(row != end)[-1] + 1] if (row != end).any() else []) for row in rows]
+        return [
+            self.grammar.write(row[: np.flatnonzero(row != end)[-1] + 1] if (row != end).any() else []) for row in rows
+        ]
 
 
 class Classifies(Posterior):

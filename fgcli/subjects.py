@@ -16,7 +16,7 @@ from PIL import Image
 
 from fgcli import artifacts, codes, inverters
 from fgcli.artifacts.outputs import ours, verify_outputs
-from fgcli.capabilities import Generator
+from fgcli.capabilities import Generator, Writes
 from fgcli.codes import Codes
 from fgcli.config.fields import whole
 from fgcli.console import progress, say
@@ -26,16 +26,18 @@ from fgcli.faces.align import add_change
 from fgcli.faces.cutter import Cut, Cutter
 from fgcli.faces.photos import Decoded, decode
 from fgcli.generators import store
+from fgcli.grammars import NotInGrammar
 from fgcli.pixels import tensor
 from fgcli.reports import grid
 from fgcli.reports.pictures import decoded, enlarge, shown_size
+from fgcli.reports.written import picture
 
 
 @dataclass(frozen=True)
 class Subject:
     """One face: the place and text of its argument, its code, and for photos how it was cut from the file.
 
-    face: uint8 (h, w, 3), the crop of the photo; of a row what the code gives.
+    face: uint8 (h, w, 3), the crop of the photo; of a row what the code gives; of a sentence its drawing.
     """
 
     place: int
@@ -95,6 +97,7 @@ def expanded(what: Sequence[str]) -> list[str]:
 
 class Subjects:
     """Faces one by one: of photos, cut as the generator's training faces and inverted as those of latents.h5; of rows.
+    For a generator that writes, sentences: of rows, or in place of photos their texts.
 
     Photos without a usable face are told and left out, as long as `least` faces can remain.
 
@@ -103,7 +106,7 @@ class Subjects:
 
     Raises:
         FgError: a row that does not exist, files that do not belong together; or, when they are asked for, too few
-            usable faces.
+            usable faces, or a text that is no sentence.
     """
 
     def __init__(
@@ -115,7 +118,9 @@ class Subjects:
         for name in what:
             if not is_photo(name) and int(name) >= rows:
                 raise FgError(f"{latents}: expected a row below {rows}, found {name}; choose another row")
-        if any(map(is_photo, what)):
+        if isinstance(model, Writes):
+            self.invert = inverters.load(latents, model)
+        elif any(map(is_photo, what)):
             self.cutter, self.project = Cutter.of(generator, face), projector(latents, model)
         self.left_out: list[str] = []
 
@@ -126,9 +131,28 @@ class Subjects:
                 if not is_photo(name):
                     code = self.read([int(name)])
                     yield Subject(place, name, code, decoded(self.model, code)[0])
+                elif isinstance(self.model, Writes):
+                    yield self.sentence(place, name, self.model)
                 elif cut := self.cut(name):
                     yield Subject(place, name, self.project(cut.image), cut.image, cut)
                 advance()
+
+    def sentence(self, place: int, text: str, model: Writes) -> Subject:
+        """Of a text.
+
+        Raises:
+            FgError: it is no sentence of the generator's grammar, or too long.
+        """
+        k, _, steps = model.image_shape
+        try:
+            rules = model.grammar.parse(text)
+        except NotInGrammar as error:
+            raise FgError(f"{text}: expected a sentence of the generator's grammar, {error}; correct it") from error
+        if len(rules) > steps:
+            raise FgError(f"{text}: expected at most {steps} rules, found {len(rules)}; take a shorter one")
+        planes = artifacts.Planes(np.array([rules + [-1] * (steps - len(rules))]), k)[:]
+        inverter, context = self.invert
+        return Subject(place, text, inverter.invert(model, tensor(planes), context), picture(model.language, text))
 
     def cut(self, name: str) -> Cut | None:
         """The face of a photo, None if it is left out."""

@@ -156,6 +156,7 @@ class Protocols(TypedDict):
     models: NotRequired[dict[str, dict[str, Any]]]
     reconstruction: NotRequired[dict[str, dict[str, Any]]]
     distribution: NotRequired[dict[str, dict[str, Any]]]
+    sentences: NotRequired[dict[str, Any]]
     masks: NotRequired[dict[str, str]]
     sets: NotRequired[dict[str, str]]
     left_out: NotRequired[dict[str, str]]

@@ -23,7 +23,8 @@ Latents = Annotated[
 Inputs = Annotated[
     list[str],
     typer.Argument(
-        metavar="PHOTO|FOLDER|ROW...", help="Photo files, folders of photos, or row numbers of the file of --latents."
+        metavar="PHOTO|FOLDER|ROW...",
+        help="Photo files, folders of photos, or row numbers of the file of --latents; sentences as they are written.",
     ),
 ]
 

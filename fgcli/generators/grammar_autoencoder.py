@@ -9,9 +9,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from fgcli.artifacts import blamed
 from fgcli.capabilities import Halves, Posterior, Writes
 from fgcli.config.fields import Count
+from fgcli.errors import FlawError
 from fgcli.grammars import Grammar
 from fgcli.grammars.languages import Language
 
@@ -41,6 +41,8 @@ class GrammarAutoencoder(Halves, Writes):
         ValueError: a grammar of other rules, or sentences shorter than the convolutions see.
     """
 
+    decoder: Decoder
+    turns: Tensor
     heads: ClassVar[int] = 1
     masked: ClassVar[bool] = True
 
@@ -59,18 +61,23 @@ class GrammarAutoencoder(Halves, Writes):
     ) -> None:
         super().__init__()
         self.image_shape, self.code_shape = image_shape, (1, codes)
-        with blamed("train.generator.grammar", "take that of sentences.h5"):
+        try:
             self.grammar = Grammar(grammar)
+        except FlawError as error:
+            raise ValueError(f"grammar: {error}") from error
         self.language, (k, _, steps) = language, image_shape
         if len(self.grammar.rules) + 1 != k:
             raise ValueError(f"expected a grammar of {k - 1} rules, found {len(self.grammar.rules)}; leave it out")
         left = steps - sum(kernel - 1 for kernel in kernels)
         if left < 1:
-            raise ValueError(f"expected sentences of more than {steps - left} steps, found {steps}; take smaller kernels")
+            raise ValueError(f"expected more than {steps - left} steps, found {steps}; take smaller kernels")
         self.encoder = encoder(k, filters, kernels, filters * left, dense, codes * self.heads)
         self.decoder = Decoder(k, codes, dense, recurrent, layers, feedback)
-        table = torch.from_numpy(self.grammar.allowed()) if self.masked else torch.ones(len(self.grammar.symbols) + 1, k)
-        heads = torch.tensor([*(rule.head for rule in self.grammar.rules), len(self.grammar.symbols)])
+        for module in self.modules():
+            start(module)
+        symbols = len(self.grammar.symbols)
+        table = torch.from_numpy(self.grammar.allowed()) if self.masked else torch.ones(symbols + 1, k)
+        heads = torch.tensor([*(rule.head for rule in self.grammar.rules), symbols])
         self.register_buffer("turns", table.bool(), persistent=False)
         self.register_buffer("allowed", table.bool()[heads], persistent=False)
 
@@ -185,8 +192,23 @@ class Turn:
     def take(self, rules: Tensor) -> None:
         """Replaces the symbols on top by those of rules (n)."""
         places = self.top.clamp_min(1)
-        self.stack.scatter_(1, places[:, None] + torch.arange(self.bodies.shape[1], device=places.device), self.bodies[rules])
+        across = torch.arange(self.bodies.shape[1], device=places.device)
+        self.stack.scatter_(1, places[:, None] + across, self.bodies[rules])
         self.top = (places - 1 + self.counts[rules]) * (self.top > 0)
+
+
+def start(module: nn.Module) -> None:
+    """Weights as Keras starts them, where the paper's were: Glorot's, orthogonal from step to step, biases 0.
+
+    With PyTorch's own a decoder learns only what all sentences have in common for hundreds of steps.
+    """
+    if isinstance(module, nn.Linear | nn.Conv1d | nn.GRU):
+        for name, weights in module.named_parameters():
+            if weights.ndim < 2:
+                nn.init.zeros_(weights)
+                continue
+            for gate in weights.chunk(3 if isinstance(module, nn.GRU) else 1):
+                (nn.init.orthogonal_ if "hh" in name else nn.init.xavier_uniform_)(gate)
 
 
 def taken(images: Tensor) -> Tensor:

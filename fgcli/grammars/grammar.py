@@ -93,7 +93,8 @@ class Grammar:
             if isinstance(one, int) and all(other in empty for j, other in enumerate(rule.body) if j != i)
         }
         for symbol in range(len(self.symbols)):
-            reached, todo = set(), [symbol]
+            reached: set[int] = set()
+            todo = [symbol]
             while todo:
                 head = todo.pop()
                 new = {b for a, b in alone if a == head} - reached
@@ -148,7 +149,8 @@ class Grammar:
         from lark.exceptions import UnexpectedInput
 
         try:
-            return self._lark.parse(text)  # type: ignore[return-value]
+            rules: list[int] = self._lark.parse(text)
+            return rules
         except UnexpectedInput as error:
             raise NotInGrammar(self._complaint(text, error)) from error
         except RecursionError as error:

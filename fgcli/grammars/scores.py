@@ -14,10 +14,6 @@ def expression_error(text: str) -> float:
     return expressions.error_of(text) if expressions.valid(text) else expressions.WORST
 
 
-def penalised_logp(text: str) -> float:
-    """log P, less synthetic accessibility and large rings, of the molecule of a SMILES; higher is better.
-
-    Raises:
-        ValueError: no molecule.
-    """
-    return molecules.penalised_log_p(text)
+def penalised_logp(text: str) -> float | None:
+    """log P, less synthetic accessibility and large rings, of a SMILES; higher is better. None: no molecule."""
+    return None if molecules.molecule(text) is None else molecules.penalised_log_p(text)

@@ -10,7 +10,7 @@ from fgcli.capabilities import Generator, Writes
 
 
 def outputs(network: Generator, codes: Tensor, x: Tensor) -> Tensor:
-    """What the error is of, smooth in the codes (n, l, d): pictures in [0, 1], or the logits of sentences, (n, c, h, w).
+    """What the error is of, smooth in codes (n, l, d): pictures in [0, 1], or logits of sentences, (n, c, h, w).
 
     Args:
         network: the generator.
@@ -23,7 +23,7 @@ def outputs(network: Generator, codes: Tensor, x: Tensor) -> Tensor:
 
 
 def errors(network: Generator, x: Tensor, found: Tensor) -> Tensor:
-    """Of what `outputs` found: squared, (n, c, h, w); of sentences the cross-entropy of each step, nats, (n, 1, 1, t)."""
+    """Of what `outputs` found: squared, (n, c, h, w); of sentences each step's cross-entropy, nats, (n, 1, 1, t)."""
     if isinstance(network, Writes):
         return cross_entropy(found.float(), x, network.allowed)
     return (x - found.float()).square()

@@ -18,8 +18,8 @@ class VAE(Objective):
     """Squared error in expectation over q(z | x) = N(mu, sigma^2), and KL(q || N(0, I)) (Eq. 3.5 to 3.10).
 
     Images compare in [0, 1]. As in the released code the error is summed over pixels and averaged over channels, the
-    KL divergence summed over the code's dimensions, with all its constants. Of sentences it is the cross-entropy, summed
-    over steps.
+    KL divergence summed over the code's dimensions, with all its constants. Of sentences the error is the
+    cross-entropy, summed over steps.
 
     Args:
         generator: has a posterior for the VAE; for the CV-VAE a deterministic autoencoder. Neither predicts masks.

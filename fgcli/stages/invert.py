@@ -69,7 +69,8 @@ def run(
     depends = [spec, params.batch, params.seed, {name: artifacts.sha256(path) for name, path in inputs.items()}]
     folder = begin(output, depends, resume)
     values, errors, space = _inverted(model, inverter, images, artifacts.masks(faces), under, params, folder)
-    arrays = {"codes": values, "error": errors, "attributes": attributes, "split": artifacts.rows(faces, "split"), **identity}
+    arrays = {"codes": values, "error": errors, "attributes": attributes, **identity}
+    arrays["split"] = artifacts.rows(faces, "split")
     artifacts.save(
         output,
         artifacts.LATENTS,

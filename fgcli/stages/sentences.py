@@ -1,4 +1,4 @@
-"""Text -> sentences.h5: derivations in a grammar, which the other stages take in place of faces.h5."""
+"""Text -> sentences.h5: derivations in a grammar, in place of faces.h5."""
 
 from __future__ import annotations
 
@@ -64,13 +64,13 @@ def run(output: Path = Path("out/sentences.h5"), *, params: Params) -> dict[str,
     rules = np.full((len(accepted), steps), -1, np.int16)
     for row, derivation in zip(rules, accepted.values(), strict=True):
         row[: len(derivation)] = derivation
-    arrays = {"rules": rules, "text": list(accepted), "target": np.array(targets, np.float32)}
-    arrays["split"] = split_of(len(accepted), params)
+    split = split_of(len(accepted), params)
+    arrays = {"rules": rules, "text": list(accepted), "target": np.array(targets, np.float32), "split": split}
     arrays |= {f"rejected/{key}": [row[i] for row in rejected] for i, key in enumerate(("text", "reason"))}
     about = {"grammar": grammar.text, "rules": grammar.names, "language": language}
     about |= {"source": source.name, "licence": source.licence}
     artifacts.save(output, artifacts.SENTENCES, arrays, params=params.model_dump(mode="json"), inputs={}, meta=about)
-    counts = np.bincount(arrays["split"], minlength=3).tolist()
+    counts = np.bincount(split, minlength=3).tolist()
     told = {"output": str(output), "sentences": len(accepted), "rejected": len(rejected), "steps": steps}
     told |= {"rules": len(grammar.rules), "split": dict(zip(artifacts.SPLITS, counts, strict=True))}
     return told | ({"score": scores(targets, language)} if np.isfinite(targets).any() else {})

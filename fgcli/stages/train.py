@@ -206,7 +206,7 @@ def completed(params: Params, init_from: Path | None, faces: Path) -> Params:
     kind = lookup(GENERATORS, spec["name"], "train.generator.name")
     if issubclass(kind, Writes) != artifacts.are_sentences(faces):
         wanted, such = ("sentences", "fg sentences") if issubclass(kind, Writes) else ("faces", "fg preprocess")
-        raise UsageError(f"--faces {faces}: expected {wanted} for {spec['name']}, found another file; make it by {such}")
+        raise UsageError(f"--faces {faces}: expected {wanted} for {spec['name']}, found other rows; make it by {such}")
     if issubclass(kind, Writes):
         about = artifacts.load(faces, artifacts.SENTENCES, ()).meta
         return params.model_copy(

@@ -38,7 +38,7 @@ def real(values: Tensor, _: torch.memory_format) -> Tensor:
 
 
 def sentences(choices: int) -> Column:
-    """Rules as the pictures of a generator that writes: planes (n, choices, 1, t) in {-1, 1}, the last after the end."""
+    """Rules as the pictures of a generator that writes: planes (n, choices, 1, t) in {-1, 1}; the last: no rule."""
 
     def planes(rules: Tensor, _: torch.memory_format) -> Tensor:
         chosen = torch.nn.functional.one_hot(rules.long() % choices, choices)  # -1 is the last
