@@ -1,5 +1,5 @@
-"""What a generator of sentences is worth: what it gives back exactly; of its draws the shares that are valid, unique and
-new, beside each other, as validity alone says nothing: a generator of one sentence has it; and scores."""
+"""What a generator of sentences is worth: what it gives back exactly; of its draws the shares that are valid, unique
+and new, beside each other, as validity alone says nothing: a generator of one sentence has it; and scores."""
 
 from __future__ import annotations
 
