@@ -4,6 +4,8 @@ whose choice, at each step, is among the rules of the symbol whose turn it is.""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import ClassVar
 
 import torch
@@ -30,7 +32,7 @@ class GrammarAutoencoder(Halves, Writes):
         grammar: its text in lark's format, from sentences.h5.
         language: what sentences mean, from sentences.h5.
         codes: code size d; 25 for expressions and 56 for molecules in the paper.
-        filters: of each convolution; 2, 3, 4 and 9, 9, 10 in the paper.
+        maps: of each convolution; 2, 3, 4 for expressions and 9, 9, 10 for molecules in the paper.
         kernels: steps that each convolution sees; 9, 9, 11 for molecules in the paper.
         dense: units between convolutions and code; 435 for molecules in the paper.
         recurrent: units of the decoder; 501 for molecules in the paper.
@@ -38,7 +40,8 @@ class GrammarAutoencoder(Halves, Writes):
         feedback: whether each step is told the rule before it; not in the paper.
 
     Raises:
-        ValueError: a grammar of other rules, or sentences shorter than the convolutions see.
+        ValueError: a grammar of other rules, sentences shorter than the convolutions see, or not a kernel for each
+            number of maps.
     """
 
     decoder: Decoder
@@ -52,7 +55,7 @@ class GrammarAutoencoder(Halves, Writes):
         grammar: str,
         language: Language = "text",
         codes: Count = 25,
-        filters: Count = 16,
+        maps: tuple[Count, ...] = (16, 16, 16),
         kernels: tuple[Count, ...] = (2, 3, 4),
         dense: Count = 100,
         recurrent: Count = 100,
@@ -71,7 +74,9 @@ class GrammarAutoencoder(Halves, Writes):
         left = steps - sum(kernel - 1 for kernel in kernels)
         if left < 1:
             raise ValueError(f"expected more than {steps - left} steps, found {steps}; take smaller kernels")
-        self.encoder = encoder(k, filters, kernels, filters * left, dense, codes * self.heads)
+        if len(maps) != len(kernels):
+            raise ValueError(f"expected as many kernels as maps, {len(maps)}, found {len(kernels)}")
+        self.encoder = encoder((k, *maps), kernels, left, dense, codes * self.heads)
         self.decoder = Decoder(k, codes, dense, recurrent, layers, feedback)
         for module in self.modules():
             start(module)
@@ -216,12 +221,13 @@ def taken(images: Tensor) -> Tensor:
     return (images[:, :, 0] + 1) / 2
 
 
-def encoder(k: int, filters: int, kernels: tuple[int, ...], flat: int, dense: int, outputs: int) -> nn.Sequential:
-    """(n, k, t) -> (n, outputs): convolutions over steps, a dense layer, and the code's. No batch norm between them.
+def encoder(maps: Sequence[int], kernels: Sequence[int], left: int, dense: int, outputs: int) -> nn.Sequential:
+    """(n, k, t) -> (n, outputs): convolutions from maps to maps, which leave some steps, a dense layer, the code's.
 
-    With it, as in the paper, codes shrink and the weight of their size has nothing to hold.
+    Without the paper's batch norm: codes would shrink, and the weight of their size would have nothing to hold.
     """
     blocks: list[nn.Module] = []
-    for before, kernel in zip([k, *[filters] * (len(kernels) - 1)], kernels, strict=True):
-        blocks += [nn.Conv1d(before, filters, kernel), nn.ReLU()]
-    return nn.Sequential(*blocks, nn.Flatten(), nn.Linear(flat, dense), nn.ReLU(), nn.Linear(dense, outputs))
+    for (before, after), kernel in zip(pairwise(maps), kernels, strict=True):
+        blocks += [nn.Conv1d(before, after, kernel), nn.ReLU()]
+    dense_layers = [nn.Linear(maps[-1] * left, dense), nn.ReLU(), nn.Linear(dense, outputs)]
+    return nn.Sequential(*blocks, nn.Flatten(), *dense_layers)

@@ -23,6 +23,7 @@ VALUES = {
     "exact": "share of held-out sentences that their code gives back, to the letter",
     "steps": "share of their steps with the rule that is there, where both are compared to the longer end",
     "valid": "share of draws that are sentences: finished, and an expression, or a molecule by RDKit",
+    "gained": "valid, less that of draws from the prior",
     "unique": "share of the valid draws that none before them was",
     "novel": "share of the valid draws that are no training sentence",
     "score": "mean over the valid draws",
@@ -113,6 +114,9 @@ def measure(
         best[name] = about.best(language)
         for place, (_, value) in enumerate(best[name], 1):
             put(result.numbers, f"sentences/{name}/best_{place}", value)
+    drawn = result.numbers["sentences"]["generator"]
+    for label in densities:
+        drawn[f"samples_{label}"]["gained"] = drawn[f"samples_{label}"]["valid"] - drawn["samples_prior"]["valid"]
     result.protocols |= {"reconstruction": {}, "sentences": {"values": VALUES, "score": SCORES.get(language, "none")}}
     result.protocols["sentences"]["best"] = {name: [list(pair) for pair in pairs] for name, pairs in best.items()}
     if language == "selfies":
