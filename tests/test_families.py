@@ -33,6 +33,7 @@ from fgcli.codes import PATHS, Codes, decode, prior
 from fgcli.datasets import DATASETS
 from fgcli.datasets.photoset import PhotoSet
 from fgcli.datasets.pictureset import PictureSet
+from fgcli.datasets.texts import SOURCES
 from fgcli.densities import DENSITIES
 from fgcli.editors import EDITORS, Learns
 from fgcli.editors.matching import Problem, Witness
@@ -68,7 +69,7 @@ REGISTRIES = {
     "generators": GENERATORS, "objectives": OBJECTIVES, "inverters": INVERTERS, "densities": DENSITIES,
     "editors": EDITORS, "metrics": METRICS, "features": FEATURES, "datasets": DATASETS,
     "analysers": ANALYSERS, "segmenters": SEGMENTERS, "heads": HEADS, "attacks": ATTACKS, "extractors": EXTRACTORS,
-    "judges": JUDGES, "identities": IDENTITIES,
+    "judges": JUDGES, "identities": IDENTITIES, "sources": SOURCES,
 }  # fmt: skip
 
 

@@ -67,7 +67,7 @@ def sample(
             grid.save_picture(path, grid.sheet([pictures[-1:]]))
             advance()
     texts = codes.written(model, faces) if isinstance(model, Writes) else None
-    save_codes(files[1], faces, heads, texts, chosen, seed, truncation, inputs)
+    save_codes(files[1], faces, heads, chosen, seed, truncation, inputs, texts)
     grid.save_picture(output, grid.sheet(grid.wrap(pictures, columns), scale=enlarge(model)))
     told: dict[str, Any] = {"codes": str(files[1]), "faces": count, "density": chosen, "seed": seed}
     if texts is not None:
@@ -172,11 +172,11 @@ def save_codes(
     path: Path,
     faces: Codes,
     heads: Parameters | None,
-    texts: Sequence[str | None] | None,
     density: str,
     seed: int,
     truncation: float,
     inputs: Mapping[str, Path],
+    texts: Sequence[str | None] | None = None,
 ) -> None:
     """Drawn codes with their seeds, conditions, heads and texts, as the commands take them for --latents."""
     import numpy as np
