@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from fgcli.capabilities import Halves, Posterior, Writes
-from fgcli.config.fields import Count
+from fgcli.config.fields import Count, CountOrNone
 from fgcli.errors import FlawError
 from fgcli.grammars import Grammar
 from fgcli.grammars.languages import Language
@@ -37,7 +37,7 @@ class GrammarAutoencoder(Halves, Writes):
         dense: units between convolutions and code; 435 for molecules in the paper.
         recurrent: units of the decoder; 501 for molecules in the paper.
         layers: recurrent layers; 3 in the paper.
-        feedback: whether each step is told the rule before it; not in the paper.
+        feedback: units by which each step is told the rule before it; 0, as in the paper: it is not.
 
     Raises:
         ValueError: a grammar of other rules, sentences shorter than the convolutions see, or not a kernel for each
@@ -60,7 +60,7 @@ class GrammarAutoencoder(Halves, Writes):
         dense: Count = 100,
         recurrent: Count = 100,
         layers: Count = 1,
-        feedback: bool = False,
+        feedback: CountOrNone = 0,
     ) -> None:
         super().__init__()
         self.image_shape, self.code_shape = image_shape, (1, codes)
@@ -140,14 +140,14 @@ class Decoder(nn.Module):
 
     Args:
         k: choices. codes: d. dense, recurrent: units. layers: of the recurrent network.
-        feedback: whether a step is told the choice before it.
+        feedback: units by which a step is told the choice before it; 0: it is not.
     """
 
-    def __init__(self, k: int, codes: int, dense: int, recurrent: int, layers: int, feedback: bool) -> None:
+    def __init__(self, k: int, codes: int, dense: int, recurrent: int, layers: int, feedback: int) -> None:
         super().__init__()
-        self.feedback = feedback
         self.enter = nn.Sequential(nn.Linear(codes, dense), nn.ReLU())
-        self.recurrent = nn.GRU(dense + k * feedback, recurrent, layers, batch_first=True)
+        self.before = nn.Linear(k, feedback, bias=False) if feedback else None
+        self.recurrent = nn.GRU(dense + feedback, recurrent, layers, batch_first=True)
         self.choose = nn.Linear(recurrent, k)
 
     def drive(self, codes: Tensor) -> Tensor:
@@ -159,14 +159,14 @@ class Decoder(nn.Module):
         """Of all steps at once; `sentences` (n, k, t) have the choices, of which each step is told the one before."""
         steps = sentences.shape[2]
         inputs = self.drive(codes)[:, None].expand(-1, steps, -1)
-        if self.feedback:
-            before = nn.functional.pad(sentences, (1, 0))[:, :, :steps].transpose(1, 2)
-            inputs = torch.cat([inputs, before.to(inputs)], 2)
+        if self.before:
+            told = nn.functional.pad(sentences, (1, 0))[:, :, :steps].transpose(1, 2)
+            inputs = torch.cat([inputs, self.before(told)], 2)
         return self.choose(self.recurrent(inputs)[0]).transpose(1, 2)
 
     def step(self, drive: Tensor, before: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
         """Logits (n, k) of one step and the state after it; `before` (n, k) is the choice before."""
-        inputs = torch.cat([drive, before], 1) if self.feedback else drive
+        inputs = torch.cat([drive, self.before(before)], 1) if self.before else drive
         found, state = self.recurrent(inputs[:, None], state)
         return self.choose(found[:, 0]), state
 
