@@ -19,7 +19,7 @@ from fgcli.generators import GENERATORS
 from fgcli.objectives.rae import RAE
 from fgcli.objectives.reconstruction import cross_entropy, errors, outputs
 from fgcli.objectives.vae import VAE
-from fgcli.stages import density, evaluate, invert, sentences, train
+from fgcli.stages import density, evaluate, invert, report, sentences, train
 
 lark = pytest.importorskip("lark")
 from fgcli.grammars import Grammar, NotInGrammar, alphabet, expressions, languages  # noqa: E402
@@ -329,6 +329,12 @@ def test_evaluation_sets_shares_beside_each_other(trained):
     assert "valid" in numbers["intervals"]["sentences"]["generator"]["samples_prior"]
     assert sheet.exists()
     assert "unique" in json.loads(protocols.read_text())["sentences"]["values"]
+    page = trained.folder / "report.html"
+    known = config.section(config.defaults(), "report", report.Params)
+    report.run(*files[:4], evaluation=files[-1], metrics=metrics, output=page, params=known)
+    html = page.read_text()
+    assert "start -&gt; start + term" in html
+    assert html.count("data:image/jpeg") > 20
 
 
 def test_shares_are_of_valid_draws():
