@@ -18,6 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from fgcli.errors import UsageError
+from fgcli.grammars import Grammar
+from fgcli.grammars.languages import Language
 
 MEAN_OF = 4096
 """Draws whose mean is a mapping's mean code."""
@@ -112,6 +114,36 @@ class Masks(Generator):
     def decode_mask(self, codes: Tensor) -> Tensor:
         """Face masks (n, 1, h, w) in [0, 1]."""
         return torch.sigmoid(self.mask_logits(codes))
+
+
+class Writes(Encodes):
+    """Its pictures are sentences (k, 1, t): planes that are 1 where one of k - 1 rules, or at last none, is taken.
+
+    Each of t steps takes a rule of a derivation in `grammar`; the last plane stands for what follows its end.
+
+    Attributes:
+        grammar: of its sentences.
+        language: what they mean.
+        allowed: bool (k, k), which rules may stand where one of the first axis stands: those of the same symbol.
+    """
+
+    can = "writes sentences"
+    such_as = "grammar_autoencoder"
+    grammar: Grammar
+    language: Language
+    allowed: Tensor
+
+    @abstractmethod
+    def logits(self, codes: Tensor, sentences: Tensor) -> Tensor:
+        """Of each rule at each step (n, k, 1, t), not masked; a step may know what `sentences` have before it."""
+
+    def write(self, planes: Tensor) -> list[str | None]:
+        """Texts of planes (n, k, 1, t); None of derivations that do not finish."""
+        end = len(self.grammar.rules)
+        rows = planes.argmax(1).flatten(1).cpu().numpy()
+        return [
+            self.grammar.write(row[: np.flatnonzero(row != end)[-1] + 1] if (row != end).any() else []) for row in rows
+        ]
 
 
 class Classifies(Posterior):

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from fgcli import artifacts
-from fgcli.capabilities import Conditional, Generator, Mapped, Masks, Space
+from fgcli.capabilities import Conditional, Generator, Mapped, Masks, Space, Writes
 from fgcli.errors import FgError
 from fgcli.pixels import tensor, u8
 
@@ -20,6 +20,8 @@ ACCEPTED: dict[Space, tuple[Space, ...]] = {"z": ("z",), "w": ("w",), "w+": ("w+
 """Spaces whose codes a generator of each space decodes: one w serves all its layers."""
 BLOCK = 64
 """Draws that are made at once."""
+PART = 1000
+"""Sentences that are written at once."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,16 @@ def decode(generator: Generator, codes: Codes) -> Tensor:
     if codes.condition.shape[1:] != generator.condition_shape:
         raise FgError(f"{wanted} {tuple(codes.condition.shape[1:])}; make them at the generator's size")
     return generator.decode(values, codes.condition)
+
+
+@torch.no_grad()
+def written(generator: Writes, codes: Codes) -> list[str | None]:
+    """The likeliest sentence of each code; None where its derivation does not finish.
+
+    Raises:
+        FgError: as `decode`.
+    """
+    return [text for part in codes.split(PART) for text in generator.write(decode(generator, part))]
 
 
 def decode_mask(generator: Masks, codes: Codes) -> Tensor:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from fgcli import artifacts, codes, inverters
 from fgcli.artifacts.outputs import ours, verify_outputs
-from fgcli.capabilities import Conditional, Generator
+from fgcli.capabilities import Conditional, Generator, Writes
 from fgcli.codes import Codes
 from fgcli.config.fields import whole
 from fgcli.console import progress, say
@@ -28,17 +28,19 @@ from fgcli.faces.cutter import Cut, Cutter
 from fgcli.faces.photos import Decoded, decode
 from fgcli.fits import Fitter
 from fgcli.generators import store
+from fgcli.grammars import NotInGrammar
 from fgcli.heads.steering import condition_of
 from fgcli.pixels import tensor
 from fgcli.reports import grid
 from fgcli.reports.pictures import decoded, enlarge, shown_size
+from fgcli.reports.written import picture
 
 
 @dataclass(frozen=True)
 class Subject:
     """One face: the place and text of its argument, its code, and for photos how it was cut from the file.
 
-    face: uint8 (h, w, 3), the crop of the photo; of a row what the code gives.
+    face: uint8 (h, w, 3), the crop of the photo; of a row what the code gives; of a sentence its drawing.
     """
 
     place: int
@@ -106,6 +108,7 @@ def expanded(what: Sequence[str]) -> list[str]:
 
 class Subjects:
     """Faces one by one: of photos, cut as the generator's training faces and inverted as those of latents.h5; of rows.
+    For a generator that writes, sentences: of rows, or in place of photos their texts.
 
     Where heads steer the generator, those of photos are fitted by `heads`. Photos without a usable face are told and
     left out, as long as `least` faces can remain.
@@ -115,7 +118,7 @@ class Subjects:
 
     Raises:
         FgError: a row that does not exist, files that do not belong together; or, when they are asked for, too few
-            usable faces.
+            usable faces, or a text that is no sentence.
     """
 
     def __init__(
@@ -134,7 +137,9 @@ class Subjects:
         for name in what:
             if not is_photo(name) and int(name) >= rows:
                 raise FgError(f"{latents}: expected a row below {rows}, found {name}; choose another row")
-        if any(map(is_photo, what)):
+        if isinstance(model, Writes):
+            self.invert = inverters.load(latents, model)
+        elif any(map(is_photo, what)):
             self.cutter, self.project = Cutter.of(generator, face), projector(latents, model)
             if isinstance(model, Conditional) and heads:
                 self.fitter = Fitter(generator, heads.flame, heads.regressor, self.cutter.settings)
@@ -147,10 +152,29 @@ class Subjects:
                 if not is_photo(name):
                     code = self.read([int(name)])
                     yield Subject(place, name, code, decoded(self.model, code)[0])
+                elif isinstance(self.model, Writes):
+                    yield self.sentence(place, name, self.model)
                 elif found := self.photo(name):
                     cut, condition = found
                     yield Subject(place, name, self.project(cut.image, condition=condition), cut.image, cut)
                 advance()
+
+    def sentence(self, place: int, text: str, model: Writes) -> Subject:
+        """Of a text.
+
+        Raises:
+            FgError: it is no sentence of the generator's grammar, or too long.
+        """
+        k, _, steps = model.image_shape
+        try:
+            rules = model.grammar.parse(text)
+        except NotInGrammar as error:
+            raise FgError(f"{text}: expected a sentence of the generator's grammar, {error}; correct it") from error
+        if len(rules) > steps:
+            raise FgError(f"{text}: expected at most {steps} rules, found {len(rules)}; take a shorter one")
+        planes = artifacts.Planes(np.array([rules + [-1] * (steps - len(rules))]), k)[:]
+        inverter, context = self.invert
+        return Subject(place, text, inverter.invert(model, tensor(planes), context), picture(model.language, text))
 
     def photo(self, name: str) -> tuple[Cut, Tensor | None] | None:
         """The face of a photo, and what its head tells the generator, if one steers it; None if it is left out."""

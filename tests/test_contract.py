@@ -9,6 +9,7 @@ import pytest
 import torch
 import yaml
 from conftest import HEAD, SMALL_RUN, painted, stopped, train_params, write_faces
+from sentence_files import GRAMMAR, shape_of, write_sentences
 from torch import nn
 from toys import Hinge, Shown, Steered, ToyGAN
 from typer.testing import CliRunner
@@ -270,9 +271,8 @@ def test_columns_come_from_any_artifact_by_name(rendered, tmp_path):
     conditions, sentences = tmp_path / "conditions.h5", tmp_path / "sentences.h5"
     renders = np.random.default_rng(0).integers(0, 256, (24, 32, 32, 6), np.uint8)
     write_conditions(conditions, renders)
-    rules = np.arange(48, dtype=np.int16).reshape(24, 2)
-    text = {"text": [f"s{i}" for i in range(24)], "target": np.zeros(24, np.float32), "split": np.zeros(24, np.uint8)}
-    artifacts.save(sentences, artifacts.SENTENCES, {"rules": rules, **text}, params={}, inputs={}, meta={"grammar": ""})
+    write_sentences(sentences, 24)
+    rules = artifacts.load(sentences)["rules"]
     files = {"faces": rendered["faces"], "flame": rendered["flame"], "conditions": conditions, "sentences": sentences}
     opened = tables(COLUMNS, files, np.arange(5), "test")
     assert list(opened) == list(COLUMNS)
@@ -415,10 +415,10 @@ STEERED = {"name": "gif", "codes": 6, "width": 0.1, "widest": 8, "mapping_layers
 
 def inhabitant_named(name):
     known = inspect.signature(config.lookup(GENERATORS, name, "t")).parameters
-    arguments = {"codes": 6, "classes": 3, "width": 0.1, "filters": 4, "channels": 4}
+    arguments = {"codes": 6, "classes": 3, "width": 0.1, "filters": 4, "channels": 4, "grammar": GRAMMAR}
     arguments["of"] = STEERED if name == "encoded_gif" else TILE
     small = {k: v for k, v in arguments.items() if k in known}
-    return config.build(GENERATORS, {"name": name, **small}, "t", image_shape=IMAGE).eval()
+    return config.build(GENERATORS, {"name": name, **small}, "t", image_shape=shape_of(name, IMAGE)).eval()
 
 
 def test_a_generator_with_conditions_is_refused_by_who_asks_for_none(faces, tmp_path, toys):

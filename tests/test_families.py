@@ -18,13 +18,14 @@ import pytest
 import torch
 from conftest import painted
 from pydantic import TypeAdapter
+from sentence_files import GRAMMAR, planes, shape_of
 from torch import nn
 
 from fgcli import artifacts, backbones, config, inverters, metrics
 from fgcli.attacks import ATTACKS
 from fgcli.backbones import FEATURES, IDENTITIES
 from fgcli.backbones.dlib_embedding import DlibEmbedding
-from fgcli.capabilities import Conditional, Encodes, Masks, Solved
+from fgcli.capabilities import Conditional, Encodes, Generator, Masks, Solved, Writes
 from fgcli.classifiers import JUDGES
 from fgcli.classifiers.judges import LatentJudge
 from fgcli.classifiers.network import Classifier
@@ -32,6 +33,7 @@ from fgcli.codes import PATHS, Codes, decode, prior
 from fgcli.datasets import DATASETS
 from fgcli.datasets.photoset import PhotoSet
 from fgcli.datasets.pictureset import PictureSet
+from fgcli.datasets.texts import SOURCES
 from fgcli.densities import DENSITIES
 from fgcli.editors import EDITORS, Learns
 from fgcli.editors.matching import Problem, Witness
@@ -61,7 +63,7 @@ SMALL = {
     "codes": 6, "classes": 3, "width": 0.1, "filters": 4, "components": 2, "steps": 5, "epochs": 3, "batch": 32,
     "detail": 0.5, "texture_size": 64, "widest": 8, "mapping_layers": 2,
     "of": {"name": "invertible_dcgan", "codes": 6, "width": 0.1}, "channels": 4,
-    "rows": 20, "consistency": 0.0,
+    "rows": 20, "consistency": 0.0, "grammar": GRAMMAR,
 }  # fmt: skip
 OF = {"encoded_gif": {"name": "gif", "codes": 6, "width": 0.1, "widest": 8, "mapping_layers": 2}}
 """What they wrap, where it is not SMALL's."""
@@ -69,7 +71,7 @@ REGISTRIES = {
     "generators": GENERATORS, "objectives": OBJECTIVES, "inverters": INVERTERS, "densities": DENSITIES,
     "editors": EDITORS, "metrics": METRICS, "features": FEATURES, "datasets": DATASETS,
     "analysers": ANALYSERS, "segmenters": SEGMENTERS, "heads": HEADS, "attacks": ATTACKS, "extractors": EXTRACTORS,
-    "judges": JUDGES, "identities": IDENTITIES,
+    "judges": JUDGES, "identities": IDENTITIES, "sources": SOURCES,
 }  # fmt: skip
 
 
@@ -154,7 +156,7 @@ def test_no_two_names_of_a_family_are_one_entry(family):
 def fitted(name: str) -> Any:
     """A generator of the registry, solved if it is solved, from seed 0."""
     torch.manual_seed(0)
-    generator = built(GENERATORS, name, image_shape=IMAGE)
+    generator = built(GENERATORS, name, image_shape=shape_of(name, IMAGE))
     if isinstance(generator, Solved):
         generator.fit(painted(20)[0])
     return generator
@@ -167,11 +169,12 @@ def condition_of(generator: Any, n: int) -> torch.Tensor | None:
     return torch.rand(n, *generator.condition_shape, generator=rng(6)) * 2 - 1
 
 
-def batch(n=4):
+def batch(n=4, generator=None):
+    """Of a generator's pictures; by default faces."""
     images, masks = painted(n, seed=2)
     return {
         "condition": torch.rand(n, 6, *IMAGE[1:], generator=rng(6)) * 2 - 1,
-        "images": tensor(images),
+        "images": planes(n) if isinstance(generator, Writes) else tensor(images),
         "masks": torch.from_numpy(masks[:, None] // 255).float(),
         "labels": torch.arange(n) % 4 - 1,
         "rows": torch.arange(n),
@@ -187,7 +190,7 @@ def rng(seed=0):
 def test_generators(name, tmp_path):
     generator = fitted(name).eval()
     layers, size = generator.code_shape
-    assert generator.image_shape == IMAGE
+    assert generator.image_shape == (shape := shape_of(name, IMAGE))
     assert generator.space in ("z", "w", "w+")
     codes = generator.prior(5, rng(1))
     assert codes.shape in ((5, layers, size), (5, 1, size))  # one row may serve all layers
@@ -197,13 +200,13 @@ def test_generators(name, tmp_path):
     with torch.no_grad():
         under = condition_of(generator, 5)
         images = generator.decode(codes, under)
-        assert (images.shape, images.dtype) == ((5, *IMAGE), torch.float32)
+        assert (images.shape, images.dtype) == ((5, *shape), torch.float32)
         assert images.abs().max() <= 1
         assert torch.equal(images, generator.decode(codes, under))
         few = generator.decode(codes[:2], None if under is None else under[:2])
         torch.testing.assert_close(few, images[:2], rtol=1e-4, atol=1e-5)  # rows are apart
         if isinstance(generator, Encodes):
-            faces = batch()["images"]
+            faces = batch(generator=generator)["images"]
             found = generator.encode(faces)
             assert (found.shape, found.dtype) == ((4, *codes.shape[1:]), torch.float32)
             assert torch.equal(found, generator.encode(faces))
@@ -216,7 +219,7 @@ def test_generators(name, tmp_path):
     store.save(tmp_path / "generator.h5", generator, ema=state, build=build, **common)
     loaded = store.load(tmp_path / "generator.h5")
     assert torch.equal(loaded.decode(codes, under), images)
-    assert (loaded.code_shape, loaded.image_shape, loaded.space) == ((layers, size), IMAGE, generator.space)
+    assert (loaded.code_shape, loaded.image_shape, loaded.space) == ((layers, size), shape, generator.space)
 
 
 @pytest.mark.parametrize("name", GENERATORS)
@@ -250,7 +253,7 @@ def test_every_weight_of_a_generator_is_taught_by_an_objective(name):
     taught = set()
     for phase in best.phases:
         parameters = best.moved(phase)
-        gradients = gradients_of(phase, phase.total(phase.loss(batch(), rng())), parameters)
+        gradients = gradients_of(phase, phase.total(phase.loss(batch(4, generator), rng())), parameters)
         taught |= {id(p) for p, g in zip(parameters, gradients, strict=True) if g.abs().sum() > 0}
     # A bias before batch norm has no effect, so its gradient is only rounding: it must at least be there.
     assert {n for n, p in generator.named_parameters() if p.requires_grad and id(p) not in taught} == set()
@@ -276,13 +279,13 @@ def test_objectives(name):
             parameters = objective.moved(phase)
             assert phase.interval >= 1
             before = {name: value.clone() for name, value in objective.state_dict().items()}
-            terms = phase.loss(batch(), rng(3))
+            terms = phase.loss(batch(4, generator), rng(3))
             assert set(terms) == set(phase.weights)
             assert all(t.ndim == 0 and torch.isfinite(t) for t in terms.values())
             gradients = gradients_of(phase, phase.total(terms), parameters)
             assert all(torch.isfinite(g).all() for g in gradients)
             objective.load_state_dict(before)  # spectral norm refines its estimate at every look
-            again = phase.loss(batch(), rng(3))
+            again = phase.loss(batch(4, generator), rng(3))
             assert {k: v.item() for k, v in again.items()} == {k: v.item() for k, v in terms.items()}
 
 
@@ -340,9 +343,10 @@ def test_every_objective_goes_on_bit_for_bit(name, tmp_path, faces, conditions):
 @pytest.mark.parametrize("generator", GENERATORS)
 def test_inverters(name, generator):
     model = fitted(generator).eval().requires_grad_(False)
-    images, spec = batch()["images"], small(INVERTERS, name)
-    if not all(isinstance(model, kind) for kind in config.lookup(INVERTERS, name, "test").requires):
-        with pytest.raises(UsageError, match=rf"test {name}: expected a generator that [^\n]+; choose one such as"):
+    images, spec = batch(4, model)["images"], small(INVERTERS, name)
+    kind = config.lookup(INVERTERS, name, "test")
+    if not isinstance(model, kind.requires or Generator) or isinstance(model, kind.refuses):
+        with pytest.raises(UsageError, match=rf"test {name}: expected (a|no) generator that [^\n]+; choose (one|ano)"):
             inverters.create(spec, model, "test")
         return
     inverter = inverters.create(spec, model, "test")

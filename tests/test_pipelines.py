@@ -7,13 +7,15 @@ from types import SimpleNamespace
 import pytest
 import torch
 from pipeline_files import FOLDERS, ROOT, combinations, labels
+from sentence_files import GRAMMAR, shape_of
 
 from fgcli import config
 from fgcli.attacks import ATTACKS
-from fgcli.capabilities import Solved, Wraps
+from fgcli.capabilities import Solved, Wraps, Writes
 from fgcli.cli import discovery
 from fgcli.config import build, supply
 from fgcli.datasets import DATASETS
+from fgcli.datasets.texts import SOURCES
 from fgcli.densities import DENSITIES
 from fgcli.errors import FgError, UsageError
 from fgcli.generators import GENERATORS
@@ -47,12 +49,19 @@ def head():
     return procedural_head()
 
 
+def makes_sentences(params, size):
+    assert params.source["name"] in SOURCES
+
+
 def makes_training(params, size):
-    spec = params.generator
-    if issubclass(config.lookup(GENERATORS, spec["name"], "train.generator.name"), Wraps):
+    spec, shape = params.generator, shape_of(params.generator["name"], (3, size, size))
+    kind = config.lookup(GENERATORS, spec["name"], "train.generator.name")
+    if issubclass(kind, Writes):  # sentences.h5 tells them
+        spec, shape = {**spec, "grammar": GRAMMAR}, (*shape[:2], 40)
+    if issubclass(kind, Wraps):
         spec = {**spec, "of": {"name": "invertible_stylegan2", "codes": 4, "widest": 2}}  # --init-from names it
     with torch.device("meta"):  # layers without numbers: the published widths are large
-        generator = build(GENERATORS, spec, "train.generator", image_shape=(3, size, size))
+        generator = build(GENERATORS, spec, "train.generator", image_shape=shape)
     if isinstance(generator, Solved):
         return
     given = {"generator": generator, "seed": params.seed, "head": head()}
@@ -80,6 +89,7 @@ def makes_metrics(params, size):
 
 MAKES = {
     "preprocess": makes_data_sets,
+    "sentences": makes_sentences,
     "train": makes_training,
     "density": makes_densities,
     "attack": makes_attacks,

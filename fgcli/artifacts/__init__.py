@@ -8,7 +8,6 @@ from fgcli.artifacts.files import (
     create,
     layout,
     load,
-    masks,
     people,
     rows,
     save,
@@ -18,6 +17,7 @@ from fgcli.artifacts.files import (
     write_aside,
     write_json,
 )
+from fgcli.artifacts.pictures import Planes, are_sentences, masks, pictures
 from fgcli.artifacts.schemas import (
     ATTACKS,
     CHECKPOINT,
@@ -68,14 +68,17 @@ __all__ = [
     "Artifact",
     "Content",
     "Field",
+    "Planes",
     "Schema",
     "Writer",
+    "are_sentences",
     "blamed",
     "create",
     "layout",
     "load",
     "masks",
     "people",
+    "pictures",
     "rows",
     "save",
     "sha256",

@@ -277,17 +277,6 @@ def rows(path: Path, name: str) -> np.ndarray:
     return np.memmap(path, dtype, "r", offset, shape)
 
 
-def masks(faces: Path) -> np.ndarray:
-    """Masks (n, h, w) uint8 of the rows of faces.h5, read-only; 255 all over those that are pictures taken whole.
-
-    Raises:
-        FgError: as `load`.
-    """
-    if load(faces, FACES, ()).meta["content"] == "faces":
-        return rows(faces, "masks")
-    return np.broadcast_to(np.uint8(255), rows(faces, "images").shape[:3])
-
-
 def people(faces: Path) -> np.ndarray:
     """(n,) int64: equal for rows of faces.h5 that show one person, as far as is known; rows of no person stand alone.
 

@@ -242,6 +242,7 @@ SAMPLES = Schema(
     {
         "codes": Field("float32", "n l d", "one code per drawn face", low=-1e9, high=1e9),
         "seed": Field("uint64", "n", "the seed that draws this face alone"),
+        "text": Field("str", "n", "of a sentence; empty where it does not finish", optional=True),
         "parameters": Field(
             "float32", "n 236", "of its head, as in conditions.h5, where heads are drawn", optional=True
         ),
@@ -343,13 +344,25 @@ SENTENCES = Schema(
     "sentences",
     1,
     {
-        "rules": Field("int16", "n t", "rules of the grammar, -1 after the end"),
+        "rules": Field(
+            "int16", "n t", "rules of the grammar, -1 after the end; as meta names them", low=-1, names="rules"
+        ),
         "text": Field("str", "n", "the sentence that the rules derive"),
-        "target": Field("float32", "n", "the number that belongs to the sentence"),
+        "target": Field("float32", "n", "the number that belongs to the sentence; NaN: none", nan=True),
         "split": Field("uint8", "n", "0 train, 1 val, 2 test", low=0, high=2),
+        "rejected/text": Field("str", "r", "what is no sentence"),
+        "rejected/reason": Field("str", "r", "where and why, one sentence each"),
     },
-    meta={"grammar": told.Text},
+    meta={
+        "grammar": told.Text,
+        "rules": told.Names,
+        "language": told.Language,
+        "source": told.Text,
+        "licence": told.Text,
+    },
 )
+"""It stands where faces.h5 does. grammar: its text, from which all tables of a generator come; rules: as people read
+them. language: what the sentences mean."""
 
 EVALUATION = Schema(
     "evaluation",

@@ -32,6 +32,8 @@ Names = list[Text]
 Content = Literal["faces", "digits", "pictures"]
 """What the rows of faces.h5 are, its meta `content`: faces, with masks, landmarks and crop; or, taken whole and without
 these, written and printed digits, or pictures of other things."""
+Language = Literal["expressions", "smiles", "selfies", "text"]
+"""What the sentences of sentences.h5 mean; text: nothing is known of them but their grammar."""
 Space = Literal["z", "w", "w+"]
 
 
@@ -162,6 +164,7 @@ class Protocols(TypedDict):
     models: NotRequired[dict[str, dict[str, Any]]]
     reconstruction: NotRequired[dict[str, dict[str, Any]]]
     distribution: NotRequired[dict[str, dict[str, Any]]]
+    sentences: NotRequired[dict[str, Any]]
     masks: NotRequired[dict[str, str]]
     sets: NotRequired[dict[str, str]]
     left_out: NotRequired[dict[str, str]]

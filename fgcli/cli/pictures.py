@@ -25,7 +25,8 @@ Regressor = Annotated[Path, typer.Option(help="What finds heads in pictures, if 
 Inputs = Annotated[
     list[str],
     typer.Argument(
-        metavar="PHOTO|FOLDER|ROW...", help="Photo files, folders of photos, or row numbers of the file of --latents."
+        metavar="PHOTO|FOLDER|ROW...",
+        help="Photo files, folders of photos, or row numbers of the file of --latents; sentences as they are written.",
     ),
 ]
 

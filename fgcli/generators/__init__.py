@@ -22,4 +22,8 @@ GENERATORS = {
     "encoded_gif": "fgcli.generators.encoded:EncodedGIF",
     "tiled": "fgcli.generators.tiled:Tiled",
     "pca": "fgcli.generators.pca:PCA",
+    "grammar_autoencoder": "fgcli.generators.grammar_autoencoder:GrammarAutoencoder",
+    "grammar_vae": "fgcli.generators.grammar_autoencoder:GrammarVAE",
+    "character_autoencoder": "fgcli.generators.grammar_autoencoder:CharacterAutoencoder",
+    "character_vae": "fgcli.generators.grammar_autoencoder:CharacterVAE",
 }

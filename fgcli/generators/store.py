@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from fgcli import artifacts, config
-from fgcli.capabilities import Generator
+from fgcli.capabilities import Generator, Writes
 from fgcli.errors import FgError
 from fgcli.generators import GENERATORS
 
@@ -56,7 +56,17 @@ def load(path: Path, device: torch.device | str = "cpu", weights: str = "ema") -
 
 
 def match(generator: Generator, shape: tuple[int, ...], faces: Path) -> None:
-    """Raises FgError unless faces of `shape` (n, h, w, c) are what the generator was trained on."""
+    """Raises FgError unless faces of `shape` (n, h, w, c), or sentences, are what the generator was trained on."""
+    if isinstance(generator, Writes) != artifacts.are_sentences(faces):
+        wanted = "sentences" if isinstance(generator, Writes) else "faces"
+        raise FgError(f"{faces}: expected {wanted}, as the generator's, found another kind of file; give that")
+    if isinstance(generator, Writes):
+        known = artifacts.load(faces, artifacts.SENTENCES, ()).meta["grammar"]
+        if known != generator.grammar.text or shape[2] != generator.image_shape[2]:
+            raise FgError(
+                f"{faces}: expected sentences of the generator's grammar and {generator.image_shape[2]} steps, found "
+                "others; make them by the same params"
+            )
     c, h, w = generator.image_shape
     if tuple(shape[1:]) != (h, w, c):
         found = "x".join(map(str, shape[1:]))

@@ -50,9 +50,11 @@ class Inverter(ABC):
 
     Attributes:
         requires: capabilities that the generator must have.
+        refuses: those that it must not have.
     """
 
     requires: ClassVar[Kinds] = ()
+    refuses: ClassVar[Kinds] = ()
 
     @abstractmethod
     def invert(self, generator: Generator, images: Tensor, context: Context) -> Codes:
@@ -67,10 +69,11 @@ def create(spec: dict[str, Any], generator: Generator, path: str) -> Inverter:
     """The inverter that `spec` describes, for this generator; `path` says where it was given.
 
     Raises:
-        UsageError: no such inverter, a wrong argument, or a generator without what it requires.
+        UsageError: no such inverter, a wrong argument, or a generator without what it requires, or that it refuses.
     """
-    wanted = config.lookup(INVERTERS, spec["name"], f"{path}.name").requires
-    require(generator, wanted, by=f"{path} {spec['name']}", otherwise=", or the inverter optimize")
+    kind = config.lookup(INVERTERS, spec["name"], f"{path}.name")
+    by = f"{path} {spec['name']}"
+    require(generator, kind.requires, kind.refuses, by=by, otherwise=", or the inverter optimize")
     inverter: Inverter = config.supply(INVERTERS, spec, path, image_shape=generator.image_shape)
     return inverter
 

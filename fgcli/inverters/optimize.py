@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fgcli.backbones import lpips_network
-from fgcli.capabilities import Contested, Generator, require
+from fgcli.capabilities import Contested, Generator, Writes, require
 from fgcli.codes import Codes, apart, coded, decode, prior
 from fgcli.config.fields import Count, Positive, Weight
 from fgcli.errors import FgError, UsageError
@@ -46,6 +46,8 @@ class Optimize(Inverter):
     Raises:
         FgError: LPIPS was asked for, and its weights are not here or pictures are too small.
     """
+
+    refuses = (Writes,)  # a choice among rules has no gradient
 
     def __init__(
         self,

@@ -8,8 +8,9 @@ import math
 import torch
 from torch import Tensor
 
-from fgcli.capabilities import Encodes, Mapped, Masks, Posterior, Wraps
-from fgcli.config.fields import Count, Weight
+from fgcli.capabilities import Encodes, Mapped, Masks, Posterior, Wraps, Writes
+from fgcli.config.fields import Count, Positive, Weight
+from fgcli.objectives.reconstruction import errors, outputs
 from fgcli.training.objective import Batch, Group, Objective, Phase, Terms
 
 
@@ -17,25 +18,30 @@ class VAE(Objective):
     """Squared error in expectation over q(z | x) = N(mu, sigma^2), and KL(q || N(0, I)) (Eq. 3.5 to 3.10).
 
     Images compare in [0, 1]. As in the released code the error is summed over pixels and averaged over channels, the
-    KL divergence summed over the code's dimensions, with all its constants.
+    KL divergence summed over the code's dimensions, with all its constants. Of sentences the error is the
+    cross-entropy, summed over steps.
 
     Args:
         generator: has a posterior for the VAE; for the CV-VAE a deterministic autoencoder. Neither predicts masks.
         kl: weight of the KL divergence.
         samples: k, draws of the posterior per image whose errors are averaged.
         std: 0 for the VAE; else sigma of the constant-variance VAE, 0.7 in the released code.
+        noise: factor on sigma where draws are made, not in the KL divergence: 0.01 in the released GrammarVAE.
 
     Raises:
         ValueError: a generator without what it needs.
     """
 
     network: Encodes
+    takes = (Writes,)
 
-    def __init__(self, generator: Encodes, kl: Weight = 0.024, samples: Count = 1, std: Weight = 0.0) -> None:
+    def __init__(
+        self, generator: Encodes, kl: Weight = 0.024, samples: Count = 1, std: Weight = 0.0, noise: Positive = 1.0
+    ) -> None:
         super().__init__(
             generator, *(((Encodes,), (Posterior, Masks, Mapped, Wraps)) if std else ((Posterior,), (Masks,)))
         )
-        self.samples, self.std = samples, std
+        self.samples, self.std, self.noise = samples, std, noise
         self.groups = {"vae": Group(list(generator.parameters()))}
         self.phases = [Phase("vae", "vae", self.loss, {"reconstruction": 1.0, "kl": kl})]
 
@@ -47,8 +53,10 @@ class VAE(Objective):
             x, z = x.repeat(self.samples, 1, 1, 1), self.draws(mu, log_std, rng)
         else:
             z = mu
+        x = (x.float() + 1) / 2
+        found = errors(self.network, x, outputs(self.network, z[:, None], x))
         return {
-            "reconstruction": squared_error(x, self.network.decode(z[:, None])),
+            "reconstruction": found.mean(1).sum((1, 2)).mean(),
             "kl": kl_divergence(mu, log_std).sum(1).mean(),
         }
 
@@ -63,12 +71,7 @@ class VAE(Objective):
     def draws(self, mu: Tensor, log_std: Tensor, rng: torch.Generator) -> Tensor:
         """z = mu + sigma eps, (k n, d): all rows once, then again."""
         noise = torch.randn(self.samples, *mu.shape, generator=rng, device=rng.device).to(mu)
-        return (mu + log_std.exp() * noise).flatten(0, 1)
-
-
-def squared_error(x: Tensor, y: Tensor) -> Tensor:
-    """Of images in [-1, 1], measured in [0, 1]: mean over channels, sum over pixels, mean over the batch."""
-    return ((x.float() - y.float()) / 2).square().mean(1).sum((1, 2)).mean()
+        return (mu + self.noise * log_std.exp() * noise).flatten(0, 1)
 
 
 def kl_divergence(mu: Tensor, log_std: Tensor) -> Tensor:

@@ -29,6 +29,8 @@ MASKS = {
 """Pixels on which faces are compared."""
 VERIFIED = 2000
 """Real faces whose pairs are compared at most."""
+SHOWN = 8
+"""Sentences of each set on the sheet."""
 TILE = 96
 """Side of the faces on the sheet of neighbours, px, about."""
 
@@ -57,7 +59,7 @@ class Params(Section):
     """Seed of draws and of the pairing for interpolations."""
 
     metrics: Annotated[list[Spec], Field(min_length=1)]
-    """Entries of METRICS; one whose weights are missing is left out by name."""
+    """Entries of METRICS; one whose weights are missing is left out by name. Sentences have metrics of their own."""
 
     neighbours: str
     """Features in which draws are compared with all training faces, for the sheet: an entry of FEATURES."""
@@ -90,12 +92,15 @@ def run(
     Raises:
         FgError: artifacts that do not belong together, or fewer than two held-out or training faces.
     """
+    from fgcli import artifacts
     from fgcli.backbones.dlib_embedding import DlibEmbedding
     from fgcli.console import progress
     from fgcli.metrics import neighbours, sets
     from fgcli.metrics.results import Results
     from fgcli.training.devices import cpu_or_cuda
 
+    if artifacts.are_sentences(faces):
+        return _sentences(faces, generator, latents, density, (output, metrics, protocols, sheet), params)
     result = Results()
     data = _load(faces, generator, latents, density, params, result)
     if not density:
@@ -122,7 +127,7 @@ def run(
     inputs = {"faces": faces, "generator": generator, "latents": latents} | ({"density": density} if density else {})
     if classifier and "classifier" in [*collection.extractors, params.neighbours]:
         inputs["classifier"] = classifier
-    _write(result, data, output, metrics, protocols, params, inputs)
+    _write(result, data.held, data.people[data.held], output, metrics, protocols, params, inputs)
     _save_sheet(sheet, page)
     return {**result.numbers, "left_out": result.left_out}
 
@@ -138,7 +143,7 @@ def plan(faces: Path = Path("out/faces.h5"), *, params: Params, **_: Any) -> dic
     missing = [a for a in assets.ASSETS.values() if set(a.needed_by) & wanted and not assets.find(a.name)]
     found: dict[str, Any] = {}
     if faces.exists():
-        split = artifacts.load(faces, artifacts.FACES, ("split",))["split"]
+        split = artifacts.rows(faces, "split")
         found["held_out_faces"] = int((split == artifacts.SPLITS.index(params.split)).sum())
     return {
         **found,
@@ -155,42 +160,21 @@ Create = Callable[[str], list[Any]]
 def _load(
     faces: Path, generator: Path, latents: Path, density: Path | None, params: Params, result: Results
 ) -> Material:
-    from functools import partial
-
-    import numpy as np
-
-    from fgcli import artifacts, codes, densities
+    from fgcli import artifacts, codes
     from fgcli.generators import store
     from fgcli.generators.pca import baseline
     from fgcli.metrics.sets import Material, Model
     from fgcli.pixels import tensor
     from fgcli.training.devices import cpu_or_cuda
 
-    stored = artifacts.load(faces, artifacts.FACES, ("split",))
-    content, split = stored.meta["content"], stored["split"]
+    content = artifacts.load(faces, artifacts.FACES, ()).meta["content"]
     images, masks = artifacts.rows(faces, "images"), artifacts.masks(faces)
-    held, coded, train = (
-        np.flatnonzero(split == artifacts.SPLITS.index(name)) for name in (params.split, params.codes_split, "train")
-    )
-    for name, rows in ((params.split, held), (params.codes_split, coded), ("train", train)):
-        if len(rows) < 2:
-            raise FgError(
-                f"{faces}: expected at least 2 faces in split {name}, found {len(rows)}; preprocess more photos"
-            )
-    for file in [latents] + ([density] if density else []):
-        store.verify(file, generator)
-    coded_rows = len(artifacts.rows(latents, "codes"))
-    if coded_rows != len(images):
-        raise FgError(
-            f"{latents}: expected the codes of the {len(images)} faces in {faces}, found {coded_rows}; "
-            "run fg invert again"
-        )
+    held, coded, train = _splits(faces, params.split, params.codes_split, "train")
+    _verify(faces, generator, latents, density)
     device = cpu_or_cuda(params.device)
     trained = store.load(generator, device)
     store.match(trained, images.shape, faces)
-    known = densities.load(density) if density else None
-    drawn = {label: partial(known.sample, label) for label in known.methods} if known else {}
-    read = codes.reader(latents)
+    drawn, read = _draws(density), codes.reader(latents)
     models = [Model("generator", trained, lambda rows: read(rows).to(device), drawn)]
     build = artifacts.load(generator, artifacts.GENERATOR, ()).meta["build"]
     about = {"generator": {"sha256": artifacts.sha256(generator), "build": build}}
@@ -206,6 +190,89 @@ def _load(
         }
     result.protocols["models"] = about
     return Material(content, images, masks, train, held, coded, artifacts.people(faces), models)
+
+
+def _splits(faces: Path, *names: str) -> list[np.ndarray]:
+    """The rows of splits.
+
+    Raises:
+        FgError: fewer than two of one.
+    """
+    import numpy as np
+
+    from fgcli import artifacts
+
+    split = artifacts.rows(faces, "split")
+    found = [np.flatnonzero(split == artifacts.SPLITS.index(name)) for name in names]
+    for name, rows in zip(names, found, strict=True):
+        if len(rows) < 2:
+            raise FgError(f"{faces}: expected at least 2 rows in split {name}, found {len(rows)}; make more of them")
+    return found
+
+
+def _verify(faces: Path, generator: Path, latents: Path, density: Path | None) -> None:
+    """Raises FgError unless the files belong together."""
+    from fgcli import artifacts
+    from fgcli.generators import store
+
+    for file in [latents] + ([density] if density else []):
+        store.verify(file, generator)
+    rows, coded_rows = (len(artifacts.rows(path, name)) for path, name in ((faces, "split"), (latents, "codes")))
+    if coded_rows != rows:
+        raise FgError(
+            f"{latents}: expected the codes of the {rows} rows of {faces}, found {coded_rows}; run fg invert again"
+        )
+
+
+def _draws(density: Path | None) -> dict[str, Any]:
+    """What draws from each density of a file."""
+    from functools import partial
+
+    from fgcli import densities
+
+    known = densities.load(density) if density else None
+    return {label: partial(known.sample, label) for label in known.methods} if known else {}
+
+
+def _sentences(
+    faces: Path,
+    generator: Path,
+    latents: Path,
+    density: Path | None,
+    written_to: tuple[Path, Path, Path, Path],
+    params: Params,
+) -> dict[str, Any]:
+    """The same of sentences.h5; the sheet shows draws of each set."""
+    import numpy as np
+
+    from fgcli import artifacts, codes
+    from fgcli.capabilities import Writes
+    from fgcli.generators import store
+    from fgcli.metrics import written
+    from fgcli.metrics.results import Results
+    from fgcli.reports import grid
+    from fgcli.reports.written import picture
+    from fgcli.training.devices import cpu_or_cuda
+
+    result, (output, metrics, protocols, sheet) = Results(), written_to
+    train, held = _splits(faces, "train", params.split)
+    _verify(faces, generator, latents, density)
+    model = store.load(generator, cpu_or_cuda(params.device))
+    store.match(model, artifacts.pictures(faces).shape, faces)
+    assert isinstance(model, Writes)
+    build = artifacts.load(generator, artifacts.GENERATOR, ()).meta["build"]
+    result.protocols["models"] = {"generator": {"sha256": artifacts.sha256(generator), "build": build}}
+    stored = artifacts.load(faces, artifacts.SENTENCES, ("text", "rules"))
+    rows = {"train": train, "held_out": held}
+    about = (rows, np.array(stored["text"], object), stored["rules"], params.samples, params.seed)
+    sets = written.measure(model, codes.reader(latents), _draws(density), *about, result)
+    result.add_intervals(held)
+    result.protocols |= {"split": params.split, "seed": params.seed, "left_out": result.left_out}
+    inputs = {"faces": faces, "generator": generator, "latents": latents} | ({"density": density} if density else {})
+    _write(result, held, held, output, metrics, protocols, params, inputs)
+    shown = {name: [picture(model.language, text) for text in texts[:SHOWN]] for name, texts in sets.items()}
+    grid.save_picture(sheet, grid.sheet(list(shown.values()), list(shown)))
+    return {**result.numbers, "left_out": result.left_out}
 
 
 def _region(data: Material) -> np.ndarray:
@@ -397,7 +464,8 @@ def _save_sheet(path: Path, page: dict[str, list[np.ndarray]]) -> None:
 
 def _write(
     result: Results,
-    data: Material,
+    held: np.ndarray,
+    people: np.ndarray,
     output: Path,
     metrics: Path,
     protocols: Path,
@@ -408,7 +476,7 @@ def _write(
     from fgcli.artifacts.parts import name_of
 
     arrays = {f"values/{name}": values for name, values in result.values.items()}
-    arrays |= {"values/rows": data.held, "values/people": data.people[data.held]}
+    arrays |= {"values/rows": held, "values/people": people}
     arrays |= {f"replicates/{name}": values for name, values in result.replicates.items()}
     meta = {"protocols": result.protocols, "numbers": name_of(result.numbers)}
     artifacts.save(output, artifacts.EVALUATION, arrays, params=params.model_dump(), inputs=inputs, meta=meta)

@@ -54,8 +54,7 @@ def run(
     from fgcli.generators import store
     from fgcli.training.devices import cpu_or_cuda
 
-    images = artifacts.rows(faces, "images")
-    about = artifacts.load(faces, artifacts.FACES, ("attributes", "split", "identity"))
+    images, (attributes, names, identity) = artifacts.pictures(faces), _labels(faces)
     model = store.load(generator, cpu_or_cuda(params.device))
     store.match(model, images.shape, faces)
     inverter = inverters.create(params.inverter, model, "invert.inverter")
@@ -70,9 +69,8 @@ def run(
     depends = [spec, params.batch, params.seed, {name: artifacts.sha256(path) for name, path in inputs.items()}]
     folder = begin(output, depends, resume)
     values, errors, space = _inverted(model, inverter, images, artifacts.masks(faces), under, params, folder)
-    arrays = {"codes": values, "error": errors, "attributes": about["attributes"], "split": about["split"]}
-    if about.meta["content"] == "faces":
-        arrays["identity"] = about["identity"]
+    arrays = {"codes": values, "error": errors, "attributes": attributes, **identity}
+    arrays["split"] = artifacts.rows(faces, "split")
     artifacts.save(
         output,
         artifacts.LATENTS,
@@ -83,7 +81,7 @@ def run(
             "space": space,
             "generator": artifacts.sha256(generator),
             "build": artifacts.load(generator, artifacts.GENERATOR, ()).meta["build"],
-            "attribute_names": about.meta["attribute_names"],
+            "attribute_names": names,
             "inverter": spec,
             "seed": params.seed,
             "self_test": test,
@@ -92,6 +90,19 @@ def run(
     shutil.rmtree(work_folder(output))
     told = {"output": str(output), "rows": len(values), "code": list(values.shape[1:]), "inverter": spec["name"]}
     return {**told, "mean error": float(errors.mean()), "self-test": test}
+
+
+def _labels(faces: Path) -> tuple[np.ndarray, list[str], dict[str, np.ndarray]]:
+    """Attributes (n, k) of the rows, their names, and whom faces show; sentences have none."""
+    import numpy as np
+
+    from fgcli import artifacts
+
+    if artifacts.are_sentences(faces):
+        return np.zeros((len(artifacts.rows(faces, "split")), 0), np.int8), [], {}
+    about = artifacts.load(faces, artifacts.FACES, ("attributes", "identity"))
+    identity = {"identity": about["identity"]} if about.meta["content"] == "faces" else {}
+    return about["attributes"], about.meta["attribute_names"], identity
 
 
 def _conditions(conditions: Path | None, faces: Path, n: int, model: Conditional, generator: Path) -> np.ndarray:

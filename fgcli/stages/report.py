@@ -78,6 +78,8 @@ def run(
     from fgcli.reports.numbers import of_evaluation
     from fgcli.reports.page import render
 
+    if artifacts.are_sentences(faces):
+        return _sentences(faces, generator, latents, density, evaluation, metrics, output, params)
     known = {"density": density, "judges": judges, "editor": editor, "flame": flame, "optimum": optimum}
     steered = codes.conditions(latents) is not None
     known |= {"conditions": conditions} if steered else {}
@@ -125,7 +127,11 @@ def _load(paths: dict[str, Path]) -> dict[str, Artifact]:
     }
     if "optimum" in paths:
         wanted["optimum"] = tuple(k for k in artifacts.layout(paths["optimum"]) if k not in ("codes", "pictures"))
-    stored = {n: artifacts.load(p, artifacts.SCHEMAS[n], wanted.get(n)) for n, p in paths.items() if n != "evaluation"}
+    schemas = artifacts.SCHEMAS
+    if artifacts.are_sentences(paths["faces"]):
+        schemas = schemas | {"faces": artifacts.SENTENCES}
+        wanted["faces"] = ("text", "split", "rejected/text", "rejected/reason")
+    stored = {n: artifacts.load(p, schemas[n], wanted.get(n)) for n, p in paths.items() if n != "evaluation"}
     histories = tuple(k for k in artifacts.layout(paths["generator"]) if k.startswith("history/"))
     stored["generator"] = artifacts.load(paths["generator"], artifacts.GENERATOR, histories)
     names = [k for k in artifacts.layout(paths["evaluation"]) if "/reconstruction/" in k or k.endswith("/rows")]
@@ -141,6 +147,47 @@ def _load(paths: dict[str, Path]) -> dict[str, Artifact]:
                     f"{source}; run fg {STAGES.get(name, name)} again"
                 )
     return stored
+
+
+def _sentences(
+    faces: Path,
+    generator: Path,
+    latents: Path,
+    density: Path | None,
+    evaluation: Path,
+    metrics: Path,
+    output: Path,
+    params: Params,
+) -> dict[str, Any]:
+    """The page where the rows are sentences."""
+    import numpy as np
+
+    from fgcli import artifacts, codes, densities
+    from fgcli.capabilities import Writes
+    from fgcli.generators import store
+    from fgcli.reports.grid import spread
+    from fgcli.reports.numbers import of_evaluation
+    from fgcli.reports.written_page import page
+
+    paths = {"faces": faces, "generator": generator, "latents": latents, "evaluation": evaluation}
+    stored = _load(paths | ({"density": density} if density else {}))
+    numbers, model = of_evaluation(metrics, stored["evaluation"]), store.load(generator)
+    store.match(model, artifacts.pictures(faces).shape, faces)
+    assert isinstance(model, Writes)
+    drawn = {"prior": codes.written(model, codes.prior(model, params.samples, params.seed))}
+    if density:
+        known = densities.load(density)
+        drawn |= {n: codes.written(model, known.sample(n, params.samples, params.seed)) for n in known.methods}
+    held = np.flatnonzero(stored["faces"]["split"] == 2)
+    shown = held[spread(len(held), params.people)]
+    given_back = list(
+        zip(stored["faces"]["text"][shown], codes.written(model, codes.reader(latents)(shown)), strict=True)
+    )
+    left_out = stored["evaluation"].meta["protocols"].get("left_out", {})
+    text = page(stored, numbers, drawn, given_back, left_out).encode()
+    with artifacts.write_aside(output) as part:
+        part.write_bytes(text)
+    return {"output": str(output), "MB": round(len(text) / 1e6, 2), "left_out": left_out}
 
 
 def _left_out(stored: dict[str, Artifact], steered: bool) -> dict[str, str]:

@@ -36,9 +36,12 @@ def sample(
     latents: Path,
     conditions: Path,
 ) -> dict[str, Any]:
-    """One sheet of new faces, each in a file of its own named by the seed that draws it alone, and their codes."""
+    """One sheet of new faces, each in a file of its own named by the seed that draws it alone, and their codes.
+
+    Of sentences the texts, too: they are told, and stand beside the codes.
+    """
     from fgcli import codes
-    from fgcli.capabilities import Conditional
+    from fgcli.capabilities import Conditional, Writes
     from fgcli.generators import store
     from fgcli.reports import grid
     from fgcli.reports.pictures import decoded, enlarge, shown_size
@@ -63,9 +66,12 @@ def sample(
             pictures += decoded(model, face)
             grid.save_picture(path, grid.sheet([pictures[-1:]]))
             advance()
-    save_codes(files[1], faces, heads, chosen, seed, truncation, inputs)
+    texts = codes.written(model, faces) if isinstance(model, Writes) else None
+    save_codes(files[1], faces, heads, chosen, seed, truncation, inputs, texts)
     grid.save_picture(output, grid.sheet(grid.wrap(pictures, columns), scale=enlarge(model)))
-    told = {"codes": str(files[1]), "faces": count, "density": chosen, "seed": seed}
+    told: dict[str, Any] = {"codes": str(files[1]), "faces": count, "density": chosen, "seed": seed}
+    if texts is not None:
+        told = {"codes": str(files[1]), "sentences": texts, "density": chosen, "seed": seed}
     return {"output": [str(path) for path in (output, *files[2:])], **told}
 
 
@@ -170,8 +176,9 @@ def save_codes(
     seed: int,
     truncation: float,
     inputs: Mapping[str, Path],
+    texts: Sequence[str | None] | None = None,
 ) -> None:
-    """Drawn codes with their seeds, conditions and heads, as the commands take them for --latents."""
+    """Drawn codes with their seeds, conditions, heads and texts, as the commands take them for --latents."""
     import numpy as np
 
     from fgcli import artifacts
@@ -179,6 +186,8 @@ def save_codes(
 
     arrays = {"codes": faces.numpy(), "seed": np.arange(seed, seed + len(faces), dtype=np.uint64)}
     arrays |= kept(faces.condition) | ({} if heads is None else {"parameters": heads.to_vector("gif").numpy()})
+    if texts is not None:
+        arrays["text"] = np.array([text or "" for text in texts], object)
     how = {"density": density, "truncation": truncation}
     meta = {"space": faces.space, "generator": artifacts.sha256(inputs["generator"]), **how}
     artifacts.save(path, artifacts.SAMPLES, arrays, params={**how, "seed": seed}, inputs=inputs, meta=meta)

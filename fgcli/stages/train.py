@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class AugmentParams(Section):
-    """How far training pictures may stray."""
+    """How far training pictures may stray; sentences do not."""
 
     flip: Annotated[float, Field(ge=0, le=1)]
     """Probability of the mirror image."""
@@ -102,9 +102,9 @@ def plan(
     from fgcli import artifacts
     from fgcli.capabilities import Solved
 
-    images = artifacts.rows(faces, "images")
+    images = artifacts.pictures(faces)
     train = int((artifacts.rows(faces, "split") == 0).sum())
-    generator = make_generator(completed(params, init_from, len(images)), images.shape)
+    generator = make_generator(completed(params, init_from, faces), images.shape)
     weights = sum(p.numel() for p in generator.parameters())
     steps = 0 if isinstance(generator, Solved) else params.steps
     return {
@@ -146,19 +146,19 @@ def run(
     from fgcli.training.devices import Compute
     from fgcli.training.run_folder import RunFolder
 
-    images = artifacts.rows(faces, "images")
-    about = artifacts.load(faces, artifacts.FACES, ("split",))
+    images, sentences = artifacts.pictures(faces), artifacts.are_sentences(faces)
+    about = artifacts.load(faces, artifacts.SENTENCES if sentences else artifacts.FACES, ("split",))
     rows = np.flatnonzero(about["split"] == 0)
     if not len(rows):
-        raise FgError(f"{faces}: expected rows of the train split, found none; lower preprocess.val and .test")
+        raise FgError(f"{faces}: expected rows of the train split, found none; lower .val and .test of its stage")
     compute = Compute.of(params)
     torch.manual_seed(params.seed)
-    params = completed(params, init_from, len(images))
+    params = completed(params, init_from, faces)
     generator = make_generator(params, images.shape)
     if compute.rank == 0:
         warn_of_few(generator, len(rows), faces)
     training: dict[str, Any] = {"precision": compute.precision, "rows": len(rows)}
-    cut = {"preprocess": about.params}  # how a new photo must be cut for this generator
+    cut = {} if sentences else {"preprocess": about.params}  # how a new photo must be cut for this generator
     history: dict[str, np.ndarray] = {}
     inputs = {"faces": faces}
     some = rows[:: -(-len(rows) // START_ROWS)]
@@ -168,7 +168,7 @@ def run(
     if isinstance(generator, Solved):
         ema = generator.state_dict()
     else:
-        files = {"faces": faces, "flame": flame, "conditions": conditions}
+        files = {"sentences" if sentences else "faces": faces, "flame": flame, "conditions": conditions}
         session = make_session(params, generator, compute, files, about["split"], fresh=init_from is None)
         inputs |= session.files
         training |= about_rows(session, generator, init_from)
@@ -220,15 +220,24 @@ def about_rows(session: Session, generator: Generator, init_from: Path | None) -
     return told
 
 
-def completed(params: Params, init_from: Path | None, rows: int) -> Params:
-    """Params with what the generator takes from the data: a style per row; of one that wraps another, which that is."""
+def completed(params: Params, init_from: Path | None, faces: Path) -> Params:
+    """Params with what the generator takes from the data: a style per row, a grammar; of one that wraps, of which."""
     from fgcli import artifacts
-    from fgcli.capabilities import Styled, Wraps
+    from fgcli.capabilities import Styled, Wraps, Writes
     from fgcli.config import lookup
     from fgcli.generators import GENERATORS
 
     spec = params.generator
     kind = lookup(GENERATORS, spec["name"], "train.generator.name")
+    if issubclass(kind, Writes) != artifacts.are_sentences(faces):
+        wanted, such = ("sentences", "fg sentences") if issubclass(kind, Writes) else ("faces", "fg preprocess")
+        raise UsageError(f"--faces {faces}: expected {wanted} for {spec['name']}, found other rows; make it by {such}")
+    if issubclass(kind, Writes):
+        about = artifacts.load(faces, artifacts.SENTENCES, ()).meta
+        return params.model_copy(
+            update={"generator": {**spec, "grammar": about["grammar"], "language": about["language"]}}
+        )
+    rows = len(artifacts.rows(faces, "split"))
     if issubclass(kind, Styled):
         if spec.get("rows", rows) not in (0, rows):
             raise UsageError(
@@ -345,11 +354,12 @@ def make_session(
 ) -> Session:
     """The run that params describe, at step 0; `fresh`: the generator has its first weights, not those of a file."""
     import inspect
+    from functools import partial
 
-    from fgcli.capabilities import Conditional
+    from fgcli.capabilities import Conditional, Writes
     from fgcli.config import lookup
     from fgcli.objectives import OBJECTIVES
-    from fgcli.reports.pictures import save_rows
+    from fgcli.reports.pictures import save_rows, save_written
     from fgcli.training.augment import Augment
     from fgcli.training.session import Session
     from fgcli.training.settings import Settings
@@ -362,4 +372,5 @@ def make_session(
     if isinstance(generator, Conditional):
         split = steered(generator, files, split, fresh)
     augment, settings = Augment(**params.augment.model_dump()), Settings.of(params.model_dump())
-    return Session.of(objective, compute, settings, files, split, draw=save_rows, augment=augment)
+    draw = partial(save_written, generator) if isinstance(generator, Writes) else save_rows
+    return Session.of(objective, compute, settings, files, split, draw=draw, augment=augment)

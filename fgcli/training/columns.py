@@ -37,6 +37,16 @@ def real(values: Tensor, _: torch.memory_format) -> Tensor:
     return values.float()
 
 
+def sentences(choices: int) -> Column:
+    """Rules as the pictures of a generator that writes: planes (n, choices, 1, t) in {-1, 1}; the last: no rule."""
+
+    def planes(rules: Tensor, _: torch.memory_format) -> Tensor:
+        chosen = torch.nn.functional.one_hot(rules.long() % choices, choices)  # -1 is the last
+        return 2 * chosen.float().movedim(-1, 1)[:, :, None] - 1
+
+    return Column("images", "sentences", "rules", planes)
+
+
 def mirrored_normals(condition: Tensor) -> Tensor:
     """A mirrored condition (n, 6, h, w): in a mirror the normals' x, channel 3 in [-1, 1], points to the other side.
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from fgcli.capabilities import Conditional, Encodes, Generator, Kinds, Masks, require
+from fgcli.capabilities import Conditional, Encodes, Generator, Kinds, Masks, Writes, require
 from fgcli.codes import Codes, decode, decode_mask
-from fgcli.training.columns import Column
+from fgcli.training.columns import Column, sentences
 
 Batch = dict[str, Tensor]
 """The columns that the objective needs, by name; `rows` (n): their places in faces.h5; `places` (n): those in the batch
@@ -126,7 +126,9 @@ class Objective(nn.Module):
     Its state dict is all that a checkpoint needs beside the optimisers; the moving average of `network` is the result.
 
     Attributes:
-        needs: columns of a batch: names in COLUMNS, or columns of its own.
+        needs: columns of a batch: names in COLUMNS, or columns of its own; of a generator that writes, `images` are
+            planes of sentences.
+        takes: what else than pictures it can learn from: Writes, or nothing.
         alike: whether all processes of a run get the same rng: for an objective that draws for the whole batch and
             takes what belongs to its `places`, so that several processes train as one.
         groups: what is updated, by name. phases: when and by what, in order.
@@ -134,13 +136,15 @@ class Objective(nn.Module):
     Args:
         network: what is trained: a generator, or a network of another kind.
         wanted: capabilities that the generator must have.
-        refused: those that it must not have; one that wants a condition is refused unless Conditional is wanted.
+        refused: those that it must not have; one that wants a condition is refused unless Conditional is wanted, and
+            one that writes unless the objective takes it.
 
     Raises:
         UsageError: another generator.
     """
 
     needs: tuple[str | Column, ...] = ("images",)
+    takes: ClassVar[Kinds] = ()
     alike: bool = False
     groups: dict[str, Group]
     phases: list[Phase]
@@ -149,7 +153,10 @@ class Objective(nn.Module):
         super().__init__()
         if wanted or isinstance(network, Generator):
             alone = () if any(issubclass(kind, Conditional) for kind in wanted) else (Conditional,)
-            require(network, wanted, (*refused, *alone), by=f"objective {type(self).__name__}")
+            silent = () if Writes in self.takes else (Writes,)
+            require(network, wanted, (*refused, *alone, *silent), by=f"objective {type(self).__name__}")
+        if isinstance(network, Writes):
+            self.needs = tuple(sentences(network.image_shape[0]) if need == "images" else need for need in self.needs)
         self.network = network
 
     def moved(self, phase: Phase) -> list[nn.Parameter]:
