@@ -201,7 +201,9 @@ def optimize(files, tmp_path, monkeypatch):
     def run(score, *sets, code=0, output="optimum.h5"):
         spec = score if "{" in score else f"{{name: function, function: own_scores:{score}}}"
         words = [word for item in (f"score={spec}", *SMALL, *sets) for word in ("--set", f"optimize.{item}")]
-        ended = CliRunner().invoke(app, ["optimize", *paths, *words, "-o", output, "--sheet", "s.png", "--json"])
+        ended = CliRunner().invoke(
+            app, ["optimize", *paths, *words, "-o", output, "--sheet", "s.png", "--metrics", "optimum.json", "--json"]
+        )
         assert ended.exit_code == code, ended.output
         return json.loads(ended.stdout) if code == 0 else re.sub(r"\s+", " ", ended.output)
 
@@ -224,6 +226,11 @@ def test_a_search_keeps_every_candidate_and_finds_better_ones(optimize, tmp_path
         assert bests[2] > bests[0] + 10
         assert told[f"trial {number}"]["best"] == bests[2]
         assert trial["rounds"][1]["correlation"] > 0.9
+    numbers, later = json.loads((tmp_path / "optimum.json").read_text()), stored["round"] > 0
+    assert (numbers["trials"], numbers["valid"]) == (2, 1)
+    assert numbers["mean"] == pytest.approx(value[later].mean())  # as many of each trial
+    bests = [[value[(stored["trial"] == t) & part].max() for t in (0, 1)] for part in (later, ~later)]
+    assert (numbers["best"], numbers["best_known"]) == pytest.approx(tuple(np.mean(bests, 1)))
 
 
 def test_a_search_that_failed_goes_on_where_it_was_and_ends_the_same(optimize, tmp_path):

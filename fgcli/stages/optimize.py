@@ -68,6 +68,7 @@ def run(
     judges: Path | None = Path("out/judges.h5"),
     output: Path = Path("out/optimum.h5"),
     sheet: Path = Path("out/optimum.png"),
+    metrics: Path = Path("out/optimum.json"),
     *,
     params: Params,
     resume: bool = True,
@@ -105,9 +106,16 @@ def run(
     meta = {"space": space, "generator": hashes["generator"], "trials": about}
     artifacts.save(output, artifacts.OPTIMUM, arrays, params=params.model_dump(), inputs=inputs, meta=meta)
     optimum.write(sheet, arrays, about, params.model_dump(), drawing(model, arrays, space))
+    artifacts.write_json(metrics, overall(arrays, about, sign(params)))
     shutil.rmtree(work_folder(output))
     results = {f"trial {i}": outcome(entry, arrays) for i, entry in enumerate(about)}
-    return {"output": str(output), "sheet": str(sheet), "candidates": len(arrays["codes"]), **results}
+    return {
+        "output": str(output),
+        "sheet": str(sheet),
+        "metrics": str(metrics),
+        "candidates": len(arrays["codes"]),
+        **results,
+    }
 
 
 def sources(params: Params, density: Path | None, judges: Path | None) -> dict[str, Path]:
@@ -296,6 +304,30 @@ def outcome(entry: dict[str, Any], arrays: dict[str, np.ndarray]) -> dict[str, A
         about |= {key.split("/")[1]: float(v[place]) for key, v in arrays.items() if key.startswith("measures/")}
         about |= {"text": str(arrays["text"][place])} if "text" in arrays else {}
     return about | {"rounds": entry["rounds"]}
+
+
+def overall(arrays: dict[str, np.ndarray], about: list[dict[str, Any]], sign: int) -> dict[str, Any]:
+    """Means over trials: of candidates that were searched for, not of those known before.
+
+    Returns:
+        valid: share. mean, best: of the valid ones' values. best_known: of those known before. error, correlation: of
+        what the surrogate believed of candidates that it had not seen, in the last round. None where there is none.
+    """
+    import numpy as np
+
+    def trial(number: int, rounds: list[dict[str, Any]]) -> dict[str, Any]:
+        own, searched, valid = arrays["trial"] == number, arrays["round"] > 0, arrays["valid"] > 0
+        found, known = (arrays["value"][own & part & valid] for part in (searched, ~searched))
+        best = [sign * (sign * values).max() if len(values) else None for values in (found, known)]
+        last = {name: rounds[-1].get(name) for name in ("error", "correlation")}
+        told = {"valid": valid[own & searched].mean(), "mean": found.mean() if len(found) else None}
+        return told | {"best": best[0], "best_known": best[1]} | last
+
+    trials = [trial(number, entry["rounds"]) for number, entry in enumerate(about)]
+    means = {name: [t[name] for t in trials if t[name] is not None] for name in trials[0]}
+    return {"trials": len(trials)} | {
+        name: float(np.mean(values)) if values else None for name, values in means.items()
+    }
 
 
 def sign(params: Params) -> int:
