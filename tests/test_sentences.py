@@ -188,7 +188,7 @@ def test_what_is_no_sentence_of_a_text_of_your_own_is_a_rejected_row(tmp_path):
     _, path = made(tmp_path, source=source, limit=8, val=0, test=0)
     stored = artifacts.load(path)
     assert stored["text"].tolist() == ["x+1", "2*3", "x/x"]
-    reasons = dict(zip(stored["rejected/text"], stored["rejected/reason"], strict=True))
+    reasons = dict(zip(stored["rejected/source"], stored["rejected/reason"], strict=True))
     assert reasons["x+"].startswith("line 2: at character 3: expected '(' '1'")
     assert reasons["x+1"] == "line 4: expected another sentence, found one that is there already"
     assert reasons["(((((x)))))"] == "line 5: expected at most 8 rules, found 12; raise sentences.limit"
