@@ -54,7 +54,7 @@ def write_sentences(path, n=40):
         "text": [known.write(row[row >= 0]) for row in rules],
         "target": np.full(n, np.nan, np.float32),
         "split": np.array([0, 0, 0, 1, 0, 2, 0, 0, 0, 0], np.uint8)[np.arange(n) % 10],
-        "rejected/text": np.zeros(0, "S1"),
+        "rejected/source": np.zeros(0, "S1"),
         "rejected/reason": np.zeros(0, "S1"),
     }
     meta = {"grammar": GRAMMAR, "rules": known.names, "language": "text", "source": "drawn", "licence": "none"}

@@ -358,9 +358,9 @@ def test_the_sheet_shows_the_nearest_training_faces(made, full):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ("few", "expected at least 2 faces in split val, found 1"),
+        ("few", "expected at least 2 rows in split val, found 1"),
         ("generator", r"latents.h5: expected codes of .*generator.h5, found those of another generator"),
-        ("rows", r"latents.h5: expected the codes of the 20 faces in .*faces.h5, found 3; run fg invert again"),
+        ("rows", r"latents.h5: expected the codes of the 20 rows of .*faces.h5, found 3; run fg invert again"),
         ("density", "expected a density/1 file, found a latents/2 file"),
     ],
 )

@@ -1,5 +1,6 @@
 """Sentences: grammars, the artifact, generators that write, what is measured of them."""
 
+import gzip
 import json
 import math
 from types import SimpleNamespace
@@ -188,7 +189,7 @@ def test_what_is_no_sentence_of_a_text_of_your_own_is_a_rejected_row(tmp_path):
     _, path = made(tmp_path, source=source, limit=8, val=0, test=0)
     stored = artifacts.load(path)
     assert stored["text"].tolist() == ["x+1", "2*3", "x/x"]
-    reasons = dict(zip(stored["rejected/text"], stored["rejected/reason"], strict=True))
+    reasons = dict(zip(stored["rejected/source"], stored["rejected/reason"], strict=True))
     assert reasons["x+"].startswith("line 2: at character 3: expected '(' '1'")
     assert reasons["x+1"] == "line 4: expected another sentence, found one that is there already"
     assert reasons["(((((x)))))"] == "line 5: expected at most 8 rules, found 12; raise sentences.limit"
@@ -208,6 +209,23 @@ def test_molecules_of_a_package_come_in_three_notations(tmp_path, grammar, name)
     assert told["sentences"] + told["rejected"] == 40
     assert told["sentences"] > 30
     assert np.isfinite(stored["target"]).all()
+
+
+def test_moses_is_read_from_its_package_without_importing_it(tmp_path, monkeypatch):
+    from fgcli.datasets.texts import moses
+
+    folder = tmp_path / "moses/dataset/data"
+    folder.mkdir(parents=True)
+    (tmp_path / "moses/__init__.py").write_text("raise ImportError('an old dependency')\n")
+    with gzip.open(folder / "train.csv.gz", "wt") as file:
+        file.write("SMILES\nCCO\nCCCCCCN\nCC=O\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert sorted(moses(0, 2, longest=4).texts) == ["CC=O", "CCO"]
+    with pytest.raises(UsageError, match="expected at most 2 molecules, found 3; lower it"):
+        moses(0, 3, longest=4)
+    (folder / "train.csv.gz").write_bytes(b"no gzip")
+    with pytest.raises(FgError, match=r"train.csv.gz: expected a whole table, found damage"):
+        moses(0, 1)
 
 
 # ---- the mask, the cross-entropy, the generators

@@ -350,7 +350,7 @@ SENTENCES = Schema(
         "text": Field("str", "n", "the sentence that the rules derive"),
         "target": Field("float32", "n", "the number that belongs to the sentence; NaN: none", nan=True),
         "split": Field("uint8", "n", "0 train, 1 val, 2 test", low=0, high=2),
-        "rejected/text": Field("str", "r", "what is no sentence"),
+        "rejected/source": Field("str", "r", "what is no sentence"),
         "rejected/reason": Field("str", "r", "where and why, one sentence each"),
     },
     meta={

@@ -62,11 +62,13 @@ def list_(json: Json = False, debug: Debug = False) -> None:
 
 @data.command("rejected")
 def rejected(
-    file: Annotated[Path, typer.Argument(metavar="FACES", help="faces.h5 to look into.")] = Path("out/faces.h5"),
+    file: Annotated[Path, typer.Argument(metavar="FACES", help="faces.h5, or sentences.h5, to look into.")] = Path(
+        "out/faces.h5"
+    ),
     json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Photos that gave no face: each reason with its count, the most frequent first, and its photos.
+    """Photos that gave no face, or sentences: each reason with its count, the most frequent first, and its photos.
 
     Example: fg data rejected out/faces.h5
     """
@@ -82,11 +84,12 @@ def rejected(
 
 
 def _rejected(file: Path) -> dict[str, Any]:
-    """The rejected photos of a faces.h5 in groups, and the number of all its photos."""
+    """The rejected photos of a faces.h5, or texts, in groups, and the number of all."""
     from fgcli import artifacts
     from fgcli.faces.rejections import grouped
 
-    stored = artifacts.load(file, artifacts.FACES, ("split", "rejected/source", "rejected/reason"))
+    schema = artifacts.SENTENCES if artifacts.are_sentences(file) else artifacts.FACES
+    stored = artifacts.load(file, schema, ("split", "rejected/source", "rejected/reason"))
     photos = list(zip(stored["rejected/source"].tolist(), stored["rejected/reason"].tolist(), strict=True))
     groups = [
         {"reason": reason, "count": len(own), "photos": [{"source": photo, "reason": why} for photo, why in own]}

@@ -64,7 +64,7 @@ def page(
         "best": {title: found for title, found in best.items() if found},
         "samples": {title: [seen(text) for text in texts] for title, texts in samples.items()},
         "given_back": [(seen(text), seen(back), text, back) for text, back in given_back],
-        "rejected": list(zip(stored["faces"]["rejected/text"], stored["faces"]["rejected/reason"], strict=True)),
+        "rejected": list(zip(stored["faces"]["rejected/source"], stored["faces"]["rejected/reason"], strict=True)),
         "left_out": left_out,
         "origins": origins(stored),
     }

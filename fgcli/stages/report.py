@@ -130,7 +130,7 @@ def _load(paths: dict[str, Path]) -> dict[str, Artifact]:
     schemas = artifacts.SCHEMAS
     if artifacts.are_sentences(paths["faces"]):
         schemas = schemas | {"faces": artifacts.SENTENCES}
-        wanted["faces"] = ("text", "split", "rejected/text", "rejected/reason")
+        wanted["faces"] = ("text", "split", "rejected/source", "rejected/reason")
     stored = {n: artifacts.load(p, schemas[n], wanted.get(n)) for n, p in paths.items() if n != "evaluation"}
     histories = tuple(k for k in artifacts.layout(paths["generator"]) if k.startswith("history/"))
     stored["generator"] = artifacts.load(paths["generator"], artifacts.GENERATOR, histories)

@@ -66,7 +66,7 @@ def run(output: Path = Path("out/sentences.h5"), *, params: Params) -> dict[str,
         row[: len(derivation)] = derivation
     split = split_of(len(accepted), params)
     arrays = {"rules": rules, "text": list(accepted), "target": np.array(targets, np.float32), "split": split}
-    arrays |= {f"rejected/{key}": [row[i] for row in rejected] for i, key in enumerate(("text", "reason"))}
+    arrays |= {f"rejected/{key}": [row[i] for row in rejected] for i, key in enumerate(("source", "reason"))}
     about = {"grammar": grammar.text, "rules": grammar.names, "language": language}
     about |= {"source": source.name, "licence": source.licence}
     artifacts.save(output, artifacts.SENTENCES, arrays, params=params.model_dump(mode="json"), inputs={}, meta=about)
