@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fgcli.config.fields import Count
+from fgcli.config.fields import Count, Seed
 from fgcli.datasets.packages import package_folder
 from fgcli.errors import FgError, UsageError
 from fgcli.grammars.expressions import ANSWER
@@ -45,7 +45,7 @@ class Texts:
     places: list[str]
 
 
-def expressions(seed: int, count: Count = 100_000, answer: bool = True) -> Texts:
+def expressions(seed: Seed, count: Count = 100_000, answer: bool = True) -> Texts:
     """Distinct expressions as the public set of Kusner et al. has them: an operation and two summands, a.b + u + v.
 
     u is a number, x, or one of these in brackets; v may be an operation in brackets, too: 122,880 in all.
@@ -68,7 +68,7 @@ def expressions(seed: int, count: Count = 100_000, answer: bool = True) -> Texts
     return named("expressions", "expressions", "made by fg", some(known, count, seed))
 
 
-def moses(seed: int, count: Count = 10_000, longest: Count = 100) -> Texts:
+def moses(seed: Seed, count: Count = 10_000, longest: Count = 100) -> Texts:
     """Training molecules of MOSES (Polykovskiy et al. 2020), 1,584,663 of ZINC, from the installed package molsets.
 
     Args:
@@ -97,7 +97,7 @@ def moses(seed: int, count: Count = 10_000, longest: Count = 100) -> Texts:
     return named("moses", "smiles", "MOSES (MIT) of ZINC, which is free for research", some(known, count, seed))
 
 
-def nci(seed: int, count: Count = 4_999) -> Texts:
+def nci(seed: Seed, count: Count = 4_999) -> Texts:
     """Molecules of the National Cancer Institute, from the installed package rdkit.
 
     Args:

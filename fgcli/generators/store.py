@@ -57,10 +57,9 @@ def load(path: Path, device: torch.device | str = "cpu", weights: str = "ema") -
 
 def match(generator: Generator, shape: tuple[int, ...], faces: Path) -> None:
     """Raises FgError unless faces of `shape` (n, h, w, c), or sentences, are what the generator was trained on."""
-    if isinstance(generator, Writes) != artifacts.are_sentences(faces):
-        wanted = "sentences" if isinstance(generator, Writes) else "faces"
-        raise FgError(f"{faces}: expected {wanted}, as the generator's, found another kind of file; give that")
     if isinstance(generator, Writes):
+        if not artifacts.are_sentences(faces):
+            raise FgError(f"{faces}: expected sentences, as the generator's, found another kind of file; give those")
         known = artifacts.load(faces, artifacts.SENTENCES, ()).meta["grammar"]
         if known != generator.grammar.text or shape[2] != generator.image_shape[2]:
             raise FgError(

@@ -31,10 +31,10 @@ def chem() -> Any:
         FgError: it is not installed.
     """
     try:
-        from rdkit import Chem, RDLogger
+        from rdkit import Chem
     except ImportError as error:
         raise FgError('rdkit: expected the installed package, found none; pip install "fgcli[grammar]"') from error
-    RDLogger.DisableLog("rdApp.*")
+    importlib.import_module("rdkit.RDLogger").DisableLog("rdApp.*")  # type checkers do not know what it has
     return Chem
 
 
@@ -87,11 +87,9 @@ def penalised_log_p(smiles: str) -> float:
     mol = molecule(smiles)
     if mol is None:
         raise ValueError(f"expected a molecule, found {smiles!r}")
-    from rdkit.Chem import Crippen
-
     largest = max(map(len, mol.GetRingInfo().AtomRings()), default=0)
     parts = {
-        "log_p": Crippen.MolLogP(mol),
+        "log_p": importlib.import_module("rdkit.Chem.Crippen").MolLogP(mol),
         "accessibility": -accessibility().calculateScore(mol),
         "ring": -float(max(0, largest - LARGEST_RING)),
     }
