@@ -21,7 +21,7 @@ CHANNELS = {"both": slice(0, 6), "texture": slice(0, 3), "normals": slice(3, 6)}
 NUMBERS = sum(SIZES.values())
 """Of a head, where the condition is no picture."""
 HIDDEN = (12, 24)
-"""Channels between a condition and a layer."""
+"""Channels between a condition and a layer: the release's, of layers wider than these."""
 CONSTANT = 1e-6
 """Deviation below which a number never varies, and says nothing."""
 
@@ -199,11 +199,9 @@ class Injector(nn.Module):
 
     def __init__(self, inputs: int, outputs: list[int], kind: Injection) -> None:
         super().__init__()
-        first, second = HIDDEN
         self.widths, self.nets = outputs, nn.ModuleList()
         if kind == "net":
-            last = [Conv(second, n, 3, active=False, gain=GAIN) for n in outputs]
-            self.nets.extend(nn.Sequential(Conv(inputs, first, 3), Conv(first, second, 3), conv) for conv in last)
+            self.nets.extend(network(inputs, n) for n in outputs)
         elif kind == "released":
             self.nets.extend(released(inputs, n) for n in outputs)
         else:
@@ -212,6 +210,13 @@ class Injector(nn.Module):
     def forward(self, x: Tensor) -> list[Tensor]:
         """As above."""
         return [net(x) for net in self.nets] if self.nets else list(self.first(x).split(self.widths, 1))
+
+
+def network(inputs: int, outputs: int) -> nn.Sequential:
+    """That of a layer: no wider than the layer itself, beside which it would cost more than all else."""
+    first, second = min(HIDDEN[0], outputs // 2), min(HIDDEN[1], outputs)
+    last = Conv(second, outputs, 3, active=False, gain=GAIN)
+    return nn.Sequential(Conv(inputs, first, 3), Conv(first, second, 3), last)
 
 
 def released(inputs: int, outputs: int) -> nn.Sequential:
