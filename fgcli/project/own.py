@@ -24,13 +24,14 @@ CHECKED = (
 """The stages of the project's dvc.yaml."""
 README = """# Faces of {name}
 
-    dvc repro              # photos to out/report.html; what is interrupted goes on with the same command
-    fg edit PHOTO {edit} -o edited.png
+    dvc repro                                        # photos to out/report.html; goes on where it was interrupted
+    fg edit PHOTO -a {attribute}=1 -o edited.png
     fg sample -n 64 -o samples.png
 
-{photos} photos of `{path}`, {size} px, by a `{generator}`. `params.yaml` says all that can be changed,
-`fg STAGE --help` too. Rule for `train`: {rule}.
-If a tenth of the photos is rejected, preprocess stops: `fg data rejected` tells why; raise `preprocess.max_rejected`.
+{photos} photos of `{path}`, {size} px, by a `{generator}`. All that can be changed stands in `params.yaml`.
+How long it trains: {rule}. A picture that is not good enough wants more `train.steps`.
+If more than a tenth of the photos is rejected, preprocess stops: `fg data rejected` tells why, and
+`preprocess.max_rejected` allows it.
 """
 
 
@@ -49,24 +50,25 @@ def files(folder: Path, photos: Path, labels: Path | None, size: int, generator:
     reads = own_files([data])
     if any(folder.resolve().is_relative_to(path.resolve()) for path in reads):
         raise UsageError(f"{folder}: expected a folder apart from the photos, found it among them; name another")
-    count = len(image_folder(data["path"], data.get("attributes")))
+    found = image_folder(data["path"], data.get("attributes"))
+    count, attributes = len(found), found.attribute_names
     if count < rule.LEAST:
         raise UsageError(f"--photos {photos}: expected {rule.LEAST} photos or more, found {count}; add some")
-    changes = changed(data, count, size, generator)
+    changes = changed(data, count, size, generator, bool(attributes))
     verify(changes)
     about = {
         "photos": count,
         "rule": rule.RULE,
         **{key: changes["train"][key] for key in ("steps", "batch", "augment")},
     }
-    told = {"name": folder.absolute().name, "edit": "-a smiling=1" if labels else "-a component_1=1", "path": photos}
+    told = {"name": folder.absolute().name, "path": photos, "attribute": (attributes or ["component_1"])[0]}
     readme = README.format(**told, size=size, generator=generator, photos=count, rule=rule.RULE)
     params = texts.put(pipelines.DEFAULTS.read_text(encoding="utf-8"), changes)
-    dvc = pipelines.own([str(path) for path in reads], labels is not None)
+    dvc = pipelines.own([str(path) for path in reads], bool(attributes))
     return {"params.yaml": params, "dvc.yaml": dvc, "README.md": readme}, about
 
 
-def changed(data: dict[str, str], photos: int, size: int, generator: str) -> dict[str, Any]:
+def changed(data: dict[str, str], photos: int, size: int, generator: str, labelled: bool) -> dict[str, Any]:
     """What differs from fg's params.yaml."""
     presets = config.parse(PRESETS)
     if generator not in presets:
@@ -79,7 +81,7 @@ def changed(data: dict[str, str], photos: int, size: int, generator: str) -> dic
     mixture = config.defaults()["density"]["methods"]
     if (components := rule.components(photos)) < mixture["gmm"]["components"]:
         changes["density"] = {"methods": {**mixture, "gmm": {**mixture["gmm"], "components": components}}}
-    if "attributes" not in data:
+    if not labelled:
         changes["editor"] = NO_LABELS
     return dict(config.overlay(changes, presets[generator]))
 
