@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pydantic
 import yaml
@@ -30,3 +30,13 @@ def document(path: Path, kind: type[S], what: str) -> S:
 def text(content: Section) -> str:
     """What `document` reads, as YAML."""
     return yaml.safe_dump(content.model_dump(), sort_keys=False, allow_unicode=True)
+
+
+def flow(value: Any) -> str:
+    """A value as YAML on one line.
+
+    >>> flow({"name": "rae", "beta": 0.5}), flow(3)
+    ('{name: rae, beta: 0.5}', '3')
+    """
+    dumped = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, allow_unicode=True, width=float("inf"))
+    return dumped.removesuffix("\n").removesuffix("\n...")
