@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import os
 import re
 import subprocess
 from contextlib import chdir
@@ -114,6 +115,14 @@ def test_what_is_there_is_never_overwritten(photos, tmp_path):
     refused([tmp_path, "--photos", photos], f"fg: {tmp_path}: expected an empty folder or none, found one with files")
     refused([note, "--photos", photos], f"fg: {note}: expected an empty folder or none, found a file")
     assert [path.read_text() for path in tmp_path.iterdir()] == ["mine"]
+
+
+def test_the_empty_folder_where_one_stands_is_filled(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = run(app, ["init", ".", "--paper", "rae"])
+    assert done.exit_code == 0, done.output
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {".dvc", ".gitignore", "dvc.yaml", "params.yaml", "pipelines"} == set(os.listdir())
 
 
 @pytest.mark.parametrize(
