@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import os
 import re
 import subprocess
 from contextlib import chdir
@@ -116,6 +117,14 @@ def test_what_is_there_is_never_overwritten(photos, tmp_path):
     assert [path.read_text() for path in tmp_path.iterdir()] == ["mine"]
 
 
+def test_the_empty_folder_where_one_stands_is_filled(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = run(app, ["init", ".", "--paper", "rae"])
+    assert done.exit_code == 0, done.output
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {".dvc", ".gitignore", "README.md", "dvc.yaml", "params.yaml", "pipelines"} == set(os.listdir())
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
@@ -147,6 +156,8 @@ def test_few_photos_are_refused(tmp_path):
 def test_a_papers_project_needs_no_source_and_makes_all_that_it_reads(name):
     files = pipelines.of_paper(name)
     assert "wdir" not in files["dvc.yaml"]
+    assert f"out/{name}/paper.html" in files["README.md"]
+    assert f"out/{name}/paper.html" in files["dvc.yaml"]
     read, made = [], []
     for path, text in files.items():
         if path.endswith("dvc.yaml"):

@@ -35,16 +35,21 @@ def write(folder: Path, files: Mapping[str, str]) -> None:
     Raises:
         FgError: the folder cannot be written, or has files.
     """
-    home = folder.absolute()
+    home = folder.resolve()
+    there = home.is_dir()  # and maybe where the user stands: it is filled, not replaced
     try:
         home.parent.mkdir(parents=True, exist_ok=True)
-        aside = Path(tempfile.mkdtemp(prefix=f".{home.name}.", suffix=".part", dir=home.parent))
+        aside = Path(tempfile.mkdtemp(prefix=f".{home.name}.", suffix=".part", dir=home if there else home.parent))
         try:
             for name, text in {**files, **DVC}.items():
                 (aside / name).parent.mkdir(parents=True, exist_ok=True)
                 (aside / name).write_text(text, encoding="utf-8")
             aside.chmod(0o755)  # mkdtemp's are closed to others
-            aside.rename(home)  # which replaces an empty folder and refuses any other
+            if there:
+                for item in list(aside.iterdir()):
+                    item.rename(home / item.name)
+            else:
+                aside.rename(home)  # which refuses one with files that came meanwhile
         finally:
             shutil.rmtree(aside, ignore_errors=True)
     except OSError as error:

@@ -59,7 +59,7 @@ def files(folder: Path, photos: Path, labels: Path | None, size: int, generator:
     about = {
         "photos": count,
         "rule": rule.RULE,
-        **{key: changes["train"][key] for key in ("steps", "batch", "augment")},
+        "train": {key: changes["train"][key] for key in ("steps", "batch", "augment")},
     }
     told = {"name": folder.absolute().name, "path": photos, "attribute": (attributes or ["component_1"])[0]}
     readme = README.format(**told, size=size, generator=generator, photos=count, rule=rule.RULE)

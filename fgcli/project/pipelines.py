@@ -12,6 +12,13 @@ from fgcli.errors import UsageError
 
 HOME = Path(__file__).parent
 DEPS = re.compile(r"^( *)deps: \[([^\]]*)\]\n", re.MULTILINE)
+README = """# {title}
+
+    dvc repro              # trains what is compared, then writes out/{name}/paper.html
+
+`pipelines/{name}/params.yaml` has the params of this small run, `params.paper.yaml` the paper's own;
+`dvc.yaml` says at its head what is needed.
+"""
 LABELLED = ("judges", "edits")
 """Stages that want a table of attributes."""
 
@@ -75,6 +82,8 @@ def of_paper(name: str) -> dict[str, str]:
     top = files.pop(f"pipelines/{name}/dvc.yaml")
     top = re.sub(rf"dvc repro\s(# )?pipelines/{name}/dvc\.yaml", "dvc repro", top)
     files["dvc.yaml"] = re.sub(r"^ *wdir: \.\./\.\.\n", "", top, flags=re.MULTILINE)
+    title = config.parse(HOME / "pipelines" / name / "paper.yaml")["title"]
+    files["README.md"] = README.format(title=title, name=name)
     return files
 
 

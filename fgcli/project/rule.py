@@ -26,7 +26,7 @@ def training(photos: int, size: int) -> dict[str, Any]:
     (1000, 32, 0.5, 100)
     >>> large = training(50_000, 256)
     >>> large["steps"], large["batch"], large["augment"]["mix"], large["augment"]["flip"]
-    (50000, 8, 0, 0.5)
+    (50000, 8, 0.0, 0.5)
     """
     batch = max(2, min(batch_of(size), 2 ** ((photos // 2).bit_length() - 1)))
     steps = min(LONGEST, max(SHORTEST, 100 * round(PASSES * photos / batch / 100)))
@@ -55,7 +55,7 @@ def batch_of(size: int) -> int:
 
 def augmentation(photos: int) -> dict[str, float]:
     """How far training pictures stray: `train.augment`."""
-    share = 1.0 if photos <= FULL else 0.5 if photos < NONE else 0
+    share = 1.0 if photos <= FULL else 0.5 if photos < NONE else 0.0
     most = {"shift": 0.04, "zoom": 0.08, "rotate": 0.08, "light": 0.15, "tint": 0.15, "mix": 0.5}
     return {"flip": 0.5} | {name: value * share for name, value in most.items()}
 

@@ -4,44 +4,54 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import TypeGuard
 
 from fgcli import config
 
 
 def put(text: str, values: Mapping[str, object], outer: tuple[str, ...] = ()) -> str:
-    """A YAML text of params with other values, its comments kept where a plain value stands in place of one.
+    """A YAML text of params with other values, its comments kept.
 
     Args:
         text: of mappings, each level indented by two.
-        values: keys and values; mappings are entered where the text has one under this key that has no `name`.
+        values: keys, all of which the text has, and values; a component, or several under labels, replaces all there.
         outer: the keys that lead there.
     """
     for key, value in values.items():
         where = (*outer, key)
-        if isinstance(value, Mapping) and "name" not in value and key != "methods":
-            text = put(text, value, where)
-        else:
-            text = put_one(text, where, value)
+        text = put(text, value, where) if _is_keys(value) else _put_one(text, where, config.flow(value))
     return text
 
 
-def put_one(text: str, where: tuple[str, ...], value: object) -> str:
-    """The same of one value, at the path of keys `where`.
+def _is_keys(value: object) -> TypeGuard[Mapping[str, object]]:
+    """Whether a value is neither plain nor a component, nor several under labels."""
+    if not isinstance(value, Mapping) or "name" in value:
+        return False
+    return not all(isinstance(inner, Mapping) and "name" in inner for inner in value.values())
+
+
+def _put_one(text: str, where: tuple[str, ...], value: str) -> str:
+    found = _place(text, where)
+    line = f"{found['head']} {value}"
+    if comment := re.search(r" #.*$", found["rest"]):
+        line = f"{line:<{len(found['head']) + comment.start()}}{comment[0]}"
+    return text[: found.start()] + line + "\n" + text[found.end() :]
+
+
+def _place(text: str, where: tuple[str, ...]) -> re.Match[str]:
+    """The line of the path of keys `where`, and all below it.
 
     Raises:
         KeyError: the text has no such key.
     """
-    start, end = 0, len(text)
+    start, end, found = 0, len(text), None
     for depth, key in enumerate(where):
         margin = "  " * depth
-        head = re.compile(rf"^{margin}{re.escape(key)}:(?P<rest>.*)\n(?P<body>(?:{margin}  .*\n|\n)*)", re.MULTILINE)
-        found = head.search(text, start, end)
+        head = rf"^(?P<head>{margin}{re.escape(key)}:)(?P<rest>.*)\n(?P<body>(?:{margin}  .*\n|\n)*)"
+        found = re.compile(head, re.MULTILINE).search(text, start, end)
         if not found:
-            raise KeyError(".".join(where))
+            break
         start, end = found.start("body"), found.end()
-    comment = re.search(r" #.*$", found["rest"])
-    line = f"{margin}{key}: {config.flow(value)}"
-    if comment:
-        column = found.start("rest") - found.start() + comment.start()
-        line = f"{line:<{column}}{comment[0]}"
-    return text[: found.start()] + line + "\n" + text[found.end() :]
+    if not found:
+        raise KeyError(".".join(where))
+    return found
