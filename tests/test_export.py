@@ -97,8 +97,9 @@ def test_each_format_carries_what_it_is_and_its_terms(tmp_path):
 def test_equal_generators_give_equal_files(tmp_path):
     path, _ = stored(tmp_path, "conv_autoencoder")
     for format in ("onnx", "torchscript", "safetensors"):
-        one, two = (exported(path, format, tmp_path / folder / "x")["output"] for folder in "ab")
+        one, two = (exported(path, format, tmp_path / folder / "x.1")["output"] for folder in "ab")
         assert [Path(file).read_bytes() for file in one] == [Path(file).read_bytes() for file in two]
+        assert {Path(file).name[:3] for file in one} == {"x.1"}
 
 
 def test_what_differs_is_not_written(tmp_path, monkeypatch):

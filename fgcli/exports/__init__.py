@@ -60,7 +60,8 @@ class Format(ABC):
 
     def files(self, output: Path, parts: Mapping[str, Part]) -> dict[str, Path]:
         """The files to write for -o, by what is in them: here one for each part, `-o x.onnx` as x-decoder.onnx."""
-        return {name: output.with_name(f"{output.stem}-{name}{self.suffix}") for name in parts}
+        stem = output.name.removesuffix(self.suffix)
+        return {name: output.with_name(f"{stem}-{name}{self.suffix}") for name in parts}
 
     @abstractmethod
     def write(self, generator: Generator, parts: Mapping[str, Part], notes: str, files: Mapping[str, Path]) -> None:

@@ -51,8 +51,8 @@ def cutting(how: Mapping[str, Any], generator: Generator) -> str:
     analyser = how.get("analyser", {}).get("name", "an analyser")
     return (
         f"a square of {generator.image_shape[1]} px, turned and scaled by 68 landmarks of the face ({analyser}): with "
-        "e from the centre of one eye to that of the other, left to right, and m from the eyes' middle to the middle of "
-        "the mouth's corners, in px with y down, the square's x axis is along e - (-m_y, m_x), its half side is "
+        "e from the centre of one eye to that of the other, left to right, and m from the eyes' middle to the middle "
+        "of the mouth's corners, in px with y down, the square's x axis is along e - (-m_y, m_x), its half side is "
         f"{how['framing']} max(2 |e|, 1.8 |m|), its centre is the eyes' middle + m / 10 (FFHQ's frame at 1)"
     )
 

@@ -23,7 +23,7 @@ class Weights(Format):
 
     def files(self, output: Path, parts: Mapping[str, Part]) -> dict[str, Path]:
         """One file."""
-        return {"weights": output.with_suffix(self.suffix)}
+        return {"weights": output.with_name(output.name.removesuffix(self.suffix) + self.suffix)}
 
     def write(self, generator: Generator, parts: Mapping[str, Part], notes: str, files: Mapping[str, Path]) -> None:
         """As above; the notes are the one entry of its metadata, since several have no fixed order."""

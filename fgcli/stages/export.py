@@ -34,7 +34,7 @@ def export(source: Path, name: str, output: Path | None, faces: Path) -> dict[st
         return export_editor(source, output or source.with_suffix(".npz"))
     if kind != "generator":
         raise FgError(f"{source}: expected generator.h5 or editor.h5, found a {kind} file; give one of these")
-    return export_generator(source, name or "onnx", output or source, faces)
+    return export_generator(source, name or "onnx", output or source.with_suffix(""), faces)
 
 
 def export_generator(source: Path, name: str, output: Path, faces: Path) -> dict[str, Any]:
