@@ -12,6 +12,7 @@ import fgcli
 from fgcli import artifacts
 from fgcli.codes import Codes
 from fgcli.editors import Editors
+from fgcli.errors import FgError
 from fgcli.exports import NOTES
 
 USE = (
@@ -21,10 +22,19 @@ USE = (
 
 
 def arrays_of(editors: Editors) -> dict[str, np.ndarray]:
-    """By METHOD/ATTRIBUTE, 0 in layers that are not edited."""
+    """By METHOD/ATTRIBUTE, 0 in layers that are not edited.
+
+    Raises:
+        FgError: an editor that is neither steps nor affine maps.
+    """
     found = {}
     for label, editor in editors.methods.items():
         for name, move in editor.arrays().items():
+            if move.ndim != 2 and not (move.ndim == 3 and move.shape[2] == move.shape[1] + 1):
+                raise FgError(
+                    f"{editors.path} {label}: expected steps (l, d) or maps (l, d, d + 1), found {move.shape}; "
+                    "leave it out of editor.methods"
+                )
             kept = np.isin(np.arange(len(move)), range(len(move)) if editors.layers is None else editors.layers)
             found[f"{label}/{name}"] = np.where(kept.reshape(-1, *[1] * (move.ndim - 1)), move, 0).astype(np.float32)
     return found
