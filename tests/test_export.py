@@ -84,6 +84,7 @@ def test_each_format_carries_what_it_is_and_its_terms(tmp_path):
     opened = onnxruntime.InferenceSession((tmp_path / "generator-encoder.onnx").read_bytes())
     with zipfile.ZipFile(tmp_path / "generator-encoder.pt") as inside:
         script = inside.read("archive/extra/fg")
+        assert not any(str(ROOT).encode() in inside.read(name) for name in inside.namelist())
     with safe_open(tmp_path / "generator.safetensors", "pt") as weights:
         texts = [opened.get_modelmeta().custom_metadata_map["fg"], script, weights.metadata()["fg"]]
     for notes in map(json.loads, texts):

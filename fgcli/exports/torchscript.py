@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile, ZipInfo
 
 import torch
 from torch import Tensor
@@ -44,4 +45,14 @@ def traced(part: Part, notes: str) -> bytes:
 
     content = BytesIO()  # a file's name would stand in it
     torch.jit.save(torch.jit.trace(function, part.rows(2), check_trace=False), content, {NOTES: notes, WRITTEN: ""})
-    return content.getvalue()
+    return without_paths(content)
+
+
+def without_paths(content: BytesIO) -> bytes:
+    """The same archive without records for debuggers, which hold the paths of this machine."""
+    kept = BytesIO()
+    with ZipFile(content) as old, ZipFile(kept, "w") as new:
+        for name in old.namelist():
+            if not name.endswith(".debug_pkl"):
+                new.writestr(ZipInfo(name), old.read(name))
+    return kept.getvalue()
