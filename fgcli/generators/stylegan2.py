@@ -103,7 +103,7 @@ class StyleGAN2(Contested, Entered):
         Two layers and one for colours share a side; that of colours takes the code of the next side's first layer.
         """
         w = codes.expand(-1, len(self.layers) + 1, -1).unbind(1)
-        x = self.layers[0](fast(self.constant.expand(len(codes), -1, -1, -1)), w[0], noise[0])
+        x = self.layers[0](fast(self.constant.expand(codes.shape[0], -1, -1, -1)), w[0], noise[0])
         images = self.colours[0](x, w[1])
         for i, colours in enumerate(self.colours[1:], 1):
             for k in (2 * i - 1, 2 * i):

@@ -59,7 +59,7 @@ class Tiled(Wraps, Encodes, Solved):
 
     def decode(self, codes: Tensor, condition: Tensor | None = None) -> Tensor:
         """Images (n, c, h, w)."""
-        n, t = len(codes), self.tiles
+        n, t = codes.shape[0], self.tiles
         made = self.inner.decode(codes.reshape(n * t * t, *self.inner.code_shape))  # (n t t, c, h / t, w / t)
         return made.unflatten(0, (n, t, t)).permute(0, 3, 1, 4, 2, 5).reshape(n, *self.image_shape)
 

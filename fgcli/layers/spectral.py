@@ -66,7 +66,7 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, channels, h, w); the same shape."""
-        q = self.queries(x).flatten(2).mT  # (n, h w, few)
+        q = self.queries(x).flatten(2).transpose(1, 2)  # (n, h w, few)
         k, v = (F.max_pool2d(layer(x), 2).flatten(2) for layer in (self.keys, self.values))  # (n, few or half, h w / 4)
-        looked = (v @ torch.softmax(q @ k, 2).mT).unflatten(2, x.shape[2:])  # (n, half, h, w)
+        looked = (v @ torch.softmax(q @ k, 2).transpose(1, 2)).unflatten(2, x.shape[2:])  # (n, half, h, w)
         return x + self.gate * self.out(looked)

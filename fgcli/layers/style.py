@@ -144,8 +144,9 @@ class StyledColours(nn.Module):
 def low_pass(x: Tensor, padding: int = 1, stride: int = 1) -> Tensor:
     """Filters each channel of (n, c, h, w) by [1, 3, 3, 1] / 8 along both axes; outside are zeros."""
     taps = x.new_tensor([1.0, 3.0, 3.0, 1.0]) / 8
-    kernel = torch.outer(taps, taps).expand(x.shape[1], 1, 4, 4)
-    return F.conv2d(x, kernel, stride=stride, padding=padding, groups=x.shape[1])
+    channels = int(x.shape[1])  # a plain number for those who trace this
+    kernel = torch.outer(taps, taps).expand(channels, 1, 4, 4)
+    return F.conv2d(x, kernel, stride=stride, padding=padding, groups=channels)
 
 
 def doubled(x: Tensor) -> Tensor:
@@ -153,7 +154,7 @@ def doubled(x: Tensor) -> Tensor:
 
     Along an axis places 2 i are (x_{i-1} + 3 x_i) / 4 and 2 i + 1 are (3 x_i + x_{i+1}) / 4: no zero is multiplied.
     """
-    c = x.shape[1]
+    c = int(x.shape[1])
     taps = x.new_tensor([[1.0, 3.0, 0.0], [0.0, 3.0, 1.0]]) / 4
     kernels = torch.einsum("ai,bj->abij", taps, taps).reshape(4, 1, 3, 3).repeat(c, 1, 1, 1)
     return F.pixel_shuffle(F.conv2d(x, kernels, padding=1, groups=c), 2)
