@@ -30,11 +30,25 @@ def shape_of(name, shape):
     return SHAPE
 
 
+def draw(grammar, rng, limit):
+    """A random derivation of at most `limit` rules, each of those with which it can still end in time."""
+    stack, rules, owed = [0], [], grammar.shortest[0]
+    while stack:
+        head = stack.pop()
+        owed -= grammar.shortest[head]
+        costs = {i: sum(grammar.shortest[s] for s in r.symbols) for i, r in enumerate(grammar.rules) if r.head == head}
+        number = int(rng.choice([i for i, cost in costs.items() if len(rules) + 1 + cost + owed <= limit]))
+        rules.append(number)
+        owed += costs[number]
+        stack += reversed(grammar.rules[number].symbols)
+    return rules
+
+
 def derivations(n, seed=0):
     """Rules (n, STEPS) int16 of random sentences, -1 after the end."""
     rng, rules = np.random.default_rng(seed), np.full((n, STEPS), -1, np.int16)
     for row in rules:
-        found = grammar().draw(lambda choices: int(rng.choice(choices)), STEPS)
+        found = draw(grammar(), rng, STEPS)
         row[: len(found)] = found
     return rules
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import train_params
-from sentence_files import GRAMMAR, SHAPE, STEPS, derivations, planes, uniform, write_sentences
+from sentence_files import GRAMMAR, SHAPE, STEPS, derivations, draw, planes, uniform, write_sentences
 from typer.testing import CliRunner
 
 from fgcli import artifacts, config
@@ -42,7 +42,7 @@ def model(name="grammar_autoencoder", grammar=GRAMMAR, shape=SHAPE, **more):
 def test_what_a_grammar_derives_its_parser_reads_back(name):
     grammar, rng = Grammar(shipped(name)), np.random.default_rng(0)
     for limit in range(3, 63):
-        rules = grammar.draw(lambda choices: int(rng.choice(choices)), limit)
+        rules = draw(grammar, rng, limit)
         assert len(rules) <= limit
         text = grammar.write(rules)
         assert grammar.parse(text) == rules

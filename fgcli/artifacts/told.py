@@ -33,7 +33,7 @@ Content = Literal["faces", "digits", "pictures"]
 """What the rows of faces.h5 are, its meta `content`: faces, with masks, landmarks and crop; or, taken whole and without
 these, written and printed digits, or pictures of other things."""
 Language = Literal["expressions", "smiles", "selfies", "text"]
-"""What the sentences of sentences.h5 mean; text: nothing is known of them but their grammar."""
+"""What the sentences of sentences.h5 mean: arithmetic, molecules in two notations; text: nothing but their grammar."""
 Space = Literal["z", "w", "w+"]
 
 

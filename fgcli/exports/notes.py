@@ -59,7 +59,7 @@ def cutting(how: Mapping[str, Any], generator: Generator) -> str:
 
 def licences(stored: Artifact, faces: Path) -> list[str]:
     """The terms of what a generator was trained on, as its faces.h5 (or sentences.h5) tells them."""
-    known = stored.inputs.get("faces") if "faces" in stored.inputs else None
+    known = stored.inputs.get("faces")
     if known is None or not faces.exists() or artifacts.sha256(faces) != known:
         names = [data["name"] for data in stored.meta["training"].get("preprocess", {}).get("datasets", [])]
         return [

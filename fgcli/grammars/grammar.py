@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -181,19 +181,6 @@ class Grammar:
                 return None
             stack += reversed(self.rules[number].body)
         return None if next(left, -1) != -1 else "".join(written)
-
-    def draw(self, choose: Callable[[Sequence[int]], int], limit: int) -> list[int]:
-        """A derivation of at most `limit` rules: `choose` one of those with which it can still end in time."""
-        stack, rules, owed = [0], list[int](), self.shortest[0]
-        while stack:
-            head = stack.pop()
-            owed -= self.shortest[head]
-            costs = {i: sum(self.shortest[s] for s in r.symbols) for i, r in enumerate(self.rules) if r.head == head}
-            number = choose([i for i, cost in costs.items() if len(rules) + 1 + cost + owed <= limit])
-            rules.append(number)
-            owed += costs[number]
-            stack += reversed(self.rules[number].symbols)
-        return rules
 
 
 def lark_of(text: str) -> Any:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
 
+from fgcli.artifacts.told import Language
 from fgcli.grammars import expressions, molecules
 
-Language = Literal["expressions", "smiles", "selfies", "text"]
-"""expressions: arithmetic; smiles, selfies: molecules in two notations; text: nothing is known but its grammar."""
 LOWER = ("expressions",)
 """Languages whose scores are better when lower."""
 SCORES = {

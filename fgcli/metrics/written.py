@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from fgcli.capabilities import Writes
 from fgcli.codes import PART, Codes, decode, prior, written
@@ -78,6 +80,7 @@ def judged(language: Language, texts: Sequence[str | None], training: Collection
     return Judged(texts, valid, score, unique, novel)
 
 
+@torch.no_grad()
 def measure(
     model: Writes,
     read: Callable[[np.ndarray], Codes],
@@ -97,10 +100,10 @@ def measure(
         samples: draws of each set. seed: of the first.
     """
     language, held = model.language, rows["held_out"]
-    codes = read(held)
-    back = np.array(written(model, codes), object)
+    parts = [decode(model, part) for part in read(held).split(PART)]
+    back = np.array([text for part in parts for text in model.write(part)], object)
     exact = (back == texts[held]).astype(np.float64)
-    add(result, "reconstruction/generator", {"exact": exact, "steps": same_steps(model, codes, rules[held])})
+    add(result, "reconstruction/generator", {"exact": exact, "steps": same_steps(model, parts, rules[held])})
     result.numbers["reconstruction"]["generator"]["sentences"] = len(held)
     training = set(texts[rows["train"]].tolist())
     best = {}
@@ -124,11 +127,11 @@ def measure(
     return {name.rpartition("/")[2]: found for name, found in sets.items()}
 
 
-def same_steps(model: Writes, codes: Codes, rules: np.ndarray) -> np.ndarray:
-    """The share of steps of each sentence (n, t), to the end of the longer one, at which its code gives the rule."""
-    parts = [decode(model, part).argmax(1).flatten(1).cpu().numpy() for part in codes.split(PART)]
+def same_steps(model: Writes, parts: Sequence[Tensor], rules: np.ndarray) -> np.ndarray:
+    """The share of steps of each sentence (n, t), to the end of the longer one, at which its planes have the rule."""
     end = len(model.grammar.rules)
-    found, real = np.concatenate(parts), np.where(rules < 0, end, rules)
+    found = np.concatenate([planes.argmax(1).flatten(1).cpu().numpy() for planes in parts])
+    real = np.where(rules < 0, end, rules)
     counted = (found != end) | (real != end)
     return ((found == real) & counted).sum(1) / np.maximum(counted.sum(1), 1)
 

@@ -50,10 +50,11 @@ def pool(
     `elite`, the best codes so far (k, l, d), are parents too.
     """
     codes = inside(region, size, rng)
-    for first in [True] + [False] * (generations - 1) if generations else ():
+    for generation in range(generations):
         promise = aim.promise(*surrogate.belief(scaled(codes, region)))
         parents = codes[np.argsort(-promise, kind="stable")[: size // PARENTS]]
-        parents = np.concatenate([parents, elite]) if first else parents
+        if generation == 0:
+            parents = np.concatenate([parents, elite])
         one, other, third = rng.integers(len(parents), size=(3, size - size // PARENTS))
         share = rng.random((len(one), 1, 1))
         children = (parents[one] + share * (parents[other] - parents[third])).astype(np.float32)

@@ -102,7 +102,6 @@ def read(path: Path, studio: Studio) -> Movement:
 
 def watched(driver: Path, studio: Studio) -> tuple[Movement, Fraction]:
     """The heads of a driver's face, and the frames a second."""
-
     from fgcli import frames
     from fgcli.heads.parameters import Parameters
 

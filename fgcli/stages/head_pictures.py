@@ -162,7 +162,6 @@ def _told(what: list[str], flame: Path) -> str:
 
 def _all_parameters(what: list[str], flame: Path) -> Parameters:
     """Rows of flame.h5, and heads in .npz files, in the order given."""
-
     from fgcli import artifacts
     from fgcli.heads.parameters import SIZES, Parameters, load_npz
 
