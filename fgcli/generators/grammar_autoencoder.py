@@ -24,8 +24,8 @@ LOG_STD = 5.0
 class GrammarAutoencoder(Halves, Writes):
     """Deterministic encoder and decoder of derivations: for GRAE, and GCVVAE, whose noise is constant.
 
-    The code starts every step anew: the decoder is told nothing of the rules before but by its own memory, unless
-    `feedback` tells it the last one.
+    The code is where the decoder's memory starts and what it is told at every step; of the rules before it is told
+    nothing, unless `feedback` tells it the last one.
 
     Args:
         image_shape: (rules + 1, 1, steps), from sentences.h5.
@@ -34,7 +34,7 @@ class GrammarAutoencoder(Halves, Writes):
         codes: code size d; 25 for expressions and 56 for molecules in the paper.
         maps: of each convolution; 2, 3, 4 for expressions and 9, 9, 10 for molecules in the paper.
         kernels: steps that each convolution sees; 9, 9, 11 for molecules in the paper.
-        dense: units between convolutions and code; 435 for molecules in the paper.
+        dense: units between convolutions and code; 435 for molecules in the paper, which has as many behind the code.
         recurrent: units of the decoder; 501 for molecules in the paper.
         layers: recurrent layers; 3 in the paper.
         feedback: units by which each step is told the rule before it; 0, as in the paper: it is not.
@@ -77,7 +77,7 @@ class GrammarAutoencoder(Halves, Writes):
         if len(maps) != len(kernels):
             raise ValueError(f"expected as many kernels as maps, {len(maps)}, found {len(kernels)}")
         self.encoder = encoder((k, *maps), kernels, left, dense, codes * self.heads)
-        self.decoder = Decoder(k, codes, dense, recurrent, layers, feedback)
+        self.decoder = Decoder(k, codes, recurrent, layers, feedback)
         for module in self.modules():
             start(module)
         symbols = len(self.grammar.symbols)
@@ -97,11 +97,11 @@ class GrammarAutoencoder(Halves, Writes):
     def decode(self, codes: Tensor, condition: Tensor | None = None) -> Tensor:
         """Planes of the likeliest rule at each step among those of the symbol whose turn it is, in {-1, 1}."""
         k, _, steps = self.image_shape
-        told, state, chosen = codes.new_zeros(len(codes), k), None, []
+        told, chosen = codes.new_zeros(len(codes), k), []
         turn = Turn(self.grammar, len(codes), steps, codes.device)
-        drive = self.decoder.drive(codes[:, 0])
+        state = self.decoder.state(codes[:, 0])
         for _ in range(steps):
-            logits, state = self.decoder.step(drive, told, state)
+            logits, state = self.decoder.step(codes[:, 0], told, state)
             rule = logits.masked_fill(~self.turns[turn.symbol()], -torch.inf).argmax(1)
             turn.take(rule)
             told = nn.functional.one_hot(rule, k).to(codes)
@@ -136,37 +136,37 @@ class CharacterVAE(GrammarVAE):
 
 
 class Decoder(nn.Module):
-    """Codes (n, d) -> logits (n, k, t): a dense layer, whose output drives a recurrent network at every step.
+    """Codes (n, d) -> logits (n, k, t): a recurrent network that starts from the code and is told it at every step.
 
     Args:
-        k: choices. codes: d. dense, recurrent: units. layers: of the recurrent network.
+        k: choices. codes: d. recurrent: units. layers: of the recurrent network.
         feedback: units by which a step is told the choice before it; 0: it is not.
     """
 
-    def __init__(self, k: int, codes: int, dense: int, recurrent: int, layers: int, feedback: int) -> None:
+    def __init__(self, k: int, codes: int, recurrent: int, layers: int, feedback: int) -> None:
         super().__init__()
-        self.enter = nn.Sequential(nn.Linear(codes, dense), nn.ReLU())
+        self.begin = nn.Linear(codes, layers * recurrent)
         self.before = nn.Linear(k, feedback, bias=False) if feedback else None
-        self.recurrent = nn.GRU(dense + feedback, recurrent, layers, batch_first=True)
+        self.recurrent = nn.GRU(codes + feedback, recurrent, layers, batch_first=True)
         self.choose = nn.Linear(recurrent, k)
 
-    def drive(self, codes: Tensor) -> Tensor:
-        """What every step gets of the codes (n, dense)."""
-        driven: Tensor = self.enter(codes)
-        return driven
+    def state(self, codes: Tensor) -> Tensor:
+        """Of the recurrent network before the first step, (layers, n, units); from 0 molecules are learned more slowly."""
+        layers = torch.tanh(self.begin(codes)).chunk(self.recurrent.num_layers, 1)
+        return torch.stack(layers)
 
     def forward(self, codes: Tensor, sentences: Tensor) -> Tensor:
         """Of all steps at once; `sentences` (n, k, t) have the choices, of which each step is told the one before."""
         steps = sentences.shape[2]
-        inputs = self.drive(codes)[:, None].expand(-1, steps, -1)
+        inputs = codes[:, None].expand(-1, steps, -1)
         if self.before:
             told = nn.functional.pad(sentences, (1, 0))[:, :, :steps].transpose(1, 2)
             inputs = torch.cat([inputs, self.before(told)], 2)
-        return self.choose(self.recurrent(inputs)[0]).transpose(1, 2)
+        return self.choose(self.recurrent(inputs, self.state(codes))[0]).transpose(1, 2)
 
-    def step(self, drive: Tensor, before: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
+    def step(self, codes: Tensor, before: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """Logits (n, k) of one step and the state after it; `before` (n, k) is the choice before."""
-        inputs = torch.cat([drive, self.before(before)], 1) if self.before else drive
+        inputs = torch.cat([codes, self.before(before)], 1) if self.before else codes
         found, state = self.recurrent(inputs[:, None], state)
         return self.choose(found[:, 0]), state
 

@@ -57,11 +57,15 @@ class Surrogate:
     The kernel is a bump of one length scale, a plane, which leads beyond what is known, where a bump returns to the
     mean, and noise. All are learned without a tenth of the rows, by which they are judged; then all rows are data.
 
+    Args:
+        theta: logarithms of the kernel's numbers to learn from, those of a round before; None: our own.
+
     Attributes:
         held_out: `error`, root mean squared, and `correlation` (0 where there is none) of the first on that tenth.
+        theta: logarithms of the kernel's numbers.
     """
 
-    def __init__(self, x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> None:
+    def __init__(self, x: np.ndarray, y: np.ndarray, rng: np.random.Generator, theta: np.ndarray | None = None) -> None:
         self.centre, self.mean, spread = x.mean(0), y.mean(0), y.std(0)
         self.deviation = np.where(spread > 0, spread, 1.0)
         x, scaled = x - self.centre, (y - self.mean) / self.deviation
@@ -69,6 +73,8 @@ class Surrogate:
         bump = ConstantKernel(1.0, (1e-3, 1e3)) * RBF(float(np.sqrt(x.shape[1])), (0.1, 1e4))
         plane = ConstantKernel(1e-2, (1e-8, 1e2)) * DotProduct(1.0, (1e-3, 1e3))
         kernel = bump + plane + WhiteKernel(1e-2, (1e-6, 1))
+        if theta is not None:
+            kernel = kernel.clone_with_theta(theta)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # a length or a noise at its bound is no fault
             learned = GaussianProcessRegressor(kernel, random_state=0).fit(x[rest], scaled[rest])
@@ -76,7 +82,7 @@ class Surrogate:
         error = float(np.sqrt(np.mean((said - true) ** 2)) * self.deviation[0])
         alike = np.ptp(said) > 0 and np.ptp(true) > 0
         self.held_out = {"error": error, "correlation": float(np.corrcoef(said, true)[0, 1]) if alike else 0.0}
-        self.noise = float(learned.kernel_.k2.noise_level)
+        self.noise, self.theta = float(learned.kernel_.k2.noise_level), learned.kernel_.theta
         self.process = GaussianProcessRegressor(learned.kernel_, optimizer=None).fit(x, scaled)
 
     def belief(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

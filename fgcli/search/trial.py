@@ -69,7 +69,7 @@ class Trial:
         """The candidates of each round, from round 0, what is known first; those in `folder` are read, not asked again.
 
         Each has `codes`, `measured` (n, m) by the score, `valid`, `predicted` and `deviation` of the value (NaN in
-        round 0), `items`, and then `error` and `correlation` of the surrogate.
+        round 0), `items`, and then `error`, `correlation` and `theta` of the surrogate.
 
         Raises:
             FgError: the score has no number for a candidate; those before it are kept.
@@ -112,13 +112,13 @@ class Trial:
         wanted = self.wanted(measured)
         worth = np.where(valid, wanted[:, 0], wanted[:, 0].min())
         aim, rows = Aim(float(worth.max()), *self.limits(done[0])), self.learned(worth, rng)
-        surrogate = Surrogate(scaled(codes[rows], self.region), wanted[rows], rng)
+        surrogate = Surrogate(scaled(codes[rows], self.region), wanted[rows], rng, done[-1].get("theta"))
         elite = codes[np.argsort(-worth, kind="stable")[:ELITE]]
         found = pool(self.region, surrogate, elite, aim, self.plan.pool, self.plan.generations, rng)
         x = scaled(found, self.region)
         chosen = surrogate.batch(x, aim, self.plan.batch)
         predicted, deviation = (belief[:, 0] for belief in surrogate.belief(x[chosen]))
-        about = {name: np.array(number) for name, number in surrogate.held_out.items()}
+        about = {name: np.array(number) for name, number in surrogate.held_out.items()} | {"theta": surrogate.theta}
         return {"codes": found[chosen], "predicted": self.plan.sign * predicted, "deviation": deviation} | about
 
     def wanted(self, measured: np.ndarray) -> np.ndarray:
