@@ -83,9 +83,9 @@ def told(
     top = max(best, key=lambda kind: best[kind][0])
     equal = value[apart <= best[top][2]].max(initial=-np.inf)
     last = f"{list(tried)[-1]}, auto"
-    edits_told = "; ".join(f"{k} {v:.2f} at {s:g}, identity {d:.2f}" for k, (v, s, d) in best.items())
+    edits_told = "; ".join(f"{k} {v:.2f} at {s:g}, identity {d:.3f}" for k, (v, s, d) in best.items())
     i = int(np.argmax(value))
-    search = f"search {value[i]:.2f}, identity {apart[i]:.2f}; at {top}'s identity {equal:.2f}"
+    search = f"search {value[i]:.2f}, identity {apart[i]:.3f}; at {top}'s identity {equal:.2f}"
     print(f"row {trial['row']}: {search}; {edits_told}", flush=True)
     return {
         "better than the best edit": bool(value[i] > best[top][0]),

@@ -11,10 +11,12 @@ from scipy.special import expit
 from scipy.stats import norm
 from sklearn.gaussian_process import GaussianProcessRegressor
 from test_judges import train, write_colours
+from toys import Steered
 from typer.testing import CliRunner
 
 from fgcli import artifacts, config
 from fgcli.cli import app
+from fgcli.codes import Codes
 from fgcli.densities.gaussian import Gaussian
 from fgcli.errors import FgError
 from fgcli.generators import GENERATORS, store
@@ -23,6 +25,7 @@ from fgcli.search.attribute import Attribute
 from fgcli.search.candidates import inside, pool, scaled
 from fgcli.search.regions import Box, Drawn, Near
 from fgcli.search.surrogate import Aim, Surrogate, believed, expected_improvement
+from fgcli.search.trial import Trial
 from fgcli.stages import density, invert
 
 ANYWHERE = Aim(1.0, np.array([-np.inf]), np.array([np.inf]))
@@ -276,6 +279,17 @@ def test_an_attribute_is_sought_near_a_row_within_its_limits(optimize, tmp_path)
     assert shown.note.startswith(
         "Maximised: attribute, attribute red, same_person False, others_below 0.25. Region: near"
     )
+
+
+def test_candidates_near_a_row_are_seen_under_its_condition():
+    model = Steered((3, 8, 8))
+    start = Codes(torch.zeros(1, 1, 3), "z", torch.rand(1, 6, 8, 8) - 0.5)
+    values = np.random.default_rng(0).standard_normal((70, 1, 3)).astype(np.float32)
+    trial = Trial(0, 5, None, model, None, None, start, start)
+    with torch.no_grad():
+        wanted = model.decode(torch.from_numpy(values), start.condition.expand(70, -1, -1, -1))
+    shown = ((wanted + 1) * 127.5).permute(0, 2, 3, 1).numpy()
+    assert np.abs(np.stack(trial.decoded(values)) - shown).max() <= 0.51
 
 
 @pytest.mark.parametrize(

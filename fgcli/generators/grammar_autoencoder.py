@@ -151,7 +151,7 @@ class Decoder(nn.Module):
         self.choose = nn.Linear(recurrent, k)
 
     def state(self, codes: Tensor) -> Tensor:
-        """Of the recurrent network before the first step, (layers, n, units); from 0 molecules are learned more slowly."""
+        """Of the network before the first step, (layers, n, units); from 0 molecules are learned more slowly."""
         layers = torch.tanh(self.begin(codes)).chunk(self.recurrent.num_layers, 1)
         return torch.stack(layers)
 

@@ -20,9 +20,9 @@ from fgcli.reports.paper.verdicts import FAILS, HOLDS, MIXED, UNCLEAR, UNMEASURE
 from fgcli.reports.tables import DASH, MINUS
 
 TEMPLATE = "paper/paper.html.jinja"
-SHEETS = ("samples.png", "train/samples/*.png")
-"""Sample sheets of a run, the last of the first kind that there is."""
-SHEET_PX = 420
+SHEETS = ("optimum.png", "samples.png", "train/samples/*.png")
+"""What a search found, or sample sheets of a run: the last of the first kind that there is."""
+SHEET_PX = 760
 """Their width on the page at most, px."""
 MOST_DRAWN, MOST_OPEN = 16, 12
 """Comparisons of a claim that are drawn, and that are listed without a click, at most."""
