@@ -42,6 +42,7 @@ class Certificate:
         inside: mean absolute change of the pixels of the face, 0..255. outside: of the others.
         identity_below: distance from which on it is another person.
         log_density: of the code. log_density_least: of the region's edge.
+        before: probability of each attribute, of the unedited reconstruction.
     """
 
     asked: dict[str, float]
@@ -55,6 +56,7 @@ class Certificate:
     identity_below: float | None = None
     log_density: float | None = None
     log_density_least: float | None = None
+    before: dict[str, float] = field(default_factory=dict)
 
     @property
     def warnings(self) -> list[str]:
@@ -71,7 +73,7 @@ class Certificate:
     def told(self) -> dict[str, Any]:
         """As results and JSON have it."""
         about: dict[str, Any] = {n: round(value, 4) for n, value in vars(self).items() if isinstance(value, float)}
-        groups = {"asked": self.asked, "others": self.others, "judges_err": self.errors}
+        groups = {"asked": self.asked, "others": self.others, "before": self.before, "judges_err": self.errors}
         about |= {key: {n: round(v, 4) for n, v in group.items()} for key, group in groups.items()}
         if self.likely is not None:
             about["likely"] = self.likely
@@ -149,7 +151,8 @@ class Examiner:
         """
         shown = np.stack(pictures)
         said = self.judges.images.probabilities(shown) if self.judges else np.zeros((len(shown), 0))
-        changes = dict(zip(self.judges.names if self.judges else [], (said[1:] - said[0]).T, strict=True))
+        names = self.judges.names if self.judges else []
+        changes = dict(zip(names, (said[1:] - said[0]).T, strict=True))
         apart = self.apart(shown)
         face = self.face(before, mask, shown.shape[1:3])
         colour = chroma(shown, np.broadcast_to(np.uint8(255) * face, shown.shape[:3]))
@@ -168,6 +171,7 @@ class Examiner:
                 identity_below=self.embedder.below if self.embedder else None,
                 log_density=None if dense is None else float(dense[i]),
                 log_density_least=None if dense is None else self.least,
+                before=dict(zip(names, map(float, said[0]), strict=True)),
             )
             for i in range(len(moved))
         ]

@@ -133,31 +133,47 @@ class Subjects:
     ) -> None:
         store.verify(latents, generator)
         self.what, self.model, self.least, self.read = what, model, least, codes.reader(latents)
-        rows = len(artifacts.rows(latents, "codes"))
+        self.latents, self.rows = latents, len(artifacts.rows(latents, "codes"))
         for name in what:
-            if not is_photo(name) and int(name) >= rows:
-                raise FgError(f"{latents}: expected a row below {rows}, found {name}; choose another row")
+            if not is_photo(name):
+                self.verify_row(int(name))
         if isinstance(model, Writes):
             self.invert = inverters.load(latents, model)
         elif any(map(is_photo, what)):
-            self.cutter, self.project = Cutter.of(generator, face), projector(latents, model)
-            if isinstance(model, Conditional) and heads:
-                self.fitter = Fitter(generator, heads.flame, heads.regressor, self.cutter.settings)
+            self.learn_photos(generator, face, heads)
         self.left_out: list[str] = []
+
+    def learn_photos(self, generator: Path, face: str, heads: HeadFiles | None) -> None:
+        """Loads what cuts and inverts photos."""
+        self.cutter, self.project = Cutter.of(generator, face), projector(self.latents, self.model)
+        if isinstance(self.model, Conditional) and heads:
+            self.fitter = Fitter(generator, heads.flame, heads.regressor, self.cutter.settings)
+
+    def verify_row(self, row: int) -> None:
+        """Raises FgError where there is no such row."""
+        if not 0 <= row < self.rows:
+            raise FgError(f"{self.latents}: expected a row below {self.rows}, found {row}; choose another row")
 
     def __iter__(self) -> Iterator[Subject]:
         many = sum(map(is_photo, self.what)) > 1
         with progress("faces", len(self.what), unit="faces") if many else nullcontext(lambda: None) as advance:
             for place, name in enumerate(self.what):
                 if not is_photo(name):
-                    code = self.read([int(name)])
-                    yield Subject(place, name, code, decoded(self.model, code)[0])
+                    yield self.row(place, name)
                 elif isinstance(self.model, Writes):
                     yield self.sentence(place, name, self.model)
                 elif found := self.photo(name):
-                    cut, condition = found
-                    yield Subject(place, name, self.project(cut.image, condition=condition), cut.image, cut)
+                    yield self.inverted(place, name, *found)
                 advance()
+
+    def row(self, place: int, name: str) -> Subject:
+        """Of a row that is there."""
+        code = self.read([int(name)])
+        return Subject(place, name, code, decoded(self.model, code)[0])
+
+    def inverted(self, place: int, name: str, cut: Cut, condition: Tensor | None) -> Subject:
+        """Of what was cut out of a photo."""
+        return Subject(place, name, self.project(cut.image, condition=condition), cut.image, cut)
 
     def sentence(self, place: int, text: str, model: Writes) -> Subject:
         """Of a text.
@@ -179,8 +195,7 @@ class Subjects:
     def photo(self, name: str) -> tuple[Cut, Tensor | None] | None:
         """The face of a photo, and what its head tells the generator, if one steers it; None if it is left out."""
         try:
-            cut = self.cutter.photo(Path(name))
-            return cut, self.condition(cut, name)
+            return self.found(name)
         except FgError as error:
             self.left_out.append(name)
             enough = len(self.what) - len(self.left_out) >= self.least
@@ -193,6 +208,11 @@ class Subjects:
                     f"in {len(self.left_out)} ({', '.join(self.left_out)}); choose others"
                 ) from error
             return None
+
+    def found(self, name: str) -> tuple[Cut, Tensor | None]:
+        """The same; raises FgError where there is no usable face."""
+        cut = self.cutter.photo(Path(name))
+        return cut, self.condition(cut, name)
 
     def condition(self, cut: Cut, name: str) -> Tensor | None:
         """What the head of a crop tells the generator, if one steers it."""
@@ -278,7 +298,12 @@ def save_changed(name: str, cut: Cut, changes: Sequence[np.ndarray], paths: Sequ
     """The photo `name` to each of `paths`, with one of the `changes` of its crop, float (s, s, 3), added."""
     photo = whole_photo(Path(name))
     for change, path in zip(changes, paths, strict=True):
-        save_like(photo, add_change(photo.pixels, change, cut.matrix, cut.mask), path)
+        save_like(photo, with_change(photo, cut, change), path)
+
+
+def with_change(photo: Decoded, cut: Cut, change: np.ndarray) -> np.ndarray:
+    """The pixels of a photo, uint8 (h, w, 3), with a change of its crop, float (s, s, 3), added."""
+    return add_change(photo.pixels, change, cut.matrix, cut.mask)
 
 
 def whole_photo(path: Path) -> Decoded:
