@@ -25,6 +25,8 @@ MOVED = 0.25
 """Change of the probability of what was not asked for, from which it is told."""
 KEPT = 0.01
 """Share of codes beyond the region that an edited code is held against."""
+WHEN, MEASURED = ("before", "after"), ("identity", "identity_below", "log_density", "log_density_least")
+"""Columns of a table: the probability of each attribute, and numbers."""
 ENOUGH, MOST = 20, 20_000
 """Validation codes that the region is found by, else by training codes, which a density knows too well; and at most."""
 
@@ -78,6 +80,16 @@ class Certificate:
         if self.likely is not None:
             about["likely"] = self.likely
         return about | {"holds": not self.warnings, "warnings": self.warnings}
+
+    def cells(self) -> dict[str, str]:
+        """As the columns of a table have it; see `Examiner.columns`."""
+        moved = self.asked | self.others
+        scores = {name: (value, value + moved[name]) for name, value in self.before.items()}
+        row = {f"{name} {WHEN[i]}": f"{both[i]:.4f}" for name, both in scores.items() for i in (0, 1)}
+        row |= {n: f"{value:.4f}" for n in MEASURED if (value := getattr(self, n)) is not None}
+        yes = {"likely": self.likely, "holds": not self.warnings}
+        row |= {name: "yes" if value else "no" for name, value in yes.items() if value is not None}
+        return row | {"warnings": ", ".join(self.warnings)}
 
     @property
     def foot(self) -> list[str]:
@@ -137,6 +149,12 @@ class Examiner:
             examiner.density = list(densities.load(density).methods.values())[-1]
             examiner.least = least(examiner.density, latents)
         return examiner
+
+    @property
+    def columns(self) -> list[str]:
+        """Of a table of certificates: each judge's word before and after, identity, place among the codes, warnings."""
+        names = self.judges.names if self.judges else []
+        return [*(f"{name} {when}" for name in names for when in WHEN), *MEASURED, "likely", "holds", "warnings"]
 
     def examine(
         self, asked: Sequence[str], before: Codes, after: Codes, pictures: Sequence[np.ndarray], mask: np.ndarray | None

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import groupby, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,10 +15,13 @@ from fgcli.config import Section, document, pick
 from fgcli.errors import FgError, UsageError
 
 if TYPE_CHECKING:
-    from fgcli.certificate import Certificate
+    import numpy as np
+
+    from fgcli.capabilities import Generator
+    from fgcli.certificate import Certificate, Examiner
     from fgcli.codes import Codes
     from fgcli.editors import Editors
-    from fgcli.subjects import HeadFiles
+    from fgcli.subjects import HeadFiles, Subject, Subjects
 
 
 class Step(Section):
@@ -70,10 +73,10 @@ AUTO = (0.5, 1.0, 1.5, 2.0, 2.5, 3.0)
 
 @dataclass(frozen=True)
 class Files:
-    """What `fg edit` reads."""
+    """What `fg edit` reads, and `fg reconstruct` but for the editor."""
 
     generator: Path
-    editor: Path
+    editor: Path | None
     latents: Path
     heads: HeadFiles
     judges: Path | None
@@ -109,8 +112,15 @@ class Plan:
     @property
     def labels(self) -> list[str]:
         """What the columns are called: by strengths, or by the edits where all have one of their own."""
-        own = ", ".join(f"{s.attribute} {s.strength:+g}" for s in self.steps if s.strength is not None)
-        return [own] if self.marks == ["edit"] else self.marks
+        return [self.told(0.0)] if self.marks == ["edit"] else self.marks
+
+    def told(self, trial: float) -> str:
+        """The edits in words, those without a strength by `trial`.
+
+        >>> Plan([Step(attribute="smiling"), Step(attribute="beard", strength=-1)], [1.5], False).told(1.5)
+        'smiling +1.5, beard -1'
+        """
+        return ", ".join(f"{s.attribute} {trial if s.strength is None else s.strength:+g}" for s in self.steps)
 
     def codes(self, known: Editors, code: Codes) -> Codes:
         """The codes (m, l, d) that the trials make of one."""
@@ -127,6 +137,52 @@ class Plan:
         if not self.auto:
             return list(range(len(found)))
         return [max((i for i, certificate in enumerate(found) if not certificate.warnings), default=0)]
+
+
+@dataclass(frozen=True)
+class Edited:
+    """What the trials of a plan made of a face, those that are shown.
+
+    Attributes:
+        plain: uint8 (h, w, 3), what the code gives. pictures: the same, edited. trials: by which strengths.
+    """
+
+    person: Subject
+    plain: np.ndarray
+    pictures: list[np.ndarray]
+    found: list[Certificate]
+    trials: list[float]
+
+    @property
+    def changes(self) -> list[np.ndarray]:
+        """Of the crop, float (h, w, 3), of each picture."""
+        import numpy as np
+
+        return [picture.astype(np.float32) - self.plain for picture in self.pictures]
+
+
+def edited(person: Subject, plan: Plan, known: Editors, examiner: Examiner) -> Edited:
+    """Does what is planned to a face."""
+    from fgcli.reports.pictures import decoded
+
+    codes = plan.codes(known, person.code)
+    plain, *pictures = [*decoded(examiner.model, person.code), *decoded(examiner.model, codes)]
+    mask = person.cut.mask > 127 if person.cut else None
+    found = examiner.examine([s.attribute for s in plan.steps], person.code, codes, [plain, *pictures], mask)
+    shown = plan.shown(found)
+    return Edited(
+        person, plain, [pictures[i] for i in shown], [found[i] for i in shown], [plan.trials[i] for i in shown]
+    )
+
+
+def planned(known: Editors, steps: Sequence[Step], strengths: Sequence[float] | None) -> Plan:
+    """What strengths make of steps; None: of each face the largest of AUTO that holds.
+
+    Raises:
+        UsageError: an editor or attribute that is not known.
+    """
+    fixed = all(step.strength is not None for step in steps)
+    return Plan(learned(known, steps), [0.0] if fixed else strengths or AUTO, strengths is None and not fixed)
 
 
 def edit(
@@ -155,42 +211,35 @@ def edit(
         face: which face of a photo.
         files: what is read.
     """
-    import numpy as np
-
     from fgcli import artifacts
     from fgcli.certificate import Examiner, verify_known
     from fgcli.generators import store
     from fgcli.reports import slider
-    from fgcli.reports.pictures import decoded
-    from fgcli.subjects import Strip, Subjects, expanded, outputs, save_changed
+    from fgcli.subjects import Strip, Subjects, expanded, outputs, save_all_changed
 
     for flag, path, ending in (("--page", page, ".html"), ("--save-recipe", recipe, ".yaml")):
         if path and path.suffix != ending:
             raise UsageError(f"{flag} {path}: expected a name that ends in {ending}, found {path.name}; rename it")
     what, known = expanded(what), editors_of(files)
-    fixed = all(step.strength is not None for step in steps)
-    plan = Plan(learned(known, steps), [0.0] if fixed else strengths or AUTO, strengths is None and not fixed)
+    plan = planned(known, steps, strengths)
     written = outputs(output, what, plan.marks if paste_back else [], files.paths())
     model = store.load(files.generator)
     examiner = Examiner.of(model, files.judges, files.density, files.latents)
     if plan.auto:
         verify_known([s.attribute for s in plan.steps if s.strength is None], examiner)
     strip = Strip(output, model, what, ["face", "code", *plan.labels], lines=len(steps) + 2)
-    people = Subjects(what, face, files.generator, files.latents, model, files.heads)
+    people = Subjects(what, face, files.generator, files.latents, model, files.heads, output=output)
     made, certificates, pairs = [output], {}, []
-    for person in people:
-        codes = plan.codes(known, person.code)
-        plain, *pictures = [*decoded(model, person.code), *decoded(model, codes)]
-        mask = person.cut.mask > 127 if person.cut else None
-        found = examiner.examine([s.attribute for s in plan.steps], person.code, codes, [plain, *pictures], mask)
-        shown = plan.shown(found)
-        if person.cut and paste_back:
-            changes = [pictures[i].astype(np.float32) - plain for i in shown]
-            save_changed(person.name, person.cut, changes, written[person.place])
-            made += written[person.place]
-        strip.add(person, [plain, *(pictures[i] for i in shown)], [found[i].foot for i in shown])
-        pairs.append((Path(person.name).stem, plain, pictures[shown[-1]]))
-        certificates[person.name] = {f"{plan.trials[i]:+g}" if not fixed else "edit": found[i].told() for i in shown}
+    for place, group in groupby(people, lambda person: person.place):
+        faces = [edited(person, plan, known, examiner) for person in group]
+        if paste_back and (cuts := [(found.person.cut, found.changes) for found in faces if found.person.cut]):
+            save_all_changed(what[place], cuts, written[place])
+            made += written[place]
+        for found in faces:
+            strip.add(found.person, [found.plain, *found.pictures], [c.foot for c in found.found])
+            pairs.append((found.person.label, found.plain, found.pictures[-1]))
+            marks = plan.marks if plan.marks == ["edit"] else [f"{trial:+g}" for trial in found.trials]
+            certificates[found.person.title] = {m: c.told() for m, c in zip(marks, found.found, strict=True)}
     strip.save()
     if page:
         slider.write(page, pairs, ", ".join(step.attribute for step in plan.steps))
@@ -204,6 +253,95 @@ def edit(
     if examiner.embedder:
         told["identity_by"] = examiner.embedder.title
     return {"output": list(map(str, made)), **told, **left, **people.told()}
+
+
+class EditJobs:
+    """Edits one photo after the other, see `fgcli.jobs.Work`: each becomes the whole photo, changed.
+
+    Args:
+        files: what is read. recipe: YAML of edits before those of each job, if there is one.
+        paste_back: whether pictures are whole photos; else aligned faces side by side.
+        photos: whether there are any.
+    """
+
+    def __init__(self, files: Files, recipe: Path | None, paste_back: bool, photos: bool) -> None:
+        self.recipe, self.paste_back, self.known = recipe, paste_back, editors_of(files)
+        self.examiner, self.people = opened(files, photos)
+        self.columns = ["face", "edit", *self.examiner.columns]
+        self.left_out = self.examiner.left_out
+
+    def reads(self, options: Mapping[str, Any]) -> list[str]:
+        """None; the options are checked."""
+        from fgcli.certificate import verify_known
+        from fgcli.config.fields import face
+
+        face(options["face"])
+        plan = self.plan(options)
+        if len(plan.trials) > 1 and not plan.auto:
+            raise UsageError(
+                f"--strength {options['strength']}: expected one strength or auto, since -o names a folder of one "
+                f"picture a photo, found {len(plan.trials)}; write 1.5"
+            )
+        if plan.auto:
+            verify_known([s.attribute for s in plan.steps if s.strength is None], self.examiner)
+        return []
+
+    def plan(self, options: Mapping[str, Any]) -> Plan:
+        """What options ask for."""
+        from fgcli.config.fields import strengths
+
+        text = options["strength"]
+        steps = asked(self.recipe, options["attribute"], options["method"])
+        return planned(self.known, steps, None if text == "auto" else strengths(text))
+
+    def __call__(self, photo: str, picture: Path, options: Mapping[str, Any]) -> dict[str, str]:
+        """Writes the photo, changed; returns what was changed and the certificates."""
+        from fgcli import jobs
+        from fgcli.subjects import save_all_changed
+
+        plan = self.plan(options)
+        people = self.people.of(photo, options["face"], jobs.numbering(picture))
+        faces = [edited(person, plan, self.known, self.examiner) for person in people]
+        cuts = [(found.person.cut, found.changes) for found in faces if found.person.cut]
+        if cuts and self.paste_back:
+            save_all_changed(photo, cuts, [picture])
+        else:
+            save_beside(picture, [found.pictures[0] for found in faces])
+        return jobs.joined(
+            [
+                {"face": number(found.person, options["face"]), "edit": plan.told(found.trials[0])}
+                | found.found[0].cells()
+                for found in faces
+            ]
+        )
+
+
+def opened(files: Files, photos: bool) -> tuple[Examiner, Subjects]:
+    """What judges pictures, and what finds the faces of photos, if there are any, and rows."""
+    from fgcli.certificate import Examiner
+    from fgcli.generators import store
+    from fgcli.subjects import Subjects
+
+    model = store.load(files.generator)
+    people = Subjects([], "only", files.generator, files.latents, model, files.heads)
+    if photos and not people.writes:
+        people.learn_photos(files.generator, "only", files.heads)
+    return Examiner.of(model, files.judges, files.density, files.latents), people
+
+
+def number(person: Subject, asked: str) -> str:
+    """Which face of a photo it is, as a table tells it; nothing of a row."""
+    return "" if person.cut is None else str(person.cut.number or asked)
+
+
+def save_beside(path: Path, pictures: Sequence[np.ndarray]) -> None:
+    """Pictures (h, w, 3) of one height as one."""
+    import numpy as np
+    from PIL import Image
+
+    from fgcli.reports import grid
+
+    grid.save_picture(path, Image.fromarray(np.concatenate(pictures, 1)))
 
 
 def joined(codes: Sequence[Codes]) -> Codes:
@@ -227,6 +365,8 @@ def editors_of(files: Files) -> Editors:
     from fgcli.editors import load
     from fgcli.generators import store
 
+    if files.editor is None:
+        raise ValueError("no editor")
     store.verify(files.editor, files.generator)
     known = load(files.editor)
     if not any(method.arrays() for method in known.methods.values()):
@@ -262,18 +402,59 @@ def reconstruct(
     from fgcli.capabilities import Masks
     from fgcli.generators import store
     from fgcli.reports import grid
-    from fgcli.reports.pictures import decoded, decoded_masks
     from fgcli.subjects import Strip, Subjects, expanded
 
     grid.picture_format(output)
     what, model = expanded(what), store.load(generator)
     strip = Strip(output, model, what, ["face", "code", *(["mask"] if isinstance(model, Masks) else [])])
-    people = Subjects(what, face, generator, latents, model, heads)
+    people = Subjects(what, face, generator, latents, model, heads, output=output)
     for person in people:
-        masks = decoded_masks(model, person.code) if isinstance(model, Masks) else []
-        strip.add(person, decoded(model, person.code) + masks)
+        strip.add(person, reconstructed(model, person))
     strip.save()
     return {"output": str(output), "faces": len(strip.rows), **people.told()}
+
+
+class ReconstructJobs:
+    """Reconstructs one photo after the other, see `fgcli.jobs.Work`: the face, what comes of it, the predicted mask.
+
+    Args:
+        files: what is read. photos: whether there are any.
+    """
+
+    def __init__(self, files: Files, photos: bool) -> None:
+        self.examiner, self.people = opened(files, photos)
+        self.columns = ["face", *self.examiner.columns]
+        self.left_out = self.examiner.left_out
+
+    def reads(self, options: Mapping[str, Any]) -> list[str]:
+        """None; the options are checked."""
+        from fgcli.config.fields import face
+
+        face(options["face"])
+        return []
+
+    def __call__(self, photo: str, picture: Path, options: Mapping[str, Any]) -> dict[str, str]:
+        """Writes the strip; returns certificates of reconstructions against their faces."""
+        from fgcli import jobs
+        from fgcli.reports import grid
+        from fgcli.reports.pictures import enlarge
+
+        rows, told = [], []
+        for person in self.people.of(photo, options["face"], jobs.numbering(picture)):
+            rows.append([person.face, *reconstructed(self.examiner.model, person)])
+            mask = person.cut.mask > 127 if person.cut else None
+            [found] = self.examiner.examine([], person.code, person.code, rows[-1][:2], mask)
+            told.append({"face": number(person, options["face"])} | found.cells())
+        grid.save_picture(picture, grid.sheet(rows, scale=enlarge(self.examiner.model)))
+        return jobs.joined(told)
+
+
+def reconstructed(model: Generator, person: Subject) -> list[np.ndarray]:
+    """What a generator makes of a face's code, and the mask that it predicts, if it does."""
+    from fgcli.capabilities import Masks
+    from fgcli.reports.pictures import decoded, decoded_masks
+
+    return decoded(model, person.code) + (decoded_masks(model, person.code) if isinstance(model, Masks) else [])
 
 
 def interpolate(
@@ -299,12 +480,14 @@ def interpolate(
     if path and path not in PATHS:
         raise UsageError(f"--path {path}: expected one of {', '.join(PATHS)}")
     what = expanded(what)
-    if len(what) < 2:
+    if len(what) < 2 and face != "all":
         raise UsageError(f"PHOTO|FOLDER|ROW: expected at least two faces to walk between, found {len(what)}")
     model = store.load(generator)
-    grid.verify_room(output, grid.extent(len(what) - 1, frames, shown_size(model)))
-    people = Subjects(what, face, generator, latents, model, heads, least=2)
+    grid.verify_room(output, grid.extent(max(1, len(what) - 1), frames, shown_size(model)))
+    people = Subjects(what, face, generator, latents, model, heads, least=min(2, len(what)), output=output)
     codes, times = [person.code for person in people], np.linspace(0, 1, frames).tolist()
+    if len(codes) < 2:
+        raise FgError(f"{what[0]}: expected at least two faces to walk between, found {len(codes)}; name another")
     rows = [decoded(model, walk(a, b, times, path)) for a, b in pairwise(codes)]
     grid.save_picture(output, grid.sheet(rows, scale=enlarge(model)))
     told = {"pairs": len(rows), "frames": frames, "path": path or NATURAL[codes[0].space]}
