@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from fgcli import artifacts
+from fgcli import archives, artifacts
 from fgcli.artifacts.locks import held
 from fgcli.artifacts.outputs import verify_outputs
 from fgcli.artifacts.parts import fingerprint
@@ -206,7 +206,7 @@ def cell(text: str, like: Any, where: str) -> Any:
 
 def placed(jobs: Sequence[Job], output: Path) -> list[Job]:
     """Jobs with the names of their pictures: those of the photos, counted where two are alike."""
-    names = distinct([Path(TABLE).stem, *(readable(job.photo) for job in jobs)])[1:]
+    names = distinct([*(readable(job.photo) for job in jobs), TABLE])[:-1]
     return [
         Job(job.photo, job.options, job.where, output / f"{name}.png") for job, name in zip(jobs, names, strict=True)
     ]
@@ -234,8 +234,8 @@ def content(name: str) -> str:
     if not is_photo(name):
         return name
     try:
-        with open(name, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        with archives.opened(Path(name)) as file:
+            return hashlib.sha256(file.read()).hexdigest()
     except OSError:
         return readable(name)
 

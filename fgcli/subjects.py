@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from fgcli import artifacts, codes, inverters
+from fgcli import archives, artifacts, codes, inverters
 from fgcli.artifacts.outputs import ours, verify_outputs
 from fgcli.capabilities import Conditional, Generator, Writes
 from fgcli.codes import Codes
@@ -88,19 +88,19 @@ def projector(latents: Path, model: Generator) -> Callable[..., Codes]:
 
 def is_photo(name: str) -> bool:
     """Whether an argument names a photo, not a row."""
-    return Path(name).exists() or whole(name) is None
+    return whole(name) is None or Path(name).exists()
 
 
 def expanded(what: Sequence[str]) -> list[str]:
-    """The arguments, in place of each folder the photos in it; its other files, and pictures of fg's, are told.
+    """The arguments, in place of each folder or zip file its photos; other files in it, and pictures of fg's, are told.
 
     Raises:
-        FgError: a folder without photos.
+        FgError: a folder without photos, or a zip file that cannot be read.
     """
     names: list[str] = []
     for name in what:
         folder = Path(name)
-        if not folder.is_dir():
+        if not archives.is_folder(folder):
             names.append(name)
             continue
         photos, others = photos_among(files_below(folder), folder)

@@ -33,6 +33,7 @@ DEFAULTS = {
     "analyser": {"name": "dlib"},
     "segmenter": {"name": "landmark_hull", "forehead": 1.5},
     "face": "only",
+    "min_face": 0,
     "on_bad": "skip",
     "max_megapixels": 50,
     "min_px": 32,

@@ -74,6 +74,15 @@ def invert(matrix: np.ndarray) -> np.ndarray:
     return np.hstack([linear, -linear @ matrix[:, 2:].astype(np.float64)])
 
 
+def enlargement(matrix: np.ndarray) -> np.ndarray:
+    """How many times larger a crop (...) is than its frame in the photo, of the maps (..., 2, 3) to crops.
+
+    >>> float(enlargement(np.array([[0.0, 2.0, 5.0], [-2.0, 0.0, 1.0]])))
+    2.0
+    """
+    return np.sqrt(np.abs(np.linalg.det(matrix[..., :2].astype(np.float64))))
+
+
 def compose(after: np.ndarray, before: np.ndarray) -> np.ndarray:
     """The affine map (2, 3) that does `before`, then `after`."""
     linear = after[:, :2] @ before[:, :2]

@@ -11,13 +11,13 @@ from typing import Any, Protocol
 import numpy as np
 from PIL import Image
 
-from fgcli import artifacts
+from fgcli import archives, artifacts
 from fgcli.backbones.dlib_embedding import OneFace
 from fgcli.config import build, defaults
 from fgcli.console import say
 from fgcli.errors import FgError
 from fgcli.faces import ANALYSERS, SEGMENTERS
-from fgcli.faces.align import choose, crop_transform, numbered
+from fgcli.faces.align import choose, crop_transform, enlargement, numbered
 from fgcli.faces.landmarks import Face
 from fgcli.faces.photos import BadPhotoError, Decoded, decode, decode_mask
 from fgcli.faces.turns import analyse_turned
@@ -51,6 +51,7 @@ class Settings:
     min_px: int
     max_megapixels: float
     embed: bool = False
+    min_face: int = 0
 
 
 @dataclass(frozen=True)
@@ -209,6 +210,9 @@ class Cutter:
             raise BadPhotoError(face.flaw)
         try:
             matrix = crop_transform(face.landmarks, s.size, s.framing)
+            side = s.size / float(enlargement(matrix))
+            if side < s.min_face:
+                raise BadPhotoError(f"face of {side:.0f} px, smaller than preprocess.min_face={s.min_face}")
             view = View(photo, face.landmarks, matrix, s.size, self._given(source) if source else None)
             mask = self.segmenter.segment(view)
         except FgError as error:
@@ -233,7 +237,7 @@ class Cutter:
 @contextmanager
 def _told(path: Path) -> Iterator[None]:
     """What is wrong with a photo as a sentence that names it."""
-    if not path.is_file():
+    if not archives.is_file(path):
         raise FgError(f"{path}: expected a photo or a row number, found no such file; check the path")
     try:
         yield
