@@ -254,7 +254,7 @@ def kept(table: Path, columns: Sequence[str], jobs: Sequence[Job]) -> dict[str, 
         raise FgError(f"{table}: expected a table that can be read, found {reason(error)}; name another -o") from error
     whole = text[: text.rfind("\n") + 1]  # a killed run may leave half a line
     reader = csv.DictReader(io.StringIO(whole, newline=""))
-    if whole and list(reader.fieldnames or []) != list(columns):
+    if text and list(reader.fieldnames or []) != list(columns):
         raise FgError(
             f"{table}: expected nothing or the table of these jobs, found another; name another -o, or remove the file"
         )

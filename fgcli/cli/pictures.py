@@ -145,7 +145,7 @@ def edit_command(
 
     Where -o names a folder: a picture for each photo and jobs.csv with a line for each, its certificate in it. There a
     CSV may stand for photos, with a column photo and, as wanted, attribute (several with ; between), strength, method,
-    face. What was stopped goes on.
+    face, paste_back. What was stopped goes on.
 
     Below each picture stand the change of the probability of what was asked for, the distance of identity (one person
     below 0.6 by dlib, 0.72 by ArcFace), and what was not asked for and changed. --json has all of it.
@@ -163,8 +163,9 @@ def edit_command(
     def many() -> dict[str, Any]:
         for path in more:
             raise UsageError(f"-o {output}: expected a picture beside {path}, found a folder; name a .png")
-        given = {"attribute": attribute, "strength": strength or "1", "method": method, "face": face}
-        build = partial(pictures.EditJobs, files, recipe, paste_back)
+        given: dict[str, Any] = {"attribute": attribute, "strength": strength or "1", "method": method, "face": face}
+        given["paste_back"] = paste_back
+        build = partial(pictures.EditJobs, files, recipe)
         reads = [*files.paths(), *([recipe] if recipe else [])]
         return jobs.run(what, output, given, build, reads, processes, "edit")
 

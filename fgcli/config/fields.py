@@ -55,7 +55,7 @@ def face(text: str, flag: str = "--face") -> str:
         UsageError: anything else.
     """
     if text not in FACES and not whole(text):
-        raise UsageError(f"{flag} {text}: expected {', '.join(FACES)} or a number from 1, found another word")
+        raise UsageError(f"{flag} {text}: expected {', '.join(FACES)} or a number from 1, found {text!r}; choose one")
     return text if text in FACES else str(whole(text))
 
 

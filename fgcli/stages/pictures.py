@@ -260,12 +260,11 @@ class EditJobs:
 
     Args:
         files: what is read. recipe: YAML of edits before those of each job, if there is one.
-        paste_back: whether pictures are whole photos; else aligned faces side by side.
         photos: whether there are any.
     """
 
-    def __init__(self, files: Files, recipe: Path | None, paste_back: bool, photos: bool) -> None:
-        self.recipe, self.paste_back, self.known = recipe, paste_back, editors_of(files)
+    def __init__(self, files: Files, recipe: Path | None, photos: bool) -> None:
+        self.recipe, self.known = recipe, editors_of(files)
         self.examiner, self.people = opened(files, photos)
         self.columns = ["face", "edit", *self.examiner.columns]
         self.left_out = self.examiner.left_out
@@ -295,7 +294,7 @@ class EditJobs:
         return planned(self.known, steps, None if text == "auto" else strengths(text))
 
     def __call__(self, photo: str, picture: Path, options: Mapping[str, Any]) -> dict[str, str]:
-        """Writes the photo, changed; returns what was changed and the certificates."""
+        """Writes the photo, changed, or its aligned faces; returns what was changed and the certificates."""
         from fgcli import jobs
         from fgcli.subjects import save_all_changed
 
@@ -303,7 +302,7 @@ class EditJobs:
         people = self.people.of(photo, options["face"], jobs.numbering(picture))
         faces = [edited(person, plan, self.known, self.examiner) for person in people]
         cuts = [(found.person.cut, found.changes) for found in faces if found.person.cut]
-        if cuts and self.paste_back:
+        if cuts and options["paste_back"]:
             save_all_changed(photo, cuts, [picture])
         else:
             save_beside(picture, [found.pictures[0] for found in faces])
