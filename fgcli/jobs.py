@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 
 from fgcli import archives, artifacts
 from fgcli.artifacts.locks import held
@@ -33,7 +33,7 @@ TABLE, SHEET = "jobs.csv", "jobs.png"
 FIRST, LAST = ("photo", "picture", "status", "reason"), "job"
 """Columns of the table beside those of the command. job: a hash of all that a picture depends on."""
 TILES, ACROSS, TILE_PX = 60, 6, 256
-"""Pictures on the sheet at most, in a row, and their side."""
+"""Pictures on the sheet at most, in a row, and their longer side."""
 BOOLEAN = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
 Options = Mapping[str, Any]
@@ -319,17 +319,17 @@ def save_sheet(path: Path, lines: Sequence[Mapping[str, str]], folder: Path) -> 
     if not lines:
         return
     some = [lines[i] for i in grid.spread(len(lines), TILES)]
-    tiles = [tile(folder / line["picture"]) for line in some]
+    small = [thumbnail(folder / line["picture"]) for line in some]
+    room = max(page.width for page in small), max(page.height for page in small)
+    tiles = [np.asarray(ImageOps.pad(page, room, color=grid.PAPER)) for page in small]
     feet = [[Path(line["picture"]).stem, line.get("warnings", "")] for line in some]
     rows = [feet[i : i + ACROSS] for i in range(0, len(feet), ACROSS)]
     grid.save_picture(path, grid.sheet(grid.wrap(tiles, ACROSS), feet=rows))
 
 
-def tile(path: Path) -> np.ndarray:
-    """A picture, made smaller, on a square uint8 (TILE_PX, TILE_PX, 3)."""
-    page = Image.new("RGB", (TILE_PX, TILE_PX), grid.PAPER)
+def thumbnail(path: Path) -> Image.Image:
+    """A picture, made smaller."""
     with Image.open(path) as picture:
         small = picture.convert("RGB")
     small.thumbnail((TILE_PX, TILE_PX))
-    page.paste(small, ((TILE_PX - small.width) // 2, (TILE_PX - small.height) // 2))
-    return np.asarray(page)
+    return small
