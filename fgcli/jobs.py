@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -106,6 +106,7 @@ def run(
     pictures = {f"picture of {job.photo}": job.picture for job in jobs} | {"sheet of -o": output / SHEET}
     verify_outputs([Path(job.photo) for job in jobs if is_photo(job.photo)], pictures, dict.fromkeys(pictures, ""))
     with held([output / TABLE]):
+        clear(output, {job.picture.name for job in jobs})
         built = partial(alone, build, any(is_photo(job.photo) for job in jobs))
         work = built()
         columns = [*FIRST, *work.columns, LAST]
@@ -119,6 +120,13 @@ def run(
     told = {"output": str(output), "table": str(output / TABLE), "photos": len(lines), "done": len(lines) - failed}
     told |= {"not_measured": dict(work.left_out)} if work.left_out else {}
     return told | ({"failed": failed} if failed else {})
+
+
+def clear(folder: Path, names: Container[str]) -> None:
+    """Removes what a killed run left of pictures of these names that it was writing."""
+    for left in folder.glob(".*.part"):
+        if left.name[1:].rsplit(".", 2)[0] in names:
+            left.unlink(missing_ok=True)
 
 
 def alone(build: Callable[[bool], Work], photos: bool) -> Work:

@@ -103,12 +103,17 @@ def test_a_run_goes_on_after_a_stop_with_equal_bytes(crowd):
     assert len(crowd.seen) == 4
     with open("new/jobs.csv", "a") as file:
         file.write("photos/more/cleo.png,cleo.p")  # half a line, as a killed run leaves it
+    Path("new/.ben.png.x7.part").write_text("half a picture")
+    Path("new/.mine.part").write_text("mine")
     crowd.stop_at, crowd.seen = None, []
     _, said = fg(*EDIT, "-o", "new", code=1)
     assert crowd.seen == ["bad1.png", "bad2.jpg", "cleo.png"]  # what failed is tried again
     assert said[1] == "edit: going on after 2 of 5 photos"
     for path, content in contents("whole").items():
         assert Path("new", Path(path).name).read_bytes() == content
+    assert Path("new/.mine.part").read_text() == "mine"
+    Path("new/.mine.part").unlink()
+    assert contents("new").keys() == {path.replace("whole", "new") for path in contents("whole")}
     crowd.seen = []
     fg(*EDIT, "-o", "new", code=1)
     assert crowd.seen == ["bad1.png", "bad2.jpg"]

@@ -27,10 +27,11 @@ OWN = ("path", "attributes", "masks")
 def own_files(sets: Iterable[Mapping[str, Any]]) -> list[Path]:
     """The user's files and folders that data sets of preprocess.datasets, and those that they are made `of`, read.
 
-    Of a glob it is the folder that it is in, of a file in a zip file that one.
+    Each stands once. Of a glob it is the folder that it is in, of a file in a zip file that one.
     """
     named = [inner for data in sets for inner in (data, data.get("of", {}))]
-    return [archives.holder(fixed(Path(data[key]).expanduser())) for data in named for key in OWN if data.get(key)]
+    files = (archives.holder(fixed(Path(data[key]).expanduser())) for data in named for key in OWN if data.get(key))
+    return list(dict.fromkeys(files))
 
 
 def fixed(path: Path) -> Path:
