@@ -25,6 +25,8 @@ MOVED = 0.25
 """Change of the probability of what was not asked for, from which it is told."""
 KEPT = 0.01
 """Share of codes beyond the region that an edited code is held against."""
+WHEN, MEASURED = ("before", "after"), ("identity", "identity_below", "log_density", "log_density_least")
+"""Columns of a table: the probability of each attribute, and numbers."""
 ENOUGH, MOST = 20, 20_000
 """Validation codes that the region is found by, else by training codes, which a density knows too well; and at most."""
 
@@ -42,6 +44,7 @@ class Certificate:
         inside: mean absolute change of the pixels of the face, 0..255. outside: of the others.
         identity_below: distance from which on it is another person.
         log_density: of the code. log_density_least: of the region's edge.
+        before: probability of each attribute, of the unedited reconstruction.
     """
 
     asked: dict[str, float]
@@ -55,6 +58,7 @@ class Certificate:
     identity_below: float | None = None
     log_density: float | None = None
     log_density_least: float | None = None
+    before: dict[str, float] = field(default_factory=dict)
 
     @property
     def warnings(self) -> list[str]:
@@ -71,11 +75,21 @@ class Certificate:
     def told(self) -> dict[str, Any]:
         """As results and JSON have it."""
         about: dict[str, Any] = {n: round(value, 4) for n, value in vars(self).items() if isinstance(value, float)}
-        groups = {"asked": self.asked, "others": self.others, "judges_err": self.errors}
+        groups = {"asked": self.asked, "others": self.others, "before": self.before, "judges_err": self.errors}
         about |= {key: {n: round(v, 4) for n, v in group.items()} for key, group in groups.items()}
         if self.likely is not None:
             about["likely"] = self.likely
         return about | {"holds": not self.warnings, "warnings": self.warnings}
+
+    def cells(self) -> dict[str, str]:
+        """As the columns of a table have it; see `Examiner.columns`."""
+        moved = self.asked | self.others
+        scores = {name: (value, value + moved[name]) for name, value in self.before.items()}
+        row = {f"{name} {WHEN[i]}": f"{both[i]:.4f}" for name, both in scores.items() for i in (0, 1)}
+        row |= {n: f"{value:.4f}" for n in MEASURED if (value := getattr(self, n)) is not None}
+        yes = {"likely": self.likely, "holds": not self.warnings}
+        row |= {name: "yes" if value else "no" for name, value in yes.items() if value is not None}
+        return row | {"warnings": ", ".join(self.warnings)}
 
     @property
     def foot(self) -> list[str]:
@@ -136,6 +150,12 @@ class Examiner:
             examiner.least = least(examiner.density, latents)
         return examiner
 
+    @property
+    def columns(self) -> list[str]:
+        """Of a table of certificates: each judge's word before and after, identity, place among the codes, warnings."""
+        names = self.judges.names if self.judges else []
+        return [*(f"{name} {when}" for name in names for when in WHEN), *MEASURED, "likely", "holds", "warnings"]
+
     def examine(
         self, asked: Sequence[str], before: Codes, after: Codes, pictures: Sequence[np.ndarray], mask: np.ndarray | None
     ) -> list[Certificate]:
@@ -149,7 +169,8 @@ class Examiner:
         """
         shown = np.stack(pictures)
         said = self.judges.images.probabilities(shown) if self.judges else np.zeros((len(shown), 0))
-        changes = dict(zip(self.judges.names if self.judges else [], (said[1:] - said[0]).T, strict=True))
+        names = self.judges.names if self.judges else []
+        changes = dict(zip(names, (said[1:] - said[0]).T, strict=True))
         apart = self.apart(shown)
         face = self.face(before, mask, shown.shape[1:3])
         colour = chroma(shown, np.broadcast_to(np.uint8(255) * face, shown.shape[:3]))
@@ -168,6 +189,7 @@ class Examiner:
                 identity_below=self.embedder.below if self.embedder else None,
                 log_density=None if dense is None else float(dense[i]),
                 log_density_least=None if dense is None else self.least,
+                before=dict(zip(names, map(float, said[0]), strict=True)),
             )
             for i in range(len(moved))
         ]

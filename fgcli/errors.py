@@ -1,5 +1,7 @@
 """The ways in which fg says no, and in which it is told to stop."""
 
+import re
+
 
 class FgError(Exception):
     """A failure that the user can mend.
@@ -43,3 +45,21 @@ class Interrupted(BaseException):
     def __init__(self, signal: int) -> None:
         super().__init__(signal)
         self.signal = signal
+
+
+def told(error: Exception) -> str:
+    """An error as one sentence."""
+    if isinstance(error, FgError):
+        return str(error)
+    if isinstance(error, OSError | MemoryError):
+        return plain(error)
+    if isinstance(error, RuntimeError) and re.search("can't allocate memory|out of memory", str(error)):  # torch's
+        return plain(MemoryError())
+    return f"a defect of fg: {type(error).__name__}: {error}; --debug shows where: please report it"
+
+
+def plain(error: OSError | MemoryError) -> str:
+    """An error of the operating system as a sentence."""
+    if isinstance(error, MemoryError):
+        return "expected enough memory, found too little; lower the batch or the image size"
+    return f"{error.filename or 'file'}: {reason(error)}; check the path and its permissions"

@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar
 
 from PIL import Image
 
+from fgcli import archives
 from fgcli.console import progress, say
 from fgcli.datasets.files import by_number
 from fgcli.errors import FgError
@@ -56,9 +57,9 @@ def about(source: Path) -> tuple[int, Fraction]:
         UsageError: a video, and no package for videos.
         FgError: no such file or folder, or one without pictures.
     """
-    if not source.exists():
+    if not archives.exists(source):
         raise FgError(f"{source}: expected a video or a folder of its frames, found no such file; check the path")
-    if source.is_dir():
+    if archives.is_folder(source):
         return len(pictures_of(source)), RATE
     video.verify_package(source)
     return video.about(source)
@@ -71,7 +72,7 @@ def pictures_of(folder: Path) -> list[str]:
 
 def cuts(source: Path, cutter: Cutter) -> Iterator[Cut | str]:
     """The face of each frame, or why there is none."""
-    frames: Iterable[Any] = pictures_of(source) if source.is_dir() else video.frames(source)
+    frames: Iterable[Any] = pictures_of(source) if archives.is_folder(source) else video.frames(source)
     for frame in frames:
         try:
             yield cutter.photo(Path(frame)) if isinstance(frame, str) else cutter.pixels(frame)

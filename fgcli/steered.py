@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -27,7 +29,7 @@ from fgcli.heads.parameters import SIZES, Parameters
 from fgcli.heads.steering import condition_of, recentred
 from fgcli.pixels import tensor
 from fgcli.reports.pictures import decoded
-from fgcli.subjects import is_photo, projector
+from fgcli.subjects import asked_faces, beside, is_photo, projector
 
 
 @dataclass(frozen=True)
@@ -49,27 +51,31 @@ class Files:
 class Person:
     """A face, its code and its head (a single row).
 
-    face: uint8 (h, w, 3), the crop of the photo; of a row what the code gives.
+    face: uint8 (h, w, 3), the crop of the photo; of a row what the code gives. number: from left to right, where all of
+    a photo were asked for; else 0.
     """
 
     face: np.ndarray
     code: Codes
     head: Parameters
+    number: int = 0
 
 
 class Studio:
     """A generator that heads steer, and what is needed to bring a face into it.
 
     Args:
-        files: what is read. face: which face of a photo. by: who asks, for messages.
+        files: what is read. face: which face of a photo, or all. by: who asks, for messages. output: what is written;
+            beside it faces are numbered that a person has to choose from.
 
     Raises:
         FgError: files that do not belong together, or conditions.h5 is not there.
         UsageError: a generator that nothing steers.
     """
 
-    def __init__(self, files: Files, face: str, by: str) -> None:
-        self.files, self.face = files, face
+    def __init__(self, files: Files, face: str, by: str, output: Path | None = None) -> None:
+        self.files, self.face, self.output = files, face, output
+        self.preview: Path | None = None
         self.model = steerable(files.generator, by)
         self.told = artifacts.load(files.conditions, artifacts.CONDITIONS, ()).meta["head"]
         store.verify(files.latents, files.generator)
@@ -103,20 +109,49 @@ class Studio:
             )
         return Fitter(files.generator, files.flame, files.regressor, self.cutter.settings)
 
+    @cached_property
+    def project(self) -> Callable[..., Codes]:
+        """Inverts crops."""
+        return projector(self.files.latents, self.model)
+
     def person(self, name: str) -> Person:
         """A photo's face, or a row's."""
+        return self.people(name)[0]
+
+    def choose(self, face: str, preview: Path) -> None:
+        """Takes another face of photos from now on; where a person has to choose, `preview` numbers them."""
+        self.face, self.preview = face, preview
+        self.cutter.choosing(face)
+
+    def numbering(self, name: str) -> Path | None:
+        """Where the faces of a photo are numbered."""
+        return self.preview or beside(self.output, name)
+
+    def people(self, name: str) -> list[Person]:
+        """The faces of a photo that are asked for, or a row's.
+
+        Raises:
+            FgError: none that is usable; where a person has to choose, a picture numbers them.
+        """
         if not is_photo(name):
             head = self.row_head(name)
             code = replace(codes.reader(self.files.latents)([int(name)]), condition=self.condition(head))
-            return Person(decoded(self.model, code)[0], code, head)
-        cut = self.cutter.photo(Path(name))
+            return [Person(decoded(self.model, code)[0], code, head)]
+        return [self.seen(cut, name) for cut in asked_faces(self.cutter, name, self.face, self.numbering(name))]
+
+    def seen(self, cut: Cut, name: str) -> Person:
+        """A crop of a photo."""
         head = self.fitted(cut, name)
-        code = projector(self.files.latents, self.model)(cut.image, condition=self.condition(head))
-        return Person(cut.image, code, head)
+        return Person(cut.image, self.project(cut.image, condition=self.condition(head)), head, cut.number)
 
     def head_of(self, name: str) -> Parameters:
-        """The head (a single row) of a photo, or of a row."""
-        return self.fitted(self.cutter.photo(Path(name)), name) if is_photo(name) else self.row_head(name)
+        """The head (a single row) of a photo, or of a row; of a photo with several faces that of the one asked for."""
+        if not is_photo(name):
+            return self.row_head(name)
+        own = self.face in ("only", "largest", "centre")  # a number is that of the photo that is steered
+        cutter = self.cutter if own else copy.copy(self.cutter).choosing("only")
+        [cut] = asked_faces(cutter, name, "only", self.numbering(name))
+        return self.fitted(cut, name)
 
     def fitted(self, cut: Cut, name: str) -> Parameters:
         """The head that is fitted to a crop of a photo; raises FgError where that fails."""

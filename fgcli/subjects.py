@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from fgcli import artifacts, codes, inverters
+from fgcli import archives, artifacts, codes, inverters
 from fgcli.artifacts.outputs import ours, verify_outputs
 from fgcli.capabilities import Conditional, Generator, Writes
 from fgcli.codes import Codes
@@ -24,7 +24,8 @@ from fgcli.console import progress, say
 from fgcli.datasets.files import IMAGE_ENDINGS, files_below, photos_among
 from fgcli.errors import FgError
 from fgcli.faces.align import add_change
-from fgcli.faces.cutter import Cut, Cutter
+from fgcli.faces.cutter import ChoiceError, Cut, Cutter
+from fgcli.faces.overlay import with_numbers
 from fgcli.faces.photos import Decoded, decode
 from fgcli.fits import Fitter
 from fgcli.generators import store
@@ -41,6 +42,7 @@ class Subject:
     """One face: the place and text of its argument, its code, and for photos how it was cut from the file.
 
     face: uint8 (h, w, 3), the crop of the photo; of a row what the code gives; of a sentence its drawing.
+    title: the name, and the number of the face where all of a photo were asked for.
     """
 
     place: int
@@ -48,6 +50,15 @@ class Subject:
     code: Codes
     face: np.ndarray
     cut: Cut | None = None
+
+    @property
+    def title(self) -> str:  # noqa: D102
+        return f"{self.name}, face {self.cut.number}" if self.cut and self.cut.number else self.name
+
+    @property
+    def label(self) -> str:
+        """Short, for a sheet."""
+        return Path(self.name).stem + (f" {self.cut.number}" if self.cut and self.cut.number else "")
 
 
 @dataclass(frozen=True)
@@ -77,19 +88,19 @@ def projector(latents: Path, model: Generator) -> Callable[..., Codes]:
 
 def is_photo(name: str) -> bool:
     """Whether an argument names a photo, not a row."""
-    return Path(name).exists() or whole(name) is None
+    return whole(name) is None or Path(name).exists()
 
 
 def expanded(what: Sequence[str]) -> list[str]:
-    """The arguments, in place of each folder the photos in it; its other files, and pictures of fg's, are told.
+    """The arguments, in place of each folder or zip file its photos; other files in it, and pictures of fg's, are told.
 
     Raises:
-        FgError: a folder without photos.
+        FgError: a folder without photos, or a zip file that cannot be read.
     """
     names: list[str] = []
     for name in what:
         folder = Path(name)
-        if not folder.is_dir():
+        if not archives.is_folder(folder):
             names.append(name)
             continue
         photos, others = photos_among(files_below(folder), folder)
@@ -106,12 +117,36 @@ def expanded(what: Sequence[str]) -> list[str]:
     return names
 
 
+def beside(output: Path | None, name: str) -> Path | None:
+    """Where the faces of a photo are numbered, if `output` is written."""
+    return output and output.with_name(f"{output.stem}-{Path(name).stem}-faces.png")
+
+
+def asked_faces(cutter: Cutter, name: str, face: str, preview: Path | None) -> list[Cut]:
+    """The faces of a photo that are asked for: by `face` all of them, else the one that the cutter chooses.
+
+    Raises:
+        FgError: none that is usable; where a person has to choose, `preview` numbers them, unless it is the user's.
+    """
+    try:
+        return cutter.faces(Path(name)) if face == "all" else [cutter.photo(Path(name))]
+    except FgError as error:
+        choice = error.__cause__
+        if preview is None or not isinstance(choice, ChoiceError) or not choice.faces:
+            raise
+        if preview.exists() and not ours(preview, ""):
+            raise
+        grid.save_picture(preview, with_numbers(whole_photo(Path(name)).pixels, choice.faces))
+        raise FgError(f"{error}; {preview} shows their numbers") from choice
+
+
 class Subjects:
     """Faces one by one: of photos, cut as the generator's training faces and inverted as those of latents.h5; of rows.
-    For a generator that writes, sentences: of rows, or in place of photos their texts.
+    For a generator that writes, sentences: of rows, or in place of photos their texts. By `face` "all" those of a photo
+    follow each other.
 
     Where heads steer the generator, those of photos are fitted by `heads`. Photos without a usable face are told and
-    left out, as long as `least` faces can remain.
+    left out, as long as `least` faces can remain; beside `output` faces are numbered that a person has to choose from.
 
     Attributes:
         left_out: those so far.
@@ -130,34 +165,58 @@ class Subjects:
         model: Generator,
         heads: HeadFiles | None = None,
         least: int = 1,
+        output: Path | None = None,
     ) -> None:
         store.verify(latents, generator)
+        self.face, self.output = face, output
         self.what, self.model, self.least, self.read = what, model, least, codes.reader(latents)
-        rows = len(artifacts.rows(latents, "codes"))
+        self.latents, self.rows = latents, len(artifacts.rows(latents, "codes"))
         for name in what:
-            if not is_photo(name) and int(name) >= rows:
-                raise FgError(f"{latents}: expected a row below {rows}, found {name}; choose another row")
+            if not is_photo(name):
+                self.verify_row(int(name))
         if isinstance(model, Writes):
             self.invert = inverters.load(latents, model)
         elif any(map(is_photo, what)):
-            self.cutter, self.project = Cutter.of(generator, face), projector(latents, model)
-            if isinstance(model, Conditional) and heads:
-                self.fitter = Fitter(generator, heads.flame, heads.regressor, self.cutter.settings)
+            self.learn_photos(generator, face, heads)
         self.left_out: list[str] = []
+
+    @property
+    def writes(self) -> bool:
+        """Whether names that are no rows are sentences."""
+        return isinstance(self.model, Writes)
+
+    def learn_photos(self, generator: Path, face: str, heads: HeadFiles | None) -> None:
+        """Loads what cuts and inverts photos."""
+        self.cutter, self.project = Cutter.of(generator, face), projector(self.latents, self.model)
+        if isinstance(self.model, Conditional) and heads:
+            self.fitter = Fitter(generator, heads.flame, heads.regressor, self.cutter.settings)
+
+    def verify_row(self, row: int) -> None:
+        """Raises FgError where there is no such row."""
+        if not 0 <= row < self.rows:
+            raise FgError(f"{self.latents}: expected a row below {self.rows}, found {row}; choose another row")
 
     def __iter__(self) -> Iterator[Subject]:
         many = sum(map(is_photo, self.what)) > 1
         with progress("faces", len(self.what), unit="faces") if many else nullcontext(lambda: None) as advance:
             for place, name in enumerate(self.what):
                 if not is_photo(name):
-                    code = self.read([int(name)])
-                    yield Subject(place, name, code, decoded(self.model, code)[0])
+                    yield self.row(place, name)
                 elif isinstance(self.model, Writes):
                     yield self.sentence(place, name, self.model)
-                elif found := self.photo(name):
-                    cut, condition = found
-                    yield Subject(place, name, self.project(cut.image, condition=condition), cut.image, cut)
+                else:
+                    for cut, condition in self.photo(name):
+                        yield self.inverted(place, name, cut, condition)
                 advance()
+
+    def row(self, place: int, name: str) -> Subject:
+        """Of a row that is there."""
+        code = self.read([int(name)])
+        return Subject(place, name, code, decoded(self.model, code)[0])
+
+    def inverted(self, place: int, name: str, cut: Cut, condition: Tensor | None) -> Subject:
+        """Of what was cut out of a photo."""
+        return Subject(place, name, self.project(cut.image, condition=condition), cut.image, cut)
 
     def sentence(self, place: int, text: str, model: Writes) -> Subject:
         """Of a text.
@@ -176,11 +235,10 @@ class Subjects:
         inverter, context = self.invert
         return Subject(place, text, inverter.invert(model, tensor(planes), context), picture(model.language, text))
 
-    def photo(self, name: str) -> tuple[Cut, Tensor | None] | None:
-        """The face of a photo, and what its head tells the generator, if one steers it; None if it is left out."""
+    def photo(self, name: str) -> list[tuple[Cut, Tensor | None]]:
+        """The faces of a photo that are asked for, and what their heads tell the generator; none if it is left out."""
         try:
-            cut = self.cutter.photo(Path(name))
-            return cut, self.condition(cut, name)
+            return self.found_all(name)
         except FgError as error:
             self.left_out.append(name)
             enough = len(self.what) - len(self.left_out) >= self.least
@@ -192,7 +250,30 @@ class Subjects:
                     f"PHOTO|FOLDER|ROW: expected at least {self.least} usable among {len(self.what)} faces, found none "
                     f"in {len(self.left_out)} ({', '.join(self.left_out)}); choose others"
                 ) from error
-            return None
+            return []
+
+    def of(self, name: str, face: str, preview: Path) -> list[Subject]:
+        """The faces of one photo or row, alone.
+
+        Raises:
+            FgError: no such row, or no usable face; where a person has to choose, `preview` numbers them.
+        """
+        if not is_photo(name):
+            self.verify_row(int(name))
+            return [self.row(0, name)]
+        if isinstance(self.model, Writes):
+            return [self.sentence(0, name, self.model)]
+        cuts = asked_faces(self.cutter.choosing(face), name, face, preview)
+        return [self.inverted(0, name, cut, self.condition(cut, name)) for cut in cuts]
+
+    def found_all(self, name: str) -> list[tuple[Cut, Tensor | None]]:
+        """The same; raises FgError where there is no usable face."""
+        cuts = asked_faces(self.cutter, name, self.face, beside(self.output, name))
+        return [(cut, self.condition(cut, name)) for cut in cuts]
+
+    def found(self, name: str) -> tuple[Cut, Tensor | None]:
+        """The same of one face."""
+        return self.found_all(name)[0]
 
     def condition(self, cut: Cut, name: str) -> Tensor | None:
         """What the head of a crop tells the generator, if one steers it."""
@@ -231,7 +312,7 @@ class Strip:
     def add(self, person: Subject, pictures: Sequence[np.ndarray], feet: Sequence[list[str]] = ()) -> None:
         """A face's row: the face, and `pictures` (h, w, 3), below the last of which stand the lines of `feet`."""
         self.rows.append([person.face, *pictures])
-        self.names.append(Path(person.name).stem)
+        self.names.append(person.label)
         if feet:
             self.feet.append([*([""] for _ in range(1 + len(pictures) - len(feet))), *feet])
 
@@ -276,9 +357,22 @@ def distinct(names: Iterable[str | Path]) -> list[str]:
 
 def save_changed(name: str, cut: Cut, changes: Sequence[np.ndarray], paths: Sequence[Path]) -> None:
     """The photo `name` to each of `paths`, with one of the `changes` of its crop, float (s, s, 3), added."""
+    save_all_changed(name, [(cut, changes)], paths)
+
+
+def save_all_changed(name: str, faces: Sequence[tuple[Cut, Sequence[np.ndarray]]], paths: Sequence[Path]) -> None:
+    """The same of several faces of a photo, each with its changes, one for each of `paths`."""
     photo = whole_photo(Path(name))
-    for change, path in zip(changes, paths, strict=True):
-        save_like(photo, add_change(photo.pixels, change, cut.matrix, cut.mask), path)
+    for i, path in enumerate(paths):
+        pixels = photo.pixels
+        for cut, changes in faces:
+            pixels = add_change(pixels, changes[i], cut.matrix, cut.mask)
+        save_like(photo, pixels, path)
+
+
+def with_change(photo: Decoded, cut: Cut, change: np.ndarray) -> np.ndarray:
+    """The pixels of a photo, uint8 (h, w, 3), with a change of its crop, float (s, s, 3), added."""
+    return add_change(photo.pixels, change, cut.matrix, cut.mask)
 
 
 def whole_photo(path: Path) -> Decoded:

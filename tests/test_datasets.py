@@ -201,7 +201,7 @@ def test_empty_or_missing_folder(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(FgError, match=r"empty: expected photos .* found none"):
         read("image_folder", path=str(tmp_path / "empty"))
-    with pytest.raises(FgError, match="expected a folder of photos or a glob, found neither"):
+    with pytest.raises(FgError, match="expected a folder of photos, a zip file or a glob, found none"):
         read("image_folder", path=str(tmp_path / "nowhere"))
     with pytest.raises(FgError, match="expected photos"):
         read("image_folder", path=str(tmp_path / "*.jpg"))

@@ -2,6 +2,7 @@
 
 import struct
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,9 +14,10 @@ from fgcli.config import build
 from fgcli.datasets.orl import orl
 from fgcli.errors import FgError, UsageError
 from fgcli.faces import ANALYSERS, SEGMENTERS, align
+from fgcli.faces.cutter import Cutter, Settings
 from fgcli.faces.landmark_hull import fill, outline
 from fgcli.faces.landmarks import MIRROR, Face, averaged, flaw, turn
-from fgcli.faces.overlay import overlay
+from fgcli.faces.overlay import overlay, with_numbers
 from fgcli.faces.photos import BadPhotoError, decode, decode_mask
 from fgcli.faces.turns import analyse_turned
 from fgcli.faces.view import View, rescaled
@@ -384,6 +386,62 @@ def test_choose():
         align.choose([small, large], "only")
     with pytest.raises(FgError, match="no face found"):
         align.choose([], "largest")
+
+
+def test_faces_are_numbered_from_left_to_right():
+    left, middle, right = made_face(0, 20), made_face(30, 90), made_face(100, 20)
+    faces = [right, left, middle]
+    assert align.numbered(faces) == [left, middle, right]
+    assert [align.choose(faces, number) for number in ("1", "2", "3")] == [left, middle, right]
+    for number in ("0", "4"):
+        with pytest.raises(FgError, match=rf"3 faces found, expected a face {number}"):
+            align.choose(faces, number)
+
+
+def crowd(*faces, face="only", min_face=0):
+    """A cutter that finds these faces in any photo."""
+    analyser, segmenter = {"name": "dlib"}, {"name": "landmark_hull"}
+    cutter = Cutter(Settings(16, 1.0, face, analyser, segmenter, True, 1, 9.0, min_face=min_face))
+    cutter.analyser = SimpleNamespace(analyse=lambda image: list(faces))
+    return cutter
+
+
+def test_each_face_of_a_photo_is_cut_and_what_cannot_be_is_told(tmp_path, capsys):
+    Image.fromarray(gradient(300, 240)).save(path := tmp_path / "a.png")
+    one, other = made_face(10, 60), made_face(180, 60)
+    profile, badge = replace(made_face(90, 60), flaw="turned"), replace(made_face(0, 9), flaw="odd", sure=False)
+    with pytest.raises(
+        FgError, match=r"a.png: 2 faces found, expected one; choose with --face 1 to 2, from left"
+    ) as told:
+        crowd(other, one).photo(path)
+    assert [face.box for face in told.value.__cause__.faces] == [one.box, other.box]
+    cuts = crowd(badge, other, profile, one, face="all").faces(path)
+    assert [cut.number for cut in cuts] == [1, 3]
+    assert (cuts[1].image == crowd(other, one, face="2").photo(path).image).all()
+    assert "a.png: face 2: turned; left out" in capsys.readouterr().err
+    assert crowd(one, badge).photo(path).number == 0  # a badge is no second face
+    with pytest.raises(FgError, match="a.png: face 1: turned"):
+        crowd(profile, face="all").faces(path)
+
+
+def test_small_faces_are_refused_and_enlargements_known(tmp_path):
+    Image.fromarray(gradient(300, 240)).save(path := tmp_path / "a.png")
+    cut = crowd(made_face(10, 60)).photo(path)
+    side = 16 / align.enlargement(cut.matrix)
+    assert crowd(made_face(10, 60), min_face=round(side) - 1).photo(path).matrix.shape == (2, 3)
+    with pytest.raises(FgError, match=rf"face of {side:.0f} px, smaller than preprocess.min_face={round(side) + 1}"):
+        crowd(made_face(10, 60), min_face=round(side) + 1).photo(path)
+
+
+def test_a_preview_numbers_every_face():
+    photo = gradient(100, 200)
+    page = np.asarray(with_numbers(photo, [made_face(10, 30), made_face(150, 30)]))
+    assert page.shape == photo.shape
+    changed = (page != photo).any((0, 2))
+    assert changed[10:41].all()
+    assert changed[150:181].all()
+    assert not changed[80:140].any()
+    assert with_numbers(np.zeros((4000, 100, 3), np.uint8), []).height == 1600
 
 
 # ---- landmarks

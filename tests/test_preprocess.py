@@ -33,6 +33,7 @@ DEFAULTS = {
     "analyser": {"name": "dlib"},
     "segmenter": {"name": "landmark_hull", "forehead": 1.5},
     "face": "only",
+    "min_face": 0,
     "on_bad": "skip",
     "max_megapixels": 50,
     "min_px": 32,
@@ -562,3 +563,22 @@ def children(pid: int) -> list[int]:
         if int(fields[1]) == pid:
             found.append(int(status.parent.name))
     return found
+
+
+def test_blurred_faces_are_told_and_small_ones_rejected(shots, tmp_path, capsys):
+    run(tmp_path / "faces.h5", tmp_path / "s.png", params=folder_params(shots, {"size": 256}))
+    faces = load(tmp_path / "faces.h5", FACES)
+    sides = np.sqrt(np.abs(np.linalg.det(faces["crop"][:, :, :2])))
+    np.testing.assert_allclose(faces["enlargement"], sides, rtol=1e-5)
+    count = int((sides > 2).sum())
+    told = capsys.readouterr().err
+    assert f"{count} of 6 faces are enlarged more than 2 times, up to {sides.max():.1f}" in told
+    assert "preprocess.min_face=128" in told
+    least = int(np.sort(256 / sides)[2]) + 1
+    asked = folder_params(shots, {"size": 64, "min_face": least})
+    run(tmp_path / "faces.h5", tmp_path / "s.png", params=asked)
+    faces = load(tmp_path / "faces.h5", FACES)
+    assert len(faces["images"]) == 3
+    assert len(faces["rejected/reason"]) == 3
+    assert all(f"px, smaller than preprocess.min_face={least}" in reason for reason in faces["rejected/reason"])
+    assert "enlarged" not in capsys.readouterr().err

@@ -1,5 +1,6 @@
 """steer and the random protocol: which numbers are set, where the head stands then, what is seen to obey."""
 
+import csv
 import json
 import math
 from pathlib import Path
@@ -250,10 +251,14 @@ def album(home, head, steered, monkeypatch):
     class Whole:
         settings = Settings(32, 0.8, "only", {"name": "exact"}, {"name": "exact"}, True, 1, 1.0)
 
+        def choosing(self, face):
+            return self
+
         def photo(self, path):
             return Cut(np.asarray(Image.open(path)), np.full((32, 32), 255, np.uint8), np.zeros((68, 2)), np.eye(2, 3))
 
     def head_of(self, cut, name):
+        name = Path(name).name
         if name == "6.png":
             raise FgError("6.png: expected a face whose head can be found, found none; choose another")
         return known(steered).rows([int(name[0])])
@@ -351,3 +356,26 @@ def test_only_heads_that_steer_are_drawn(home, steered):
 def test_modes_are_whole_numbers():
     with pytest.raises(UsageError, match=r"--light x=1: expected MODE=FROM:TO:COUNT or MODE=VALUE; write 0=-2:2:5"):
         stage.asked(False, {}, {"light": ["x=1"]})
+
+
+def test_a_folder_is_steered_photo_by_photo(album, steered):
+    Path("photos").mkdir()
+    for name in ("3.png", "5.png", "6.png"):
+        Path(name).rename(Path("photos", name))
+    flags = [*album, "--conditions", steered["conditions"], "--processes", 1]
+    told, _ = fg("steer", "photos", "--yaw", "-0.2:0.2:3", "--jaw", "0.1", *flags, "-o", "new", code=1)
+    assert (told["done"], told["failed"]) == (2, 1)
+    with open("new/jobs.csv", newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert [line["status"] for line in lines] == ["done", "done", "failed"]
+    assert lines[0]["asked"] == "yaw -0.2 0 0.2"
+    assert lines[2]["reason"] == "6.png: expected a face whose head can be found, found none; choose another"
+    fg("steer", "photos/5.png", "--yaw", "-0.2:0.2:3", "--jaw", "0.1", *flags, "-o", "one.png")
+    assert Path("one.png").read_bytes() == Path("new/5.png").read_bytes()
+    lines = "photo,yaw,expression,neutral,pose_from\nphotos/3.png,0.1,0=1;1=-1,yes,photos/5.png\n7,,,,\n"
+    Path("mine.csv").write_text(lines)
+    fg("steer", "mine.csv", "--yaw", "0.2", *flags, "-o", "jobs")
+    assert sorted(path.name for path in Path("jobs").iterdir()) == ["3.png", "7.png", "jobs.csv", "jobs.png"]
+    _, said = fg("steer", "mine.csv", "--shape", "999=1", *flags, "-o", "none", code=2)
+    assert "mine.csv: line 2: " in said[-1]
+    assert not Path("none").exists()

@@ -78,6 +78,9 @@ FACES = Schema(
         "masks": Field("uint8", "n h w", "255 on the face, 0 elsewhere", optional=True),
         "landmarks": Field("float32", "n 68 2", "68 landmarks (x, y), crop px", optional=True),
         "crop": Field("float32", "n 2 3", "affine map from source px to crop px", optional=True),
+        "enlargement": Field(
+            "float32", "n", "side of the crop over that of its frame in the photo", low=0, optional=True
+        ),
         "attributes": Field("int8", "n k", "1 has it, 0 has it not, -1 unknown; names in meta", low=-1, high=1),
         "identity": Field(
             "int32",

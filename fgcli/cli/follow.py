@@ -73,10 +73,10 @@ def heads_of(source: Path, folder: Path, regressor: Path, raw: dict[str, Any]) -
 
 def fit(source: Path, folder: Path, regressor: Path, raw: dict[str, Any]) -> dict[str, Any]:
     """Fills the folder."""
-    from fgcli import frames
+    from fgcli import archives, frames
 
     table, photos = folder / "people.csv", source
-    if not source.is_dir():
+    if not archives.is_folder(source):
         photos = folder / "frames" / source.stem
         frames.extracted(source, photos)
     name_people(photos, table)

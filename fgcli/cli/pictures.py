@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,7 +12,8 @@ import typer
 
 from fgcli.cli.run import guarded, quiet_libraries, show
 from fgcli.config.fields import SEEDS, strengths
-from fgcli.errors import FgError
+from fgcli.config.fields import face as face_of
+from fgcli.errors import FgError, UsageError
 
 Generator = Annotated[Path, typer.Option(help="Generator to use.")]
 Output = Annotated[Path, typer.Option("--output", "-o", help="Picture to write: its ending says the format.")]
@@ -31,15 +31,29 @@ Inputs = Annotated[
 ]
 
 
-class Face(StrEnum):
-    """Which face of a photo."""
+def one_face(text: str) -> str:
+    """Which face; UsageError of typer where it is all of them, or none."""
+    if which_face(text) == "all":
+        raise typer.BadParameter("expected one face of a photo, found all; choose largest, centre or a number")
+    return text
 
-    only = "only"
-    largest = "largest"
-    centre = "centre"
+
+def which_face(text: str) -> str:
+    """Which face or faces, in the words of typer."""
+    try:
+        return face_of(text)
+    except UsageError as error:
+        raise typer.BadParameter(str(error)) from error
 
 
-FaceOption = Annotated[Face, typer.Option(help="Which face of a photo.")]
+WHICH = "only (several are an error, which numbers them), largest, centre, or a number from left to right"
+FaceOption = Annotated[
+    str, typer.Option(metavar="N|all|WORD", help=f"Which face of a photo: {WHICH}; or all.", callback=which_face)
+]
+OneFace = Annotated[str, typer.Option(metavar="N|WORD", help=f"Which face of a photo: {WHICH}.", callback=one_face)]
+Processes = Annotated[
+    int, typer.Option(min=0, max=1024, help="Of -o FOLDER: processes side by side, models in each; 0: one per core.")
+]
 
 
 def finite(value: float) -> float:
@@ -73,6 +87,11 @@ def report(
         verify_outputs([Path(path) for path in reads], flags, dict.fromkeys(flags, ""))
         results = work()
         show(results, as_json)
+        if failed := results.get("failed"):
+            raise FgError(
+                f"{results['table']}: expected a picture of each of {results['photos']} photos, found {failed} without "
+                "one; the lines say why, and the same command tries them again"
+            )
         if left := results.get("left_out"):
             raise FgError(
                 f"PHOTO|FOLDER: expected a usable face in every photo, found none in {len(left)} ({', '.join(left)}); "
@@ -94,13 +113,14 @@ def edit_command(
         ),
     ] = [],  # noqa: B006
     strength: Annotated[
-        str,
+        str | None,
         typer.Option(
             help="One strength, or FROM:TO:COUNT, or auto: the largest that changes nothing else. 1 carries a face "
             "without the attribute to one with it. Of an edited face the opposite strength is the way back by "
-            "mean_difference, but not by latent_wasserstein."
+            "mean_difference, but not by latent_wasserstein.  [default: -3:3:7; of -o FOLDER 1]",
+            show_default=False,
         ),
-    ] = "-3:3:7",
+    ] = None,
     method: Annotated[
         str, typer.Option(help="Label of an editor in editor.h5; by default the last that knows the attribute.")
     ] = "",
@@ -109,7 +129,7 @@ def edit_command(
     output: Output = Path("edit.png"),
     page: Annotated[Path | None, typer.Option(help=".html file to write: before and after, with a slider.")] = None,
     paste_back: Annotated[bool, typer.Option(help="Also write the whole photo with each change.")] = True,
-    face: FaceOption = Face.largest,
+    face: FaceOption = "only",
     generator: Generator = Path("out/generator.h5"),
     editor: Annotated[Path, typer.Option(help="Editor to use.")] = Path("out/editor.h5"),
     latents: Latents = Path("out/latents.h5"),
@@ -117,28 +137,47 @@ def edit_command(
     density: Annotated[Path, typer.Option(help="What codes are likely, if it is there.")] = Path("out/density.h5"),
     flame: Flame = Path("out/flame.h5"),
     regressor: Regressor = Path("out/regressor.h5"),
+    processes: Processes = 0,
     json: Json = False,
     debug: Debug = False,
 ) -> None:
     """Change attributes of photos, or of rows of latents.h5: a strip with one row each, and what every edit did.
+
+    Where -o names a folder: a picture for each photo and jobs.csv with a line for each, its certificate in it. There a
+    CSV may stand for photos, with a column photo and, as wanted, attribute (several with ; between), strength, method,
+    face, paste_back. What was stopped goes on.
 
     Below each picture stand the change of the probability of what was asked for, the distance of identity (one person
     below 0.6 by dlib, 0.72 by ArcFace), and what was not asked for and changed. --json has all of it.
 
     Example: fg edit photo.jpg -a smiling -a eyeglasses=-1 --strength -3:3:7 -o strip.png
     """
+    from fgcli import jobs
     from fgcli.stages import pictures
     from fgcli.subjects import HeadFiles
 
+    there = (path if path.exists() else None for path in (judges, density))
+    files = pictures.Files(generator, editor, latents, HeadFiles(flame, regressor), *there)
+    more = [path for path in (page, save_recipe) if path]
+
+    def many() -> dict[str, Any]:
+        for path in more:
+            raise UsageError(f"-o {output}: expected a picture beside {path}, found a folder; name a .png")
+        given: dict[str, Any] = {"attribute": attribute, "strength": strength or "1", "method": method, "face": face}
+        given["paste_back"] = paste_back
+        build = partial(pictures.EditJobs, files, recipe)
+        reads = [*files.paths(), *([recipe] if recipe else [])]
+        return jobs.run(what, output, given, build, reads, processes, "edit")
+
     def work() -> dict[str, Any]:
         steps = pictures.asked(recipe, attribute, method)
-        there, heads = (path if path.exists() else None for path in (judges, density)), HeadFiles(flame, regressor)
-        files = pictures.Files(generator, editor, latents, heads, *there)
-        found = None if strength == "auto" else strengths(strength)
+        found = None if strength == "auto" else strengths(strength or "-3:3:7")
         pages: dict[str, Any] = {"page": page, "recipe": save_recipe}
         return pictures.edit(what, steps, found, output=output, **pages, paste_back=paste_back, face=face, files=files)
 
-    more = [path for path in (page, save_recipe) if path]
+    if jobs.wanted(output):
+        report(debug, json, many, [])
+        return
     report(debug, json, work, [*what, generator, editor, latents, *([recipe] if recipe else [])], output, *more)
 
 
@@ -186,22 +225,38 @@ def sample_command(
 def reconstruct_command(
     what: Inputs,
     output: Output = Path("reconstruction.png"),
-    face: FaceOption = Face.largest,
+    face: FaceOption = "only",
     generator: Generator = Path("out/generator.h5"),
     latents: Latents = Path("out/latents.h5"),
     flame: Flame = Path("out/flame.h5"),
     regressor: Regressor = Path("out/regressor.h5"),
+    judges: Annotated[Path, typer.Option(help="Of -o FOLDER: what judges, if it is there.")] = Path("out/judges.h5"),
+    density: Annotated[Path, typer.Option(help="Of -o FOLDER: what is likely, if it is there.")] = Path(
+        "out/density.h5"
+    ),
+    processes: Processes = 0,
     json: Json = False,
     debug: Debug = False,
 ) -> None:
     """Photos (or rows) beside what the generator makes of their codes, and the predicted masks.
 
+    Where -o names a folder: a picture for each photo, and jobs.csv with a line for each, as fg edit.
+
     Example: fg reconstruct photo.jpg -o reconstruction.png
     """
+    from fgcli import jobs
     from fgcli.stages import pictures
     from fgcli.subjects import HeadFiles
 
-    work = partial(pictures.reconstruct, what, output, face, generator, latents, HeadFiles(flame, regressor))
+    heads = HeadFiles(flame, regressor)
+    if jobs.wanted(output):
+        there = (path if path.exists() else None for path in (judges, density))
+        files = pictures.Files(generator, None, latents, heads, *there)
+        build = partial(pictures.ReconstructJobs, files)
+        many = partial(jobs.run, what, output, {"face": face}, build, files.paths(), processes, "reconstruct")
+        report(debug, json, many, [])
+        return
+    work = partial(pictures.reconstruct, what, output, face, generator, latents, heads)
     report(debug, json, work, [*what, generator, latents, flame, regressor], output)
 
 
@@ -210,7 +265,7 @@ def interpolate_command(
     frames: Annotated[int, typer.Option(min=2, help="Pictures from one face to the next, both included.")] = 8,
     path: Annotated[str, typer.Option(help="linear or slerp; by default slerp in z, linear in w.")] = "",
     output: Output = Path("interpolation.png"),
-    face: FaceOption = Face.largest,
+    face: FaceOption = "only",
     generator: Generator = Path("out/generator.h5"),
     latents: Latents = Path("out/latents.h5"),
     flame: Flame = Path("out/flame.h5"),

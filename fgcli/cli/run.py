@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import signal
 import warnings
 from collections.abc import Callable, Mapping
@@ -13,7 +12,7 @@ from typing import Any
 import typer
 
 from fgcli.console import say
-from fgcli.errors import FgError, Interrupted, Stopped, UsageError, reason
+from fgcli.errors import Interrupted, Stopped, UsageError, told
 
 
 def guarded(work: Callable[[], Any], debug: bool) -> Any:
@@ -31,29 +30,11 @@ def guarded(work: Callable[[], Any], debug: bool) -> Any:
         raise typer.Exit(code(error)) from None
 
 
-def told(error: Exception) -> str:
-    """An error as one sentence."""
-    if isinstance(error, FgError):
-        return str(error)
-    if isinstance(error, OSError | MemoryError):
-        return plain(error)
-    if isinstance(error, RuntimeError) and re.search("can't allocate memory|out of memory", str(error)):  # torch's
-        return plain(MemoryError())
-    return f"a defect of fg: {type(error).__name__}: {error}; --debug shows where: please report it"
-
-
 def code(error: Exception) -> int:
     """The exit code of a failure."""
     if isinstance(error, Stopped):
         return 128 + error.signal
     return 2 if isinstance(error, UsageError) else 1
-
-
-def plain(error: OSError | MemoryError) -> str:
-    """An error of the operating system as a sentence."""
-    if isinstance(error, MemoryError):
-        return "expected enough memory, found too little; lower the batch or the image size"
-    return f"{error.filename or 'file'}: {reason(error)}; check the path and its permissions"
 
 
 def show(results: Mapping[str, Any], as_json: bool) -> None:

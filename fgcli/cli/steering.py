@@ -10,13 +10,14 @@ import typer
 
 from fgcli.cli.pictures import (
     Debug,
-    Face,
     FaceOption,
     Flame,
     Generator,
     Json,
     Latents,
+    OneFace,
     Output,
+    Processes,
     Regressor,
     command,
     finite,
@@ -46,16 +47,20 @@ def steer_command(
     pose_from: Annotated[str | None, typer.Option(metavar="PHOTO|ROW", help="Whose head pose.")] = None,
     neutral: Annotated[bool, typer.Option("--neutral", help="Without expression and pose, before all else.")] = False,
     output: Output = Path("steer.png"),
-    face: FaceOption = Face.largest,
+    face: FaceOption = "only",
     generator: Generator = Path("out/generator.h5"),
     latents: Latents = Path("out/latents.h5"),
     conditions: Conditions = Path("out/conditions.h5"),
     flame: Flame = Path("out/flame.h5"),
     regressor: Regressor = Path("out/regressor.h5"),
+    processes: Processes = 0,
     json: Json = False,
     debug: Debug = False,
 ) -> None:
     """Set the numbers of a face's head: a strip for each range, of a generator that heads steer, such as gif.
+
+    Where -o names a folder, photos may be a folder of them or a CSV of jobs: a picture for each, and jobs.csv with a
+    line for each, as fg edit. Columns of jobs are these options (yaw, shape, jaw_from, ...), several with ; between.
 
     A single value is set in all pictures, a range makes a strip. Values are absolute: --yaw 0 looks ahead. Below each
     picture stand what was asked, what is found in it by the regressor or a fit, and the distance of dlib's embedding to
@@ -63,20 +68,21 @@ def steer_command(
 
     Example: fg steer photo.jpg --yaw -0.4:0.4:7 --jaw 0:0.3:5 --expression 0=-2:2:5 -o steered.png
     """
+    from fgcli import jobs
     from fgcli.stages import steer as stage
     from fgcli.steered import Files
 
-    ends = {"yaw": [yaw] if yaw else [], "jaw": [jaw] if jaw else []}
-    numbers = ends | {"expression": expression, "shape": shape, "texture": texture, "light": light}
-    taken = {"expression": expression_from, "jaw": jaw_from, "pose": pose_from}
-    sources = [source for source in taken.values() if source is not None]
-    reads: list[Path | str] = [what, *sources, generator, latents, conditions]
-
-    def work() -> dict[str, Any]:
-        wish = stage.asked(neutral, taken, numbers)
-        return stage.steer(what, wish, output, face, Files(generator, latents, conditions, flame, regressor))
-
-    report(debug, json, work, reads, output)
+    numbers = {"yaw": yaw or "", "jaw": jaw or ""}
+    modes = {"expression": expression, "shape": shape, "texture": texture, "light": light}
+    taken = {"expression_from": expression_from or "", "jaw_from": jaw_from or "", "pose_from": pose_from or ""}
+    options: dict[str, Any] = {**numbers, **modes, **taken, "neutral": neutral, "face": face}
+    files = Files(generator, latents, conditions, flame, regressor)
+    if jobs.wanted(output):
+        build = partial(stage.SteerJobs, files)
+        report(debug, json, partial(jobs.run, [what], output, options, build, files.paths(), processes, "steer"), [])
+        return
+    reads: list[Path | str] = [what, *filter(None, taken.values()), generator, latents, conditions]
+    report(debug, json, lambda: stage.steer(what, stage.wished(options), output, face, files), reads, output)
 
 
 def animate_command(
@@ -97,7 +103,7 @@ def animate_command(
         float, typer.Option(min=0.1, callback=finite, help="Deviation of the Gaussian window of --smooth, frames.")
     ] = 1.0,
     output: Annotated[Path, typer.Option("--output", "-o", help="Video to write: .mp4 or .gif.")] = Path("animate.mp4"),
-    face: FaceOption = Face.largest,
+    face: OneFace = "largest",
     generator: Generator = Path("out/generator.h5"),
     latents: Latents = Path("out/latents.h5"),
     conditions: Conditions = Path("out/conditions.h5"),

@@ -45,6 +45,20 @@ def whole(text: str) -> int | None:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else None
 
 
+FACES = ("only", "largest", "centre", "all")
+
+
+def face(text: str, flag: str = "--face") -> str:
+    """Which face of a photo: one of FACES, or its number from left to right, from 1.
+
+    Raises:
+        UsageError: anything else.
+    """
+    if text not in FACES and not whole(text):
+        raise UsageError(f"{flag} {text}: expected {', '.join(FACES)} or a number from 1, found {text!r}; choose one")
+    return text if text in FACES else str(whole(text))
+
+
 def strengths(text: str, flag: str = "--strength") -> list[float]:
     """ "-3:3:7" as seven strengths from -3 to 3; "1.5" as one; `flag` is what they were given for.
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from fgcli import archives
 from fgcli.errors import FgError
 
 PLAIN_ENDINGS = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".pgm", ".ppm", ".gif", ".avif")
@@ -26,10 +27,11 @@ OWN = ("path", "attributes", "masks")
 def own_files(sets: Iterable[Mapping[str, Any]]) -> list[Path]:
     """The user's files and folders that data sets of preprocess.datasets, and those that they are made `of`, read.
 
-    Of a glob it is the folder that it is in.
+    Each stands once. Of a glob it is the folder that it is in, of a file in a zip file that one.
     """
     named = [inner for data in sets for inner in (data, data.get("of", {}))]
-    return [fixed(Path(data[key]).expanduser()) for data in named for key in OWN if data.get(key)]
+    files = (archives.holder(fixed(Path(data[key]).expanduser())) for data in named for key in OWN if data.get(key))
+    return list(dict.fromkeys(files))
 
 
 def fixed(path: Path) -> Path:
@@ -38,7 +40,7 @@ def fixed(path: Path) -> Path:
     >>> fixed(Path("shots/2024-*/*.jpg")).as_posix()
     'shots'
     """
-    if path.exists():
+    if archives.exists(path):
         return path
     return Path(*itertools.takewhile(lambda part: not glob.has_magic(part), path.parts))
 
@@ -65,11 +67,14 @@ def photos_below(folder: Path) -> list[Path]:
 
 
 def files_below(folder: Path) -> list[Path]:
-    """All files in a folder and the folders in it, links followed, each folder once, in the order of their names.
+    """All files in a folder and the folders in it, links followed, each folder once, in the order of their names; those
+    in a zip file likewise.
 
     Raises:
-        FgError: a folder cannot be read.
+        FgError: a folder cannot be read, or a zip file.
     """
+    if not folder.is_dir():
+        return archives.files_below(folder)
     found, seen = [], set()
     for top, folders, names in os.walk(folder, onerror=_refuse, followlinks=True):
         seen.add(os.path.realpath(top))
@@ -98,7 +103,7 @@ def photos_among(files: Iterable[Path], root: Path) -> tuple[list[Path], dict[st
     for path in files:
         if any(part.startswith(".") for part in path.relative_to(root).parts):
             others[HIDDEN] += 1
-        elif path.suffix.lower() in IMAGE_ENDINGS and (path.is_file() or path.is_symlink()):
+        elif path.suffix.lower() in IMAGE_ENDINGS and (path.is_symlink() or archives.is_file(path)):
             photos.append(path)
         else:
             others[path.suffix.lower() or "no ending"] += 1

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import glob
+import io
 import unicodedata
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 
+from fgcli import archives
 from fgcli.console import readable, say
 from fgcli.datasets.files import IMAGE_ENDINGS, files_below, fixed, photos_among, photos_below
 from fgcli.datasets.photoset import Photo, PhotoSet
@@ -26,10 +28,10 @@ def image_folder(
     allow_unmatched: bool = False,
     label: str = "image_folder",
 ) -> PhotoSet:
-    """Photos of a folder and the folders in it, or of a glob such as "shots/2024-*/*.jpg".
+    """Photos of a folder and the folders in it, of a zip file, or of a glob such as "shots/2024-*/*.jpg".
 
     Args:
-        path: folder or glob.
+        path: folder, zip file or glob.
         attributes: CSV with a column `file` (path below the folder, or the bare name where only one photo has it),
             one column per attribute (1, 0, -1 or blank for unknown; true and false), and maybe `identity`. A column
             `colour` stands where it says something; it is measured elsewhere.
@@ -63,10 +65,12 @@ def _find(path: str) -> tuple[Path, list[Path], dict[str, int]]:
     root = fixed(Path(path))
     if root != Path(path):
         files = [Path(p) for p in sorted(glob.glob(path, recursive=True)) if not Path(p).is_dir()]
-    elif root.is_dir():
+    elif archives.is_folder(root):
         files = files_below(root)
     else:
-        raise FgError(f"{path}: expected a folder of photos or a glob, found neither; check preprocess.datasets")
+        raise FgError(
+            f"{path}: expected a folder of photos, a zip file or a glob, found none of them; check preprocess.datasets"
+        )
     photos, ignored = photos_among(files, root)
     if not photos:
         raise FgError(f"{path}: expected photos ({' '.join(sorted(IMAGE_ENDINGS))}), found none; check the path")
@@ -99,7 +103,7 @@ def _attributes(
 def _read(path: Path) -> tuple[list[str], list[dict[str, str]]]:
     """Header and rows, every value checked."""
     try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
+        with io.TextIOWrapper(archives.opened(path), newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file, restval="")
             header, rows = list(reader.fieldnames or []), list(reader)
     except UnicodeDecodeError as error:
@@ -147,7 +151,7 @@ def _spelt(name: str) -> str:
 
 
 def _masks(folder: Path, sources: list[str]) -> dict[str, tuple[Path, ...]]:
-    if not folder.is_dir():
+    if not archives.is_folder(folder):
         raise FgError(f"{folder}: expected a folder of masks, found none; check preprocess.datasets")
     by_stem: dict[str, Path] = {}
     for path in photos_below(folder):

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from fgcli import archives
 from fgcli.artifacts.parts import save_part
 from fgcli.config import build
 from fgcli.datasets.files import photos_below
@@ -158,13 +159,13 @@ def _backgrounds(path: str) -> list[np.ndarray]:
         return list(load_sample_images().images)
     from PIL import Image
 
-    files = photos_below(Path(path)) if Path(path).is_dir() else []
+    files = photos_below(Path(path))
     if not files:
         raise FgError(f"{path}: expected a folder of photos for heads.backgrounds, found none; check the path")
     found = []
     for file in files:
         try:
-            with Image.open(file) as photo:
+            with Image.open(archives.opened(file)) as photo:
                 photo.thumbnail((640, 640))
                 found.append(np.asarray(photo.convert("RGB")))
         except OSError as error:

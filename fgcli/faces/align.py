@@ -18,7 +18,8 @@ BAND_PX = 1 << 20
 
 
 def choose(faces: Sequence[Face], rule: str, shape: tuple[int, int] = (0, 0)) -> Face:
-    """The face that `rule` picks: "only" (there must be one), "largest", or "centre" (nearest to that of the photo).
+    """The face that `rule` picks: "only" (there must be one), "largest", "centre" (nearest to that of the photo), or a
+    number such as "2", from left to right.
 
     Args:
         faces: at least none.
@@ -26,16 +27,25 @@ def choose(faces: Sequence[Face], rule: str, shape: tuple[int, int] = (0, 0)) ->
         shape: (h, w) of the photo, px; needed for "centre".
 
     Raises:
-        FgError: no face, or several where one was expected.
+        FgError: no face, several where one was expected, or none of that number.
     """
     if not faces:
         raise FgError("no face found")
+    if rule.isdecimal():
+        if not 1 <= int(rule) <= len(faces):
+            raise FgError(f"{len(faces)} faces found, expected a face {rule}; set preprocess.face=largest")
+        return numbered(faces)[int(rule) - 1]
     if rule == "only" and len(faces) > 1:
         raise FgError(f"{len(faces)} faces found, expected one; set preprocess.face=largest")
     if rule == "centre":
         middle = np.array([shape[1] / 2, shape[0] / 2])
         return min(faces, key=lambda f: float(np.hypot(*(f.landmarks.mean(0) - middle))))
     return max(faces, key=lambda f: f.area)
+
+
+def numbered(faces: Sequence[Face]) -> list[Face]:
+    """Faces from left to right, by the middles of their boxes: the first is number 1."""
+    return sorted(faces, key=lambda f: (f.box[0] + f.box[2], f.box[1]))
 
 
 def crop_transform(landmarks: np.ndarray, size: int, framing: float = 1.0) -> np.ndarray:
@@ -62,6 +72,15 @@ def invert(matrix: np.ndarray) -> np.ndarray:
     """The inverse (2, 3) of an affine map (2, 3)."""
     linear = np.linalg.inv(matrix[:, :2].astype(np.float64))
     return np.hstack([linear, -linear @ matrix[:, 2:].astype(np.float64)])
+
+
+def enlargement(matrix: np.ndarray) -> np.ndarray:
+    """How many times larger a crop (...) is than its frame in the photo, of the maps (..., 2, 3) to crops.
+
+    >>> float(enlargement(np.array([[0.0, 2.0, 5.0], [-2.0, 0.0, 1.0]])))
+    2.0
+    """
+    return np.sqrt(np.abs(np.linalg.det(matrix[..., :2].astype(np.float64))))
 
 
 def compose(after: np.ndarray, before: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from fgcli import archives
 from fgcli.artifacts.parts import save_part
 from fgcli.faces.cutter import Cutter, Source
 from fgcli.faces.photos import BadPhotoError
@@ -83,7 +84,6 @@ def describe(source: Source) -> list[Any]:
 
 def _stamp(path: Path) -> tuple[int, int]:
     try:
-        status = path.stat()
+        return archives.stamp(path)
     except OSError:
         return (0, 0)
-    return (status.st_size, status.st_mtime_ns)

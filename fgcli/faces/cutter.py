@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from PIL import Image
 
-from fgcli import artifacts
+from fgcli import archives, artifacts
 from fgcli.backbones.dlib_embedding import OneFace
 from fgcli.config import build, defaults
 from fgcli.console import say
 from fgcli.errors import FgError
 from fgcli.faces import ANALYSERS, SEGMENTERS
-from fgcli.faces.align import choose, crop_transform
+from fgcli.faces.align import choose, crop_transform, enlargement, numbered
+from fgcli.faces.landmarks import Face
 from fgcli.faces.photos import BadPhotoError, Decoded, decode, decode_mask
 from fgcli.faces.turns import analyse_turned
 from fgcli.faces.view import View
@@ -48,6 +51,7 @@ class Settings:
     min_px: int
     max_megapixels: float
     embed: bool = False
+    min_face: int = 0
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,8 @@ class Cut:
     """image: uint8 (s, s, 3). mask: uint8 (s, s), 255 on the face. landmarks: (68, 2), crop px.
 
     matrix: (2, 3), px of the photo (of its box, if it has one) to crop px. notes: what reading the photo converted.
-    embedding: (128,) dlib's, or (0,) if the settings want none.
+    embedding: (128,) dlib's, or (0,) if the settings want none. number: of the face among those of its photo, from
+    left to right, where all were asked for; 0: where one was.
     """
 
     image: np.ndarray
@@ -64,6 +69,15 @@ class Cut:
     matrix: np.ndarray
     notes: tuple[str, ...] = ()
     embedding: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    number: int = 0
+
+
+class ChoiceError(BadPhotoError):
+    """No face of a photo is the one that was asked for; it has these, from left to right."""
+
+    def __init__(self, message: str, faces: Sequence[Face]) -> None:
+        super().__init__(message)
+        self.faces = faces
 
 
 @dataclass(frozen=True)
@@ -92,7 +106,8 @@ class Cutter:
 
         Args:
             generator: generator.h5.
-            face: which face of a photo: "only" (several are an error), "largest" or "centre".
+            face: which face of a photo: "only" (several are an error), "largest", "centre" or its number from left to
+                right; "all" for `faces`.
 
         Raises:
             FgError: it was trained on pictures taken whole.
@@ -110,21 +125,43 @@ class Cutter:
             same["segmenter"] = {"name": "landmark_hull"}
         return cls(Settings(**same, face=face, fix=True, min_px=1))
 
+    def choosing(self, face: str) -> Cutter:
+        """Itself, from now on by another rule which face of a photo it takes."""
+        self.settings = replace(self.settings, face=face)
+        return self
+
     def photo(self, path: Path) -> Cut:
         """The face of a photo file, as a person gives it: what is wrong with it is said in one sentence.
 
         Raises:
-            FgError: no such file, or no face that can be cut.
+            FgError: no such file, or no face that can be cut; its cause is a ChoiceError where it has several.
         """
-        if not path.is_file():
-            raise FgError(f"{path}: expected a photo or a row number, found no such file; check the path")
-        try:
-            cut = self.cut(PhotoFile(path))
-        except BadPhotoError as error:
-            raise FgError(f"{path}: {str(error).replace('set preprocess.face=', 'choose with --face ')}") from error
+        with _told(path):
+            photo = self.read(PhotoFile(path))
+            cut = self._cut(photo, self._chosen(photo, self._likely(photo)), PhotoFile(path))
         for note in cut.notes:
             say(f"{path}: {note}")
         return cut
+
+    def faces(self, path: Path) -> list[Cut]:
+        """Every face of a photo file, from left to right; those that cannot be cut are told and left out.
+
+        Raises:
+            FgError: no such file, or no face that can be cut.
+        """
+        with _told(path):
+            cuts, reasons = [], []
+            photo = self.read(PhotoFile(path))
+            for number, face in enumerate(numbered(self._likely(photo)), 1):
+                try:
+                    cuts.append(replace(self._cut(photo, face, PhotoFile(path)), number=number))
+                except BadPhotoError as error:
+                    reasons.append(f"face {number}: {error}")
+            if not cuts:
+                raise BadPhotoError("; ".join(reasons) or "no face found")
+        for note in [*(f"{reason}; left out" for reason in reasons), *cuts[0].notes]:
+            say(f"{path}: {note}")
+        return cuts
 
     def read(self, source: Source) -> np.ndarray:
         """The pixels, uint8 (h, w, 3), of a photo's box.
@@ -148,12 +185,34 @@ class Cutter:
 
     def pixels(self, photo: np.ndarray, source: Source | None = None) -> Cut:
         """The same of pixels uint8 (h, w, 3), with masks and notes of the source that they were just read from."""
-        s = self.settings
+        return self._cut(photo, self._chosen(photo, self._found(photo)), source)
+
+    def _chosen(self, photo: np.ndarray, faces: Sequence[Face]) -> Face:
         try:
-            face = choose(analyse_turned(self.analyser.analyse, photo), s.face, photo.shape[:2])
-            if face.flaw:
-                raise BadPhotoError(face.flaw)
+            return choose(faces, self.settings.face, photo.shape[:2])
+        except FgError as error:
+            raise ChoiceError(str(error), numbered(faces)) from error
+
+    def _likely(self, photo: np.ndarray) -> list[Face]:
+        """The faces from which a person chooses: without those that are unsure and of no use, such as badges."""
+        found = self._found(photo)
+        return [face for face in found if face.sure or not face.flaw] or found
+
+    def _found(self, photo: np.ndarray) -> list[Face]:
+        try:
+            return analyse_turned(self.analyser.analyse, photo)
+        except FgError as error:
+            raise BadPhotoError(str(error)) from error
+
+    def _cut(self, photo: np.ndarray, face: Face, source: Source | None) -> Cut:
+        s = self.settings
+        if face.flaw:
+            raise BadPhotoError(face.flaw)
+        try:
             matrix = crop_transform(face.landmarks, s.size, s.framing)
+            side = s.size / float(enlargement(matrix))
+            if side < s.min_face:
+                raise BadPhotoError(f"face of {side:.0f} px, smaller than preprocess.min_face={s.min_face}")
             view = View(photo, face.landmarks, matrix, s.size, self._given(source) if source else None)
             mask = self.segmenter.segment(view)
         except FgError as error:
@@ -173,6 +232,19 @@ class Cutter:
         for path in source.masks:
             union |= _stretched(decode_mask(path), width, height, path.name)
         return _boxed(union, source.box)
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """What is wrong with a photo as a sentence that names it."""
+    if not archives.is_file(path):
+        raise FgError(f"{path}: expected a photo or a row number, found no such file; check the path")
+    try:
+        yield
+    except BadPhotoError as error:
+        many = len(error.faces) if isinstance(error, ChoiceError) else 0
+        ways = f"choose with --face 1 to {many}, from left to right, largest or centre"
+        raise FgError(f"{path}: {str(error).replace('set preprocess.face=largest', ways)}") from error
 
 
 def _boxed(pixels: np.ndarray, box: tuple[int, int, int, int] | None) -> np.ndarray:

@@ -15,6 +15,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
+from fgcli import archives
+
 DAMAGE = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error)
 """What Pillow raises on damaged files, depending on the format."""
 
@@ -103,10 +105,10 @@ def _opened(path: Path) -> Iterator[Image.Image]:
             raise BadPhotoError(f"a link to {path.readlink()}, which is not there")
         if path.suffix.lower() in HEIC:
             _learn_heic()
-        image = Image.open(path)
+        image = Image.open(path if path.exists() else archives.opened(path))
     except UnidentifiedImageError as error:
         raise BadPhotoError("not an image, whatever its name says") from error
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise BadPhotoError("no such file") from error
     except PermissionError as error:
         raise BadPhotoError("no permission to read the file") from error

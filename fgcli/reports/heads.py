@@ -17,7 +17,7 @@ from fgcli.fitting.views import photo_texture, turned
 from fgcli.heads.head import Head
 from fgcli.heads.light import directional
 from fgcli.heads.parameters import Parameters
-from fgcli.heads.render import normal_image, render
+from fgcli.heads.render import Render, normal_image, render
 from fgcli.reports.images import Row, pictures_of
 from fgcli.reports.plots import histogram
 
@@ -90,8 +90,7 @@ def tiles(
         photos = [enlarged(images[i], side) for i in some]
         with torch.no_grad():
             textured = drawing(head, p, side)
-            vertices = head.vertices(p.shape, p.expression, p.pose)
-            clay = render(head, vertices, p.camera, side, None, directional((0.3, 0.6, 1.0)))
+            clay = modelled(head, p, side)
         cover = clay.mask.movedim(1, 3).numpy()
         meshes = u8(clay.image)
         over = [
@@ -105,6 +104,12 @@ def tiles(
         ]
         found += map(list, zip(photos, over, marked, u8(normal_image(clay)), u8(textured.image), strict=True))
     return found
+
+
+def modelled(head: Head, p: Parameters, side: int) -> Render:
+    """The mesh of heads as clay, as their cameras see it."""
+    vertices = head.vertices(p.shape, p.expression, p.pose)
+    return render(head, vertices, p.camera, side, None, directional((0.3, 0.6, 1.0)))
 
 
 def u8(images: torch.Tensor) -> list[np.ndarray]:

@@ -46,11 +46,11 @@ def mix(
     files = outputs(output, what, columns if paste_back else [], inputs)
     rows = distinct(what)
     grid.verify_room(output, grid.extent(len(rows) + 1, len(columns) + 1, shown_size(model), rows, columns))
-    people = Subjects(what, face, generator, latents, model, heads)
+    people = Subjects(what, face, generator, latents, model, heads, output=output)
     takers, left = list(people), people.left_out
     givers = takers
     if others:
-        people = Subjects(others, face, generator, latents, model, heads)
+        people = Subjects(others, face, generator, latents, model, heads, output=output)
         givers, left = list(people), left + people.left_out
     written, pictures = [output], [[np.full_like(takers[0].face, 255), *(giver.face for giver in givers)]]
     for taker in takers:

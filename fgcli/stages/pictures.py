@@ -2,78 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import groupby, pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
-
-from pydantic import Field
+from typing import TYPE_CHECKING, Any
 
 from fgcli import config
-from fgcli.config import Section, document, pick
 from fgcli.errors import FgError, UsageError
+from fgcli.plans import Plan, Recipe, Step, asked, planned
 
 if TYPE_CHECKING:
-    from fgcli.certificate import Certificate
-    from fgcli.codes import Codes
+    import numpy as np
+
+    from fgcli.capabilities import Generator
+    from fgcli.certificate import Certificate, Examiner
     from fgcli.editors import Editors
-    from fgcli.subjects import HeadFiles
-
-
-class Step(Section):
-    """One attribute changed by one editor."""
-
-    attribute: str
-    """A name of editor.h5: an attribute, or a direction that was found."""
-
-    strength: float | None = None
-    """How far; none: by those that the call asks for."""
-
-    method: str = ""
-    """Label of the editor; "" for the last that knows the attribute."""
-
-
-class Recipe(Section):
-    """Steps that follow each other, as `--recipe` reads and `--save-recipe` writes them."""
-
-    edits: Annotated[list[Step], Field(min_length=1)]
-    """In order."""
-
-
-def asked(recipe: Path | None, attributes: Sequence[str], method: str) -> list[Step]:
-    """The steps of a recipe, then those of NAME or NAME=STRENGTH.
-
-    Raises:
-        UsageError: there is none, a strength that is no finite number, or a recipe with an unknown key.
-    """
-    import math
-
-    found = list(document(recipe, Recipe, "a recipe").edits) if recipe else []
-    for text in attributes:
-        name, equals, value = text.partition("=")
-        try:
-            strength = float(value) if equals else None
-        except ValueError:
-            strength = math.nan
-        if strength is not None and not math.isfinite(strength):
-            raise UsageError(f"--attribute {text}: expected NAME or NAME=STRENGTH, a finite number, found {value!r}")
-        found.append(Step(attribute=name, strength=strength, method=method))
-    if not found:
-        raise UsageError("--attribute: expected what to change, found nothing; name one, or a --recipe")
-    return found
-
-
-AUTO = (0.5, 1.0, 1.5, 2.0, 2.5, 3.0)
-"""Strengths of which `auto` takes the largest that holds."""
+    from fgcli.subjects import HeadFiles, Subject, Subjects
 
 
 @dataclass(frozen=True)
 class Files:
-    """What `fg edit` reads."""
+    """What `fg edit` reads, and `fg reconstruct` but for the editor."""
 
     generator: Path
-    editor: Path
+    editor: Path | None
     latents: Path
     heads: HeadFiles
     judges: Path | None
@@ -86,47 +39,39 @@ class Files:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """Which edits a strip shows.
+class Edited:
+    """What the trials of a plan made of a face, those that are shown.
 
     Attributes:
-        steps: in order, each with the label of its editor.
-        trials: strengths of the steps that name none, a code for each.
-        auto: whether of the trials only the largest is shown whose certificate has no warning.
+        plain: uint8 (h, w, 3), what the code gives. pictures: the same, edited. trials: by which strengths.
     """
 
-    steps: list[Step]
-    trials: Sequence[float]
-    auto: bool
+    person: Subject
+    plain: np.ndarray
+    pictures: list[np.ndarray]
+    found: list[Certificate]
+    trials: list[float]
 
     @property
-    def marks(self) -> list[str]:
-        """A word for each picture, for names of files."""
-        if self.auto:
-            return ["auto"]
-        return [f"{s:+g}" for s in self.trials] if any(s.strength is None for s in self.steps) else ["edit"]
+    def changes(self) -> list[np.ndarray]:
+        """Of the crop, float (h, w, 3), of each picture."""
+        import numpy as np
 
-    @property
-    def labels(self) -> list[str]:
-        """What the columns are called: by strengths, or by the edits where all have one of their own."""
-        own = ", ".join(f"{s.attribute} {s.strength:+g}" for s in self.steps if s.strength is not None)
-        return [own] if self.marks == ["edit"] else self.marks
+        return [picture.astype(np.float32) - self.plain for picture in self.pictures]
 
-    def codes(self, known: Editors, code: Codes) -> Codes:
-        """The codes (m, l, d) that the trials make of one."""
-        made = []
-        for trial in self.trials:
-            changed = code
-            for s in self.steps:
-                changed = known.edit(s.method, changed, s.attribute, trial if s.strength is None else s.strength)
-            made.append(changed)
-        return joined(made)
 
-    def shown(self, found: Sequence[Certificate]) -> list[int]:
-        """The places of the trials that are shown; of `auto` the first where none holds."""
-        if not self.auto:
-            return list(range(len(found)))
-        return [max((i for i, certificate in enumerate(found) if not certificate.warnings), default=0)]
+def edited(person: Subject, plan: Plan, known: Editors, examiner: Examiner) -> Edited:
+    """Does what is planned to a face."""
+    from fgcli.reports.pictures import decoded
+
+    codes = plan.codes(known, person.code)
+    plain, *pictures = [*decoded(examiner.model, person.code), *decoded(examiner.model, codes)]
+    mask = person.cut.mask > 127 if person.cut else None
+    found = examiner.examine([s.attribute for s in plan.steps], person.code, codes, [plain, *pictures], mask)
+    shown = plan.shown(found)
+    return Edited(
+        person, plain, [pictures[i] for i in shown], [found[i] for i in shown], [plan.trials[i] for i in shown]
+    )
 
 
 def edit(
@@ -155,42 +100,35 @@ def edit(
         face: which face of a photo.
         files: what is read.
     """
-    import numpy as np
-
     from fgcli import artifacts
     from fgcli.certificate import Examiner, verify_known
     from fgcli.generators import store
     from fgcli.reports import slider
-    from fgcli.reports.pictures import decoded
-    from fgcli.subjects import Strip, Subjects, expanded, outputs, save_changed
+    from fgcli.subjects import Strip, Subjects, expanded, outputs, save_all_changed
 
     for flag, path, ending in (("--page", page, ".html"), ("--save-recipe", recipe, ".yaml")):
         if path and path.suffix != ending:
             raise UsageError(f"{flag} {path}: expected a name that ends in {ending}, found {path.name}; rename it")
     what, known = expanded(what), editors_of(files)
-    fixed = all(step.strength is not None for step in steps)
-    plan = Plan(learned(known, steps), [0.0] if fixed else strengths or AUTO, strengths is None and not fixed)
+    plan = planned(known, steps, strengths)
     written = outputs(output, what, plan.marks if paste_back else [], files.paths())
     model = store.load(files.generator)
     examiner = Examiner.of(model, files.judges, files.density, files.latents)
     if plan.auto:
         verify_known([s.attribute for s in plan.steps if s.strength is None], examiner)
     strip = Strip(output, model, what, ["face", "code", *plan.labels], lines=len(steps) + 2)
-    people = Subjects(what, face, files.generator, files.latents, model, files.heads)
+    people = Subjects(what, face, files.generator, files.latents, model, files.heads, output=output)
     made, certificates, pairs = [output], {}, []
-    for person in people:
-        codes = plan.codes(known, person.code)
-        plain, *pictures = [*decoded(model, person.code), *decoded(model, codes)]
-        mask = person.cut.mask > 127 if person.cut else None
-        found = examiner.examine([s.attribute for s in plan.steps], person.code, codes, [plain, *pictures], mask)
-        shown = plan.shown(found)
-        if person.cut and paste_back:
-            changes = [pictures[i].astype(np.float32) - plain for i in shown]
-            save_changed(person.name, person.cut, changes, written[person.place])
-            made += written[person.place]
-        strip.add(person, [plain, *(pictures[i] for i in shown)], [found[i].foot for i in shown])
-        pairs.append((Path(person.name).stem, plain, pictures[shown[-1]]))
-        certificates[person.name] = {f"{plan.trials[i]:+g}" if not fixed else "edit": found[i].told() for i in shown}
+    for place, group in groupby(people, lambda person: person.place):
+        faces = [edited(person, plan, known, examiner) for person in group]
+        if paste_back and (cuts := [(found.person.cut, found.changes) for found in faces if found.person.cut]):
+            save_all_changed(what[place], cuts, written[place])
+            made += written[place]
+        for found in faces:
+            strip.add(found.person, [found.plain, *found.pictures], [c.foot for c in found.found])
+            pairs.append((found.person.label, found.plain, found.pictures[-1]))
+            marks = plan.marks if plan.marks == ["edit"] else [f"{trial:+g}" for trial in found.trials]
+            certificates[found.person.title] = {m: c.told() for m, c in zip(marks, found.found, strict=True)}
     strip.save()
     if page:
         slider.write(page, pairs, ", ".join(step.attribute for step in plan.steps))
@@ -206,15 +144,92 @@ def edit(
     return {"output": list(map(str, made)), **told, **left, **people.told()}
 
 
-def joined(codes: Sequence[Codes]) -> Codes:
-    """Codes of one space as one."""
-    import torch
+class EditJobs:
+    """Edits one photo after the other, see `fgcli.jobs.Work`: each becomes the whole photo, changed.
 
-    from fgcli.codes import Codes
+    Args:
+        files: what is read. recipe: YAML of edits before those of each job, if there is one.
+        photos: whether there are any.
+    """
 
-    conditions = [c.condition for c in codes if c.condition is not None]
-    values = torch.cat([c.values for c in codes])
-    return Codes(values, codes[0].space, torch.cat(conditions) if conditions else None)
+    def __init__(self, files: Files, recipe: Path | None, photos: bool) -> None:
+        self.recipe, self.known = recipe, editors_of(files)
+        self.examiner, self.people = opened(files, photos)
+        self.columns = ["face", "edit", *self.examiner.columns]
+        self.left_out = self.examiner.left_out
+
+    def reads(self, options: Mapping[str, Any]) -> list[str]:
+        """None; the options are checked."""
+        from fgcli.certificate import verify_known
+        from fgcli.config.fields import face
+
+        face(options["face"])
+        plan = self.plan(options)
+        if len(plan.trials) > 1 and not plan.auto:
+            raise UsageError(
+                f"--strength {options['strength']}: expected one strength or auto, since -o names a folder of one "
+                f"picture a photo, found {len(plan.trials)}; write 1.5"
+            )
+        if plan.auto:
+            verify_known([s.attribute for s in plan.steps if s.strength is None], self.examiner)
+        return []
+
+    def plan(self, options: Mapping[str, Any]) -> Plan:
+        """What options ask for."""
+        from fgcli.config.fields import strengths
+
+        text = options["strength"]
+        steps = asked(self.recipe, options["attribute"], options["method"])
+        return planned(self.known, steps, None if text == "auto" else strengths(text))
+
+    def __call__(self, photo: str, picture: Path, options: Mapping[str, Any]) -> dict[str, str]:
+        """Writes the photo, changed, or its aligned faces; returns what was changed and the certificates."""
+        from fgcli import jobs
+        from fgcli.subjects import save_all_changed
+
+        plan = self.plan(options)
+        people = self.people.of(photo, options["face"], jobs.numbering(picture))
+        faces = [edited(person, plan, self.known, self.examiner) for person in people]
+        cuts = [(found.person.cut, found.changes) for found in faces if found.person.cut]
+        if cuts and options["paste_back"]:
+            save_all_changed(photo, cuts, [picture])
+        else:
+            save_beside(picture, [found.pictures[0] for found in faces])
+        return jobs.joined(
+            [
+                {"face": number(found.person, options["face"]), "edit": plan.told(found.trials[0])}
+                | found.found[0].cells()
+                for found in faces
+            ]
+        )
+
+
+def opened(files: Files, photos: bool) -> tuple[Examiner, Subjects]:
+    """What judges pictures, and what finds the faces of photos, if there are any, and rows."""
+    from fgcli.certificate import Examiner
+    from fgcli.generators import store
+    from fgcli.subjects import Subjects
+
+    model = store.load(files.generator)
+    people = Subjects([], "only", files.generator, files.latents, model, files.heads)
+    if photos and not people.writes:
+        people.learn_photos(files.generator, "only", files.heads)
+    return Examiner.of(model, files.judges, files.density, files.latents), people
+
+
+def number(person: Subject, asked: str) -> str:
+    """Which face of a photo it is, as a table tells it; nothing of a row."""
+    return "" if person.cut is None else str(person.cut.number or asked)
+
+
+def save_beside(path: Path, pictures: Sequence[np.ndarray]) -> None:
+    """Pictures (h, w, 3) of one height as one."""
+    import numpy as np
+    from PIL import Image
+
+    from fgcli.reports import grid
+
+    grid.save_picture(path, Image.fromarray(np.concatenate(pictures, 1)))
 
 
 def editors_of(files: Files) -> Editors:
@@ -227,32 +242,14 @@ def editors_of(files: Files) -> Editors:
     from fgcli.editors import load
     from fgcli.generators import store
 
+    if files.editor is None:
+        raise ValueError("no editor")
     store.verify(files.editor, files.generator)
     known = load(files.editor)
     if not any(method.arrays() for method in known.methods.values()):
         told = artifacts.load(files.editor, artifacts.EDITOR, ()).meta["choice"]
         raise FgError(f"{files.editor}: expected an editor that learned an attribute, found one that {told}")
     return known
-
-
-def learned(known: Editors, steps: Sequence[Step]) -> list[Step]:
-    """The steps, each with the label of its editor.
-
-    Raises:
-        UsageError: no such method, or it has not learned the attribute.
-    """
-    arrays, found = {label: method.arrays() for label, method in known.methods.items()}, []
-    for step in steps:
-        knowing = [label for label, names in arrays.items() if step.attribute in names]
-        method = pick(arrays, step.method, known.path) if step.method or not knowing else knowing[-1]
-        if method not in knowing:
-            learnt = arrays[method] if step.method else dict.fromkeys(n for names in arrays.values() for n in names)
-            of = f"{method} in {known.path}" if step.method else str(known.path)
-            raise UsageError(
-                f"--attribute {step.attribute}: expected one of {', '.join(learnt)}, those of {of}; run fg editor"
-            )
-        found.append(step.model_copy(update={"method": method}))
-    return found
 
 
 def reconstruct(
@@ -262,18 +259,59 @@ def reconstruct(
     from fgcli.capabilities import Masks
     from fgcli.generators import store
     from fgcli.reports import grid
-    from fgcli.reports.pictures import decoded, decoded_masks
     from fgcli.subjects import Strip, Subjects, expanded
 
     grid.picture_format(output)
     what, model = expanded(what), store.load(generator)
     strip = Strip(output, model, what, ["face", "code", *(["mask"] if isinstance(model, Masks) else [])])
-    people = Subjects(what, face, generator, latents, model, heads)
+    people = Subjects(what, face, generator, latents, model, heads, output=output)
     for person in people:
-        masks = decoded_masks(model, person.code) if isinstance(model, Masks) else []
-        strip.add(person, decoded(model, person.code) + masks)
+        strip.add(person, reconstructed(model, person))
     strip.save()
     return {"output": str(output), "faces": len(strip.rows), **people.told()}
+
+
+class ReconstructJobs:
+    """Reconstructs one photo after the other, see `fgcli.jobs.Work`: the face, what comes of it, the predicted mask.
+
+    Args:
+        files: what is read. photos: whether there are any.
+    """
+
+    def __init__(self, files: Files, photos: bool) -> None:
+        self.examiner, self.people = opened(files, photos)
+        self.columns = ["face", *self.examiner.columns]
+        self.left_out = self.examiner.left_out
+
+    def reads(self, options: Mapping[str, Any]) -> list[str]:
+        """None; the options are checked."""
+        from fgcli.config.fields import face
+
+        face(options["face"])
+        return []
+
+    def __call__(self, photo: str, picture: Path, options: Mapping[str, Any]) -> dict[str, str]:
+        """Writes the strip; returns certificates of reconstructions against their faces."""
+        from fgcli import jobs
+        from fgcli.reports import grid
+        from fgcli.reports.pictures import enlarge
+
+        rows, told = [], []
+        for person in self.people.of(photo, options["face"], jobs.numbering(picture)):
+            rows.append([person.face, *reconstructed(self.examiner.model, person)])
+            mask = person.cut.mask > 127 if person.cut else None
+            [found] = self.examiner.examine([], person.code, person.code, rows[-1][:2], mask)
+            told.append({"face": number(person, options["face"])} | found.cells())
+        grid.save_picture(picture, grid.sheet(rows, scale=enlarge(self.examiner.model)))
+        return jobs.joined(told)
+
+
+def reconstructed(model: Generator, person: Subject) -> list[np.ndarray]:
+    """What a generator makes of a face's code, and the mask that it predicts, if it does."""
+    from fgcli.capabilities import Masks
+    from fgcli.reports.pictures import decoded, decoded_masks
+
+    return decoded(model, person.code) + (decoded_masks(model, person.code) if isinstance(model, Masks) else [])
 
 
 def interpolate(
@@ -299,12 +337,14 @@ def interpolate(
     if path and path not in PATHS:
         raise UsageError(f"--path {path}: expected one of {', '.join(PATHS)}")
     what = expanded(what)
-    if len(what) < 2:
+    if len(what) < 2 and face != "all":
         raise UsageError(f"PHOTO|FOLDER|ROW: expected at least two faces to walk between, found {len(what)}")
     model = store.load(generator)
-    grid.verify_room(output, grid.extent(len(what) - 1, frames, shown_size(model)))
-    people = Subjects(what, face, generator, latents, model, heads, least=2)
+    grid.verify_room(output, grid.extent(max(1, len(what) - 1), frames, shown_size(model)))
+    people = Subjects(what, face, generator, latents, model, heads, least=min(2, len(what)), output=output)
     codes, times = [person.code for person in people], np.linspace(0, 1, frames).tolist()
+    if len(codes) < 2:
+        raise FgError(f"{what[0]}: expected at least two faces to walk between, found {len(codes)}; name another")
     rows = [decoded(model, walk(a, b, times, path)) for a, b in pairwise(codes)]
     grid.save_picture(output, grid.sheet(rows, scale=enlarge(model)))
     told = {"pairs": len(rows), "frames": frames, "path": path or NATURAL[codes[0].space]}

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 SHEET_TILES, SHEET_COLUMNS, TILE_PX = 640, 32, 128
 PICTURES = 1024
 """Pictures that are taken whole are in memory so many at a time."""
+BLURRED = 2.0
+"""Faces that are enlarged more than so many times are told of."""
 CHROMA = 3.0
 """A crop counts as coloured when the mean difference of its largest and smallest channel exceeds this, of 255."""
 
@@ -51,6 +53,8 @@ class Params(Section):
     """What masks the face: name in SEGMENTERS, then its arguments."""
     face: Literal["only", "largest", "centre"]
     """Which face of a photo: the only one (others are rejected), the largest, or the one nearest to the centre."""
+    min_face: Annotated[int, Field(ge=0)]
+    """Faces whose frame has a shorter side in the photo are rejected, px; 0: none."""
     on_bad: Literal["fix", "skip", "fail"]
     """Bad photo files: convert those that can be and reject the others, reject all, or stop with a list of them."""
     max_megapixels: Annotated[float, Field(gt=0)]
@@ -216,6 +220,7 @@ def _settings(params: Params, split: bool) -> Settings:
         min_px=params.min_px,
         max_megapixels=params.max_megapixels,
         embed=not split and assets.find("dlib_embedding") is not None,
+        min_face=params.min_face,
     )
 
 
@@ -310,6 +315,7 @@ def _assemble(
     with create(output, FACES, params=head, inputs={}, meta=meta) as writer:
         seen = _fill(writer, todo, int(kept.sum()), params.size)
         table.fill_colour(kept, seen.coloured)
+        _tell_blurred(seen.enlargements, params.size)
         groups, split = _split(sets, table, np.flatnonzero(kept), seen, params)
         writer.put("group", groups[kept].astype(np.int32))
         return _write_table(writer, table, split, kept, rejected, "people")
@@ -359,6 +365,7 @@ def _allocate(writer: Writer, rows: int, size: int) -> dict[str, Any]:
         "masks": ((rows, size, size), "uint8"),
         "landmarks": ((rows, 68, 2), "float32"),
         "crop": ((rows, 2, 3), "float32"),
+        "enlargement": ((rows,), "float32"),
     }
     return {name: writer.allocate(name, *shape) for name, shape in shapes.items()}
 
@@ -367,11 +374,14 @@ class Seen(NamedTuple):
     """What the crops of m rows look like.
 
     coloured: (m,) bool. thumbnails: (m, t) uint8. embeddings: (m, 128) float32 of dlib, or (m, 0).
+
+    enlargements: (m,) float32.
     """
 
     coloured: np.ndarray
     thumbnails: np.ndarray
     embeddings: np.ndarray
+    enlargements: np.ndarray
 
 
 def _fill(writer: Writer, todo: list[Chunk], rows: int, size: int) -> Seen:
@@ -380,6 +390,7 @@ def _fill(writer: Writer, todo: list[Chunk], rows: int, size: int) -> Seen:
 
     from fgcli.artifacts.parts import load_part
     from fgcli.datasets.groups import thumbnail
+    from fgcli.faces.align import enlargement
 
     fields = _allocate(writer, rows, size)
     seen, at = [], 0
@@ -387,11 +398,24 @@ def _fill(writer: Writer, todo: list[Chunk], rows: int, size: int) -> Seen:
         arrays = load_part(chunk.file)
         end = at + len(arrays["taken"])
         if end > at:
+            arrays["enlargement"] = enlargement(arrays["crop"]).astype(np.float32)
             for name, field in fields.items():
                 field[at:end] = arrays[name]
-            seen.append((_coloured(arrays["images"]), thumbnail(arrays["images"]), arrays["embeddings"]))
+            looks = _coloured(arrays["images"]), thumbnail(arrays["images"])
+            seen.append((*looks, arrays["embeddings"], arrays["enlargement"]))
         at = end
     return Seen(*(np.concatenate(column) for column in zip(*seen, strict=True)))
+
+
+def _tell_blurred(enlargements: np.ndarray, size: int) -> None:
+    """Says how many faces are enlarged too much, and what helps."""
+    count = int((enlargements > BLURRED).sum())
+    if count:
+        say(
+            f"preprocess: {count} of {len(enlargements)} faces are enlarged more than {BLURRED:g} times, up to "
+            f"{enlargements.max():.1f}, and so are blurred; lower preprocess.size, or reject them by "
+            f"preprocess.min_face={-int(-size // BLURRED)}"
+        )
 
 
 def _coloured(images: np.ndarray) -> np.ndarray:

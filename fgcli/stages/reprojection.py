@@ -50,7 +50,7 @@ def inpaint(photo: str, hole: str, output: Path, face: str, generator: Path, lat
     paths = [generator, latents, *([] if rectangle else [Path(hole)])]
     [file] = outputs(output, [photo], ["inpainted"], paths)[0]
     model = unsteered(generator, "fg inpaint")
-    project, cut, full = photographed(photo, face, model, generator, latents)
+    project, cut, full = photographed(photo, face, output, model, generator, latents)
     missing = (
         cut_out(rectangle, full.pixels.shape[:2]) if rectangle else painted_hole(Path(hole), full.pixels.shape[:2])
     )
@@ -69,7 +69,7 @@ def inpaint(photo: str, hole: str, output: Path, face: str, generator: Path, lat
 
 
 def photographed(
-    photo: str, face: str, model: Generator, generator: Path, latents: Path
+    photo: str, face: str, output: Path, model: Generator, generator: Path, latents: Path
 ) -> tuple[Callable[..., Codes], Cut, Decoded]:
     """What finds codes, the face of a photo, and the photo.
 
@@ -78,10 +78,10 @@ def photographed(
     """
     from fgcli.faces.cutter import Cutter
     from fgcli.generators import store
-    from fgcli.subjects import projector, whole_photo
+    from fgcli.subjects import asked_faces, beside, projector, whole_photo
 
     store.verify(latents, generator)
-    cut = Cutter.of(generator, face).photo(Path(photo))
+    [cut] = asked_faces(Cutter.of(generator, face), photo, face, beside(output, photo))
     return projector(latents, model), cut, whole_photo(Path(photo))
 
 
@@ -186,7 +186,7 @@ def merge(
     model = unsteered(generator, "fg merge")
     share = seconds(mask, model.image_shape[1:])[..., None]
     strip = Strip(output, model, [first], ["first", "second", "together", "code"])
-    one, other = Subjects([first, second], face, generator, latents, model, least=2)
+    one, other = Subjects([first, second], face, generator, latents, model, least=2, output=output)
     together = np.where(share, other.face, one.face)
     made = decoded(model, projector(latents, model)(together))[0]
     if one.cut:
@@ -239,7 +239,7 @@ def retouch(
     inputs = [generator, latents, *([Path(original)] if original else [])]
     [file] = outputs(output, [edited], ["retouched"], inputs)[0]
     model = unsteered(generator, "fg retouch")
-    project, cut, full = photographed(original or edited, face, model, generator, latents)
+    project, cut, full = photographed(original or edited, face, output, model, generator, latents)
     if original:
         painted = warp(of_size(edited, original, full.pixels.shape), cut.matrix, len(cut.image))
         region = differing(painted, cut.image, cut.mask, edited, original)
@@ -317,7 +317,11 @@ def deblur(
     files = outputs(output, what, labels if paste_back else [], [generator, latents])
     model = unsteered(generator, "fg deblur")
     strip = Strip(output, model, what, ["face", "blurred", "code", *labels])
-    people, project, written = Subjects(what, face, generator, latents, model), projector(latents, model), [output]
+    people, project, written = (
+        Subjects(what, face, generator, latents, model, output=output),
+        projector(latents, model),
+        [output],
+    )
     for person in people:
         blurred = ndimage.gaussian_filter(person.face, (blur, blur, 0), mode="nearest")
         step = person.code.values - project(blurred).values

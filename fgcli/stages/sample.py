@@ -41,25 +41,17 @@ def sample(
     Of sentences the texts, too: they are told, and stand beside the codes.
     """
     from fgcli import codes
-    from fgcli.capabilities import Conditional, Writes
+    from fgcli.capabilities import Writes
     from fgcli.generators import store
     from fgcli.reports import grid
     from fgcli.reports.pictures import decoded, enlarge, shown_size
 
     files = outputs(output, count, seed, [generator, densities, latents, conditions])
-    model, heads = store.load(generator), None
+    model = store.load(generator)
     grid.verify_room(output, grid.extent(-(-count // columns), min(count, columns), shown_size(model)))
-    if density == RANDOM:
-        chosen, (faces, heads) = density, protocol(count, seed, truncation, generator, latents, conditions)
-        inputs = {"generator": generator, "latents": latents, "conditions": conditions}
-    elif density == "prior" or (not density and not densities.exists()):
-        chosen, faces, inputs = "prior", codes.prior(model, count, seed, truncation), {"generator": generator}
-    else:
-        chosen, faces = draw(count, density, seed, truncation, generator, densities)
-        inputs = {"generator": generator, "density": densities}
-    if isinstance(model, Conditional) and heads is None:
-        store.verify(latents, generator)
-        faces, inputs = codes.conditioned(faces, codes.conditions(latents), seed), inputs | {"latents": latents}
+    chosen, faces, heads, inputs = drawn(
+        model, count, density, seed, truncation, generator, densities, latents, conditions
+    )
     pictures: list[np.ndarray] = []
     with progress("sample", count, unit="faces") if count > 1 else nullcontext(lambda: None) as advance:
         for face, path in zip(faces.split(1), files[2:], strict=True):  # one by one: its bytes depend on no other
@@ -73,6 +65,42 @@ def sample(
     if texts is not None:
         told = {"codes": str(files[1]), "sentences": texts, "density": chosen, "seed": seed}
     return {"output": [str(path) for path in (output, *files[2:])], **told}
+
+
+def drawn(
+    model: Generator,
+    count: int,
+    density: str,
+    seed: int,
+    truncation: float,
+    generator: Path,
+    densities: Path,
+    latents: Path,
+    conditions: Path,
+) -> tuple[str, Codes, Parameters | None, dict[str, Path]]:
+    """What was drawn from, `count` codes from `seed` on, their heads where these are drawn too, and the files read.
+
+    Raises:
+        UsageError: no such density, or one that is to be truncated.
+        FgError: files that do not belong together.
+    """
+    from fgcli import codes
+    from fgcli.capabilities import Conditional
+    from fgcli.generators import store
+
+    if density == RANDOM:
+        faces, heads = protocol(count, seed, truncation, generator, latents, conditions)
+        return density, faces, heads, {"generator": generator, "latents": latents, "conditions": conditions}
+    inputs = {"generator": generator}
+    if density == "prior" or (not density and not densities.exists()):
+        chosen, faces = "prior", codes.prior(model, count, seed, truncation)
+    else:
+        chosen, faces = draw(count, density, seed, truncation, generator, densities)
+        inputs |= {"density": densities}
+    if isinstance(model, Conditional):
+        store.verify(latents, generator)
+        faces, inputs = codes.conditioned(faces, codes.conditions(latents), seed), inputs | {"latents": latents}
+    return chosen, faces, None, inputs
 
 
 def outputs(output: Path, count: int, seed: int, inputs: Sequence[Path]) -> list[Path]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,8 +65,20 @@ def asked(neutral: bool, taken: dict[str, str | None], numbers: dict[str, list[s
     return Wish(neutral, sources, ranges)
 
 
+def wished(options: Mapping[str, Any]) -> Wish:
+    """The same from texts by the names of the options: "" where nothing is asked, lists of those that are repeated.
+
+    Raises:
+        UsageError: as `asked`.
+    """
+    taken = {name: options[f"{name}_from"] or None for name in TAKEN}
+    ends = {name: [options[name]] if options[name] else [] for name in ("yaw", "jaw")}
+    modes = {name: options[name] for name in ("expression", "shape", "texture", "light")}
+    return asked(options["neutral"], taken, ends | modes)
+
+
 def steer(what: str, wish: Wish, output: Path, face: str, files: Files) -> dict[str, Any]:
-    """A strip for each range: the face, its reconstruction, the pictures, and below these what obeyed.
+    """A strip for each range, and each face: the face, its reconstruction, the pictures, and below these what obeyed.
 
     Raises:
         UsageError: a generator that nothing steers, a mode that its head lacks, or an output that is no picture's.
@@ -76,7 +88,6 @@ def steer(what: str, wish: Wish, output: Path, face: str, files: Files) -> dict[
 
     from fgcli.artifacts.outputs import verify_outputs
     from fgcli.reports import grid
-    from fgcli.reports.pictures import decoded, enlarge
     from fgcli.steered import Observer, Studio
     from fgcli.subjects import is_photo
 
@@ -84,26 +95,94 @@ def steer(what: str, wish: Wish, output: Path, face: str, files: Files) -> dict[
     reads = [Path(name) for name in (what, *wish.taken.values()) if is_photo(name)]
     verify_outputs([*reads, *files.paths()], {"-o": output}, {"-o": ""})
     with torch.no_grad():
-        studio = Studio(files, face, "fg steer")
+        studio = Studio(files, face, "fg steer", output)
     for factor, _ in wish.ranges:
         factor.verify(studio.head)
     verify_room(output, wish, studio.model)
-    person, observer = studio.person(what), Observer(studio)
-    plain = decoded(studio.model, person.code)
-    with torch.no_grad():
-        base = changed(studio, person.head, wish)
-        strips = [(str(f), f, swept(base, f, values)) for f, values in wish.ranges if len(values) > 1]
-        rows: list[list[np.ndarray]] = []
-        feet: list[list[list[str]]] = []
-        told = {}
-        for title, factor, wanted in strips or [("steered", watched(wish), base)]:
-            pictures, heads = studio.pictures(person, wanted)
-            found = told[title] = seen(observer, person, factor, pictures, heads)
-            rows.append([person.face, *plain, *pictures])
-            feet.append([["face"], ["code"], *footed(found)])
-    grid.save_picture(output, grid.sheet(rows, list(told), (), enlarge(studio.model), feet))
+    people, observer = studio.people(what), Observer(studio)
+    told = save_strips(output, studio, observer, people, wish)
     missing = {"not_measured": observer.missing} if observer.missing else {}
     return {"output": str(output), "strips": told, **missing}
+
+
+def save_strips(
+    output: Path, studio: Studio, observer: Observer, people: Sequence[Person], wish: Wish
+) -> dict[str, dict[str, Any]]:
+    """Writes the strips of faces; returns what is seen in each, by its title."""
+    import torch
+
+    from fgcli.reports import grid
+    from fgcli.reports.pictures import decoded, enlarge
+
+    rows: list[list[np.ndarray]] = []
+    feet: list[list[list[str]]] = []
+    told = {}
+    with torch.no_grad():
+        for person in people:
+            plain, base = decoded(studio.model, person.code), changed(studio, person.head, wish)
+            strips = [(str(f), f, swept(base, f, values)) for f, values in wish.ranges if len(values) > 1]
+            for title, factor, wanted in strips or [("steered", watched(wish), base)]:
+                pictures, heads = studio.pictures(person, wanted)
+                found = seen(observer, person, factor, pictures, heads)
+                told[f"{title}, face {person.number}" if person.number else title] = found
+                rows.append([person.face, *plain, *pictures])
+                feet.append([["face"], ["code"], *footed(found)])
+    grid.save_picture(output, grid.sheet(rows, list(told), (), enlarge(studio.model), feet))
+    return told
+
+
+class SteerJobs:
+    """Steers one photo after the other, see `fgcli.jobs.Work`: the picture has a strip for each range.
+
+    Args:
+        files: what is read. photos: whether there are any.
+    """
+
+    columns = ("face", "asked", "found", "follows", "identity", "same person")
+
+    def __init__(self, files: Files, photos: bool) -> None:
+        import torch
+
+        from fgcli.steered import Observer, Studio
+
+        with torch.no_grad():
+            self.studio = Studio(files, "only", "fg steer")
+        self.observer = Observer(self.studio)
+        self.left_out = self.observer.missing
+        if photos:
+            _ = self.studio.fitter, self.studio.project  # what is wrong with them is said now
+
+    def reads(self, options: Mapping[str, Any]) -> list[str]:
+        """Those whose expression, jaw or pose is taken; the options are checked."""
+        from fgcli.config.fields import face
+
+        face(options["face"])
+        wish = wished(options)
+        for factor, _ in wish.ranges:
+            factor.verify(self.studio.head)
+        return list(wish.taken.values())
+
+    def __call__(self, photo: str, picture: Path, options: Mapping[str, Any]) -> dict[str, str]:
+        """Writes the strips; returns what was asked of each number, and what is found of it."""
+        from fgcli import jobs
+        from fgcli.subjects import is_photo
+
+        if is_photo(photo):
+            self.studio.choose(options["face"], jobs.numbering(picture))
+        people = self.studio.people(photo)
+        told = save_strips(picture, self.studio, self.observer, people, wished(options))
+        rows = [{name: words(found.get(name)) for name in self.columns[1:]} for found in told.values()]
+        for row, (title, found) in zip(rows, told.items(), strict=True):
+            number = title.rpartition(", face ")[2] if ", face " in title else options["face"]
+            row |= {"face": number, "asked": f"{found['number']} {row['asked']}"}
+        return jobs.joined(rows)
+
+
+def words(value: Any) -> str:
+    """Numbers as text; nothing where there is none."""
+    if isinstance(value, list):
+        return " ".join("-" if v is None else f"{v:g}" for v in value)
+    return "" if value is None else f"{value:g}"
 
 
 def verify_room(output: Path, wish: Wish, model: Generator) -> None:
