@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from fgcli.config import build, lookup
-from fgcli.datasets import DATASETS
+from fgcli.datasets import DATASETS, groups
 from fgcli.datasets.files import OWN, own_files
 from fgcli.datasets.groups import SAME, SIDE, group
 from fgcli.datasets.photoset import Photo, PhotoSet, without_attributes
@@ -470,6 +470,22 @@ def test_people_are_told_by_their_faces_and_look_alikes_make_no_chain():
     named = np.where(rows % 10 < 5, rows // 10, 10 + rows // 10)  # every person under two names
     assert (group(named, rows, thumbnails, clouds(2 * line, 10, 0.35)).people == rows // 10 * 10).all()
     assert len(np.unique(group(named, rows, thumbnails, np.zeros((60, 0))).people)) == 12
+
+
+def test_near_pairs_are_those_of_all_pairs_whatever_the_blocks(monkeypatch):
+    rng = np.random.default_rng(0)
+    vectors = rng.uniform(0, 255, (90, 4)).astype(np.float32)
+    vectors[50:60] = vectors[:10] + 1
+    apart = ((vectors[:, None] - vectors[None]) ** 2).sum(-1)
+    left, right = np.nonzero(np.triu(apart < 30.0**2, 1))
+    assert len(left) > 10
+    for sizes in ((512, 8192), (7, 11), (64, 8)):
+        monkeypatch.setattr(groups, "ROWS", sizes[0])
+        monkeypatch.setattr(groups, "COLUMNS", sizes[1])
+        found = groups._near_pairs(vectors, 30.0)
+        np.testing.assert_array_equal(found[0], left)
+        np.testing.assert_array_equal(found[1], right)
+        np.testing.assert_allclose(found[2], apart[left, right], rtol=1e-3, atol=0.1)
 
 
 def test_nearly_equal_photos_stay_together_whoever_they_are_said_to_show():

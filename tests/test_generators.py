@@ -12,6 +12,7 @@ from fgcli.errors import FgError, UsageError
 from fgcli.generators import store
 from fgcli.generators.masked_vae import MaskedVAE, filters, halvings
 from fgcli.generators.pca import PCA
+from fgcli.layers import linear
 from fgcli.layers.blocks import ELU
 from fgcli.pixels import tensor
 from fgcli.stages import train
@@ -241,6 +242,20 @@ def test_pca_through_the_stage(tmp_path, faces):
 
 
 # ---- linear path
+
+
+def test_eigenfaces_of_many_images_are_summed_in_parts_and_are_those_of_a_singular_value_decomposition(monkeypatch):
+    monkeypatch.setattr(linear, "CHUNK", 7)
+    images = np.random.default_rng(0).integers(0, 255, (60, 4, 4, 3)).astype(np.uint8)
+    images[..., 0] //= 4
+    rows = np.arange(3, 60)
+    average, components, scale = linear.principal_components(images, 5, rows)
+    x = images[rows] / 127.5 - 1
+    x = np.concatenate([x, x[:, :, ::-1]]).transpose(0, 3, 1, 2).reshape(114, -1)
+    _, values, vectors = np.linalg.svd(x - x.mean(0), full_matrices=False)
+    np.testing.assert_allclose(average, x.mean(0), atol=1e-6)
+    np.testing.assert_allclose(scale, values[:5] / 114**0.5, rtol=1e-5)
+    np.testing.assert_allclose(abs(components.numpy() @ vectors[:5].T), np.eye(5), atol=1e-3)
 
 
 def test_linear_path_starts_as_eigenfaces():

@@ -19,6 +19,10 @@ from fgcli.errors import Interrupted
 OWN = {
     "init": ("fgcli.cli.init:init", "A project of your own: its params.yaml and dvc.yaml, for your photos or a paper."),
     "flame": ("fgcli.cli.flame:app", "faces.h5 -> flame.h5: a head in 3-D for every face; render and export them."),
+    "evaluate": (
+        "fgcli.cli.evaluate:evaluate",
+        "All artifacts -> metrics.json: every number with its protocol; or two folders compared.",
+    ),
     "paper": ("fgcli.cli.paper:app", "Runs and a paper's table -> paper.html: ours beside theirs, claims judged."),
     "chain": ("fgcli.cli.chain:chain", "Several stages in one process and one folder, once per seed."),
     "edit": ("fgcli.cli.pictures:edit", "Change an attribute of photos, or of rows of latents.h5."),

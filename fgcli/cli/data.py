@@ -1,4 +1,4 @@
-"""fg data: the data sets that fg reads, and those that it makes."""
+"""fg data: the data sets that fg reads, those that it makes, and artifacts as folders of pictures and tables."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def make_root() -> None:
 
 @data.callback()
 def root() -> None:
-    """Which data sets fg reads and the layout each expects; which it makes; which photos gave no face."""
+    """Data sets that fg reads and makes, photos that gave no face, and artifacts as folders of pictures and tables."""
 
 
 Json = Annotated[bool, typer.Option("--json", help="As one JSON line.")]
@@ -81,6 +81,41 @@ def rejected(
             print("\n".join(_lines(found)))
 
     guarded(tell, debug)
+
+
+@data.command("export")
+def export(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="faces.h5 or flame.h5.")],
+    folder: Annotated[Path, typer.Argument(help="A new folder, or an empty one.")],
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """faces.h5 as PNG and CSV: faces, masks, labels, rows; or the numbers of flame.h5 as CSV and NPZ.
+
+    labels.csv and masks are laid out as image_folder of preprocess reads them; fg data import takes the folder back.
+    Meshes of heads are written by fg flame export. An interrupted export goes on with the same command.
+
+    Example: fg data export out/faces.h5 faces
+    """
+    from fgcli.stages import data as stage
+
+    guarded(lambda: show(stage.export(file, folder), json), debug)
+
+
+@data.command("import")
+def import_(
+    folder: Annotated[Path, typer.Argument(help="What fg data export wrote of faces.h5, changed or not.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="faces.h5 to write.")] = Path("out/faces.h5"),
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """faces.h5 of an exported folder, its faces as they are: pictures may be taken out, labels, splits, masks changed.
+
+    Example: fg data import faces -o out/faces.h5
+    """
+    from fgcli.stages import data as stage
+
+    guarded(lambda: show(stage.gather(folder, output), json), debug)
 
 
 def _rejected(file: Path) -> dict[str, Any]:

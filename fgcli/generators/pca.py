@@ -41,9 +41,9 @@ class PCA(Encodes, Solved):
         self.register_buffer("components", torch.zeros(codes, pixels))
         self.register_buffer("scale", torch.ones(codes))
 
-    def fit(self, images: np.ndarray) -> None:
-        """Solves for the components of uint8 images (n, h, w, c) and their mirror images."""
-        average, components, scale = principal_components(images, self.code_shape[1])
+    def fit(self, images: np.ndarray, rows: np.ndarray | None = None) -> None:
+        """Solves for the components of uint8 images (n, h, w, c), or of some rows, and their mirror images."""
+        average, components, scale = principal_components(images, self.code_shape[1], rows)
         self.average.copy_(average)
         self.components.copy_(components)
         self.scale.copy_(scale)
@@ -69,5 +69,5 @@ def baseline(images: np.ndarray, train: np.ndarray, generator: Generator) -> tup
     size = math.prod(generator.image_shape)
     rows = train[:: -(-len(train) // max(2, FIT_BYTES // (4 * FIT_COPIES * size)))]
     pca = PCA(generator.image_shape, min(math.prod(generator.code_shape), size))
-    pca.fit(images[rows])
+    pca.fit(images, rows)
     return pca.eval(), rows

@@ -6,11 +6,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+CHUNK = 1000
+"""Images in memory at a time, where there are many."""
 NOISE = 1e-6
 """Eigenvalues below this share of the largest are rounding errors of float32: their components stay 0."""
 
 
-def principal_components(images: np.ndarray, codes: int) -> tuple[Tensor, Tensor, Tensor]:
+def principal_components(
+    images: np.ndarray, codes: int, rows: np.ndarray | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
     """Average (p), components (codes, p) and standard deviations (codes) of images and their mirror images.
 
     With X the centred rows in [-1, 1], the eigenvectors of X^T X (p x p) are those of the covariance, p = c h w, and
@@ -18,21 +22,52 @@ def principal_components(images: np.ndarray, codes: int) -> tuple[Tensor, Tensor
     are zeros of deviation 1.
 
     Args:
-        images: (n, h, w, c) uint8, all in memory four times over as float32.
+        images: (n, h, w, c) uint8; where they are fewer than values, in memory four times over as float32.
         codes: how many.
+        rows: those of them that count; all of them if there are none.
     """
-    rows = torch.from_numpy(images.astype(np.float32) / 127.5 - 1)
-    x = torch.cat([rows, rows.flip(2)]).permute(0, 3, 1, 2).flatten(1)
-    average = x.mean(0)
-    x -= average
-    many = len(x) > x.shape[1]
-    values, vectors = torch.linalg.eigh((x.T @ x if many else x @ x.T).double())
+    rows = np.arange(len(images)) if rows is None else rows
+    n, p = 2 * len(rows), int(np.prod(images.shape[1:]))
+    if n > p:
+        average, gram = _moments(images, rows)
+        values, vectors = torch.linalg.eigh(gram)
+    else:
+        some = _flat(images[rows])
+        x = torch.cat([some, some[:, _mirror(images)]])
+        average = x.mean(0)
+        x -= average
+        values, vectors = torch.linalg.eigh((x @ x.T).double())
     k = min(codes, int((values > NOISE * values[-1]).sum()))
-    values, vectors = values.flip(0)[:k], vectors.flip(1)[:, :k]
-    components, scale = torch.zeros(codes, x.shape[1]), torch.ones(codes)
-    components[:k] = vectors.T.float() if many else nn.functional.normalize(vectors.T.float() @ x)
-    scale[:k] = (values / len(x)).sqrt().float()
+    values, vectors = values.flip(0)[:k], vectors.flip(1)[:, :k].float()
+    components, scale = torch.zeros(codes, p), torch.ones(codes)
+    components[:k] = vectors.T if n > p else nn.functional.normalize(vectors.T @ x)
+    scale[:k] = (values / n).sqrt().float()
     return average, components, scale
+
+
+def _moments(images: np.ndarray, rows: np.ndarray) -> tuple[Tensor, Tensor]:
+    """Average (p) and X^T X (p, p) float64 of some images and their mirror images, which is that of the images and, in
+    mirrored places, once more; CHUNK at a time.
+    """
+    mirror, parts = _mirror(images), [rows[i : i + CHUNK] for i in range(0, len(rows), CHUNK)]
+    total = torch.stack([_flat(images[part]).double().sum(0) for part in parts]).sum(0)
+    average = ((total + total[mirror]) / (2 * len(rows))).float()
+    gram = torch.zeros(len(average), len(average), dtype=torch.float64)
+    for part in parts:
+        x = _flat(images[part]) - average
+        gram += x.T @ x
+    return average, gram + gram[mirror][:, mirror]
+
+
+def _flat(images: np.ndarray) -> Tensor:
+    """uint8 (n, h, w, c) as (n, p) in [-1, 1], channels first."""
+    return torch.from_numpy(images.astype(np.float32) / 127.5 - 1).permute(0, 3, 1, 2).flatten(1)
+
+
+def _mirror(images: np.ndarray) -> Tensor:
+    """(p) the place of each value in the mirror image."""
+    _, h, w, c = images.shape
+    return torch.arange(c * h * w).reshape(c, h, w).flip(2).flatten()
 
 
 class LinearPath(nn.Module):

@@ -37,7 +37,8 @@ def nearest(rows: np.ndarray, among: np.ndarray, k: int) -> np.ndarray:
     [[1, 2]]
     """
     middle = among.mean(0, dtype=np.float64)
-    distances = squared_distances(rows - middle, among - middle)
+    blocks = (among[i : i + BLOCK] - middle for i in range(0, len(among), BLOCK))  # float64, as many as memory likes
+    distances = np.concatenate([squared_distances(rows - middle, block) for block in blocks], 1)
     return np.argsort(distances, axis=1, kind="stable")[:, :k]
 
 
@@ -58,6 +59,7 @@ def page(
         known.append(extractor(shown(data.images[rows], region)))
         advance(len(rows))
     among = np.concatenate(known)
+    del known  # not twice in memory
     found: dict[str, list[np.ndarray]] = {}
     for name, codes in draws(data.models[0], DRAWN, seed):
         made = shown(np.concatenate(list(decoded(data, data.models[0], codes, batch, seed))), region)
