@@ -1,0 +1,262 @@
+"""How time and memory of the stages grow with the number of images.
+
+    python benchmarks/scale.py                                # 1,000, 10,000, 100,000 images of 32 px; hours
+    python benchmarks/scale.py --counts 1000 10000 --stages preprocess invert
+
+Each stage runs in a process of its own, on images that are painted here. Of preprocess what looks for faces and embeds
+them is replaced: dlib takes the same time for every photo, so that it would hide what grows. Train sees every training
+image once; evaluate measures a tenth of them, and as many draws.
+
+A line for each run: the processor's time per image, without that of a run of 100 images, which is the start's; other
+work on the machine changes it less than the clock's. And the peak of the memory that is the process's own: pages of
+mapped files do not count, as the system takes them back at need. Then the slope of log time against log n, by pairs of
+counts (1: linear), and the ratio of their memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import math
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+SIZE, PART = 32, 1000
+"""Side of the images, px, and how many are painted at a time."""
+FEW = 100
+"""Images of a first run, whose time is that of the start: it is taken from that of the others."""
+STAGES = ("preprocess", "train", "invert", "density", "evaluate")
+TINY: dict[str, Any] = {
+    "train": {"generator": {"name": "masked_vae", "codes": 8, "width": 0.1}, "batch": 64, "warmup": 2, "device": "cpu"},
+    "invert": {"batch": 256, "device": "cpu"},
+    "density": {
+        "methods": {
+            "gaussian": {"name": "gaussian"},
+            "gmm": {"name": "gmm", "components": 10, "starts": 1},
+            "flow": {"name": "flow", "transforms": 1, "hidden": 16, "epochs": 2},
+        }
+    },
+    "evaluate": {
+        "device": "cpu",
+        "metrics": [
+            {"name": "l1"},
+            {"name": "ssim"},
+            {"name": "frechet", "features": "pixels"},
+            {"name": "kid", "features": "pixels"},
+            {"name": "sharpness"},
+        ],
+    },
+}
+"""Params over fg's own."""
+
+
+def painted(first: int, n: int, side: int) -> tuple[np.ndarray, np.ndarray]:
+    """Images uint8 (n, side, side, 3) of ovals before a ramp, all varied, and masks (n, side, side)."""
+    rng = np.random.default_rng([7, first])
+    y, x = np.mgrid[-1 : 1 : side * 1j, -1 : 1 : side * 1j]
+    middle, radius = rng.uniform(-0.15, 0.15, (2, n, 1, 1)), rng.uniform(0.6, 0.8, (n, 1, 1))
+    masks = ((x - middle[0]) / (0.8 * radius)) ** 2 + ((y - middle[1]) / radius) ** 2 < 1
+    skin, ground = rng.uniform(120, 240, (n, 1, 1, 3)), rng.uniform(0, 100, (n, 1, 1, 3))
+    tilt = (1 + rng.uniform(-0.3, 0.3, (n, 1, 1)) * x + rng.uniform(-0.3, 0.3, (n, 1, 1)) * y)[..., None]
+    images = np.where(masks[..., None], skin, ground) * tilt + rng.normal(0, 4, (n, side, side, 3))
+    return images.clip(0, 255).astype(np.uint8), masks.astype(np.uint8) * 255
+
+
+def prepare(folder: Path, n: int, stages: list[str]) -> None:
+    """Photos, if preprocess is measured; faces.h5 for the others."""
+    from PIL import Image
+
+    from fgcli import artifacts
+
+    if "preprocess" in stages:
+        for first in range(0, n, PART):
+            place = folder / f"photos/{first // PART:04d}"
+            place.mkdir(parents=True)
+            for i, image in enumerate(painted(first, min(PART, n - first), SIZE)[0]):
+                Image.fromarray(image).save(place / f"{i:03d}.png", compress_level=1)
+    known = {"analyser": {"name": "none"}, "segmenter": {"name": "none"}}
+    meta = {"content": "faces", "attribute_names": ["odd"], "datasets": [], **known}
+    with artifacts.create(folder / "faces.h5", artifacts.FACES, params={}, inputs={}, meta=meta) as writer:
+        shapes = {"images": (n, SIZE, SIZE, 3), "masks": (n, SIZE, SIZE)}
+        fields = [writer.allocate(name, shape, "uint8") for name, shape in shapes.items()]
+        for first in range(0, n, PART):
+            for field, values in zip(fields, painted(first, min(PART, n - first), SIZE), strict=True):
+                field[first : first + len(values)] = values
+        writer.put("landmarks", np.zeros((n, 68, 2), np.float32))
+        writer.put("crop", np.tile(np.eye(2, 3, dtype=np.float32), (n, 1, 1)))
+        writer.put("attributes", (np.arange(n)[:, None] % 2).astype(np.int8))
+        writer.put("identity", np.arange(n, dtype=np.int32))
+        writer.put("split", np.array([0, 0, 0, 1, 0, 0, 0, 2, 0, 0], np.uint8)[np.arange(n) % 10])
+        writer.put("source", [f"painted/{i}" for i in range(n)])
+        writer.put("rejected/source", np.zeros(0, "S1"))
+        writer.put("rejected/reason", np.zeros(0, "S1"))
+
+
+class Drawn:
+    """Stands for what finds faces: the same landmarks in every photo."""
+
+    notice = ""
+
+    def analyse(self, image: np.ndarray) -> list[Any]:
+        """One face."""
+        from fgcli.faces.landmarks import Face
+
+        side = len(image)
+        return [Face((0.0, 0.0, float(side), float(side)), LANDMARKS * side, score=9.0)]
+
+
+class Embedding:
+    """Stands for dlib's embeddings: random ones, of people who are not alike."""
+
+    def __call__(self, image: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+        """(128,) float32."""
+        return np.random.default_rng(int(image.sum())).normal(0, 0.08, 128).astype(np.float32)
+
+
+def landmarks() -> np.ndarray:
+    """(68, 2) of an upright face, in [0, 1]."""
+    angle = np.linspace(0, np.pi, 17)
+    jaw = np.stack([0.5 - 0.35 * np.cos(angle), 0.4 + 0.45 * np.sin(angle)], 1)
+    brows = np.stack([np.linspace(0.22, 0.78, 10), np.full(10, 0.3)], 1)
+    nose = np.concatenate(
+        [
+            np.stack([np.full(4, 0.5), np.linspace(0.4, 0.55, 4)], 1),
+            np.stack([np.linspace(0.44, 0.56, 5), np.full(5, 0.6)], 1),
+        ]
+    )
+    turn = np.linspace(np.pi, -np.pi, 7)[:-1]
+    eyes = [np.stack([x + 0.06 * np.cos(turn), 0.4 - 0.025 * np.sin(turn)], 1) for x in (0.35, 0.65)]
+    lips = [
+        np.stack([0.5 + r * np.cos(t), 0.72 - r * np.sin(t) / 2], 1)
+        for r, t in ((0.13, np.linspace(np.pi, -np.pi, 13)[:-1]), (0.08, np.linspace(np.pi, -np.pi, 9)[:-1]))
+    ]
+    return np.concatenate([jaw, brows, nose, *eyes, *lips])
+
+
+LANDMARKS = landmarks()
+
+
+def work(stage: str, folder: Path, n: int) -> None:
+    """One stage, in this process."""
+    import importlib
+
+    import torch
+
+    from fgcli import config, faces
+    from fgcli.faces import cutter
+
+    torch.set_num_threads(1)
+    own = dict(TINY)
+    steps = max(10, n * 8 // 10 // own["train"]["batch"])
+    own["train"] |= {"steps": steps, "validate_steps": steps, "checkpoint_steps": steps, "threads": 1}
+    own["evaluate"] |= {"samples": n // 10}
+    own["preprocess"] = {
+        "datasets": [{"name": "image_folder", "path": str(folder / "photos")}],
+        "size": SIZE, "analyser": {"name": "drawn"}, "processes": 1, "min_px": 1,
+    }  # fmt: skip
+    if stage == "preprocess":
+        faces.ANALYSERS["drawn"] = "scale:Drawn"
+        cutter.OneFace = Embedding  # type: ignore[misc, assignment]
+    module: Any = importlib.import_module(f"fgcli.stages.{stage}")
+    params = config.section(config.overlay(config.defaults(), own), stage, module.Params)
+    file = lambda name: folder / name  # noqa: E731
+    given: dict[str, tuple[Any, ...]] = {
+        "preprocess": (file("cut.h5"), file("cut.png")),
+        "train": (file("faces.h5"),),
+        "invert": (file("faces.h5"), file("generator.h5"), file("latents.h5")),
+        "density": (file("latents.h5"), file("density.h5")),
+        "evaluate": (file("faces.h5"), file("generator.h5"), file("latents.h5"), file("density.h5"), None,
+                     file("evaluation.h5"), file("metrics.json"), file("protocols.json"), file("neighbours.png")),
+    }  # fmt: skip
+    named = {"output": file("generator.h5"), "folder": file("run")} if stage == "train" else {}
+    module.run(*given[stage], **named, params=params)
+
+
+def measured(stage: str, folder: Path, n: int) -> dict[str, Any]:
+    """Processor's and clock's seconds of a stage, and the peaks of its memory in MB: its own, and with mapped files."""
+    command = [sys.executable, __file__, "--work", stage, "--folder", str(folder), "--counts", str(n)]
+    start, own = time.monotonic(), 0
+    with open(folder / f"{stage}.log", "w") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | {"OMP_NUM_THREADS": "1"})
+        while not (ended := os.wait4(process.pid, os.WNOHANG))[0]:
+            own = max(own, anonymous(process.pid))
+            time.sleep(0.05)
+    if ended[1]:
+        raise SystemExit(f"{stage} of {n} failed:\n{(folder / f'{stage}.log').read_text()[-2000:]}")
+    used = ended[2]
+    return {
+        "stage": stage, "n": n, "cpu_s": used.ru_utime + used.ru_stime, "clock_s": time.monotonic() - start,
+        "own_mb": own / 1000, "rss_mb": used.ru_maxrss / 1000,
+    }  # fmt: skip
+
+
+def anonymous(pid: int) -> int:
+    """Memory of a process, kB, without mapped files."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith("RssAnon")), 0)
+
+
+def told(run: dict[str, Any], first: dict[str, Any]) -> str:
+    """A run as a line."""
+    return (
+        f"{run['stage']:<11} {run['n']:>7,}: {1000 * each(run, first):.3f} ms an image, {run['own_mb']:.0f} MB, with "
+        f"mapped files {run['rss_mb']:.0f} MB, {run['clock_s']:.0f} s"
+    )
+
+
+def each(run: dict[str, Any], first: dict[str, Any]) -> float:
+    """Processor's seconds per image without the start."""
+    return (run["cpu_s"] - first["cpu_s"]) / (run["n"] - first["n"])
+
+
+def summary(found: list[dict[str, Any]]) -> None:
+    """Prints slopes and ratios."""
+    for stage in STAGES:
+        first, *runs = sorted((run for run in found if run["stage"] == stage), key=lambda run: run["n"]) or [{}]
+        for a, b in itertools.pairwise(runs):
+            slope = 1 + math.log(each(b, first) / each(a, first)) / math.log(b["n"] / a["n"])
+            ratio = b["own_mb"] / a["own_mb"]
+            print(f"{stage:<11} {a['n']:>7,} to {b['n']:>7,}: slope {slope:.2f}, memory x {ratio:.2f}")
+
+
+def main() -> None:
+    """Prints a line for each stage and number of images, then how they grow."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--counts", type=int, nargs="+", default=[1000, 10_000, 100_000])
+    parser.add_argument("--stages", nargs="+", choices=STAGES, default=list(STAGES))
+    parser.add_argument("--folder", type=Path, help="Where the files lie; by default one that is removed.")
+    parser.add_argument("--json", type=Path, help="Take in and write the numbers here, beside those of other runs.")
+    parser.add_argument("--work", help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.work:
+        work(given.work, given.folder, given.counts[0])
+        return
+    found = json.loads(given.json.read_text()) if given.json and given.json.exists() else []
+    for n in (FEW, *given.counts):
+        folder = Path(tempfile.mkdtemp(prefix="scale-", dir=given.folder))
+        prepare(folder, n, given.stages)
+        for stage in given.stages:
+            run = measured(stage, folder, n)
+            found = [old for old in found if (old["stage"], old["n"]) != (stage, n)] + [run]
+            if n != FEW:
+                print(told(run, next(old for old in found if (old["stage"], old["n"]) == (stage, FEW))), flush=True)
+            if given.json:
+                given.json.write_text(json.dumps(found, indent=1))
+        shutil.rmtree(folder)
+    summary(found)
+
+
+if __name__ == "__main__":
+    main()
