@@ -16,7 +16,7 @@ from fgcli.faces.rejections import grouped
 from fgcli.studio import labels
 from fgcli.studio.models import HIDDEN, LIVE, Project, table
 
-PAGE, COLUMNS, SIDE = 48, 8, 128
+PAGE, COLUMNS, SIDE = 32, 8, 128
 """Faces on a page, in a row; side of each, px."""
 ALL = "all"
 WORDS = {"yes": 1, "no": 0, "unknown": -1}
@@ -96,8 +96,8 @@ def paged(rows: list[int]) -> str:
 
 
 def tiles(project: Project, rows: list[int], number: int, masks: bool) -> list[Any]:
-    """A page of faces with their rows and sources."""
-    faces, stored = project.path("faces"), faces_of(project)
+    """A page of faces with their rows."""
+    faces = project.path("faces")
     images, outlined = artifacts.pictures(faces), artifacts.masks(faces)
     marked = masks and "landmarks" in artifacts.layout(faces)
     landmarks = artifacts.rows(faces, "landmarks") if marked else None
@@ -107,7 +107,7 @@ def tiles(project: Project, rows: list[int], number: int, masks: bool) -> list[A
         if masks:
             marks = landmarks[row] if landmarks is not None else np.zeros((0, 2))
             image = overlay(np.ascontiguousarray(image), outlined[row], marks, SIDE)
-        shown.append((image, f"{row}: {stored['source'][row]}"))
+        shown.append((image, str(row)))
     return shown
 
 

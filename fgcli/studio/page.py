@@ -7,12 +7,12 @@ import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # before gradio, which else tells its makers of every start
 import gradio as gr
 
 from fgcli.console import say
-from fgcli.errors import FgError, told
+from fgcli.errors import FgError, UsageError, told
 from fgcli.studio import data, edit, runs, sample, steer
 from fgcli.studio.models import LARGEST_MB, Project, sentence
 
@@ -59,25 +59,28 @@ def launch(project: Project, port: int | None = None, browser: bool = False) -> 
     """Starts the server, and returns the page and its address.
 
     port: 7860 or the next free one by default.
+
+    Raises:
+        UsageError: the port is taken.
     """
     blocks = page(project)
-    _, address, _ = blocks.launch(
-        server_name=HOST,
-        server_port=port,
-        inbrowser=browser,
-        share=False,
-        quiet=True,
-        prevent_thread_lock=True,
-        ssr_mode=False,
-        footer_links=[],
-        run_history=False,
-        enable_monitoring=False,
-        mcp_server=False,
-        max_file_size=f"{LARGEST_MB}mb",
-        allowed_paths=[str(project.out.absolute())],
-        theme=THEME,
-        css=CSS,
-    )
+    looks: dict[str, Any] = {"theme": THEME, "css": CSS, "footer_links": [], "run_history": False}
+    alone: dict[str, Any] = {"share": False, "ssr_mode": False, "enable_monitoring": False, "mcp_server": False}
+    files: dict[str, Any] = {"max_file_size": f"{LARGEST_MB}mb", "allowed_paths": [str(project.out.absolute())]}
+    for name in ("NO_PROXY", "no_proxy"):  # gradio asks its own address whether it answers
+        os.environ[name] = ",".join(filter(None, [os.environ.get(name), HOST]))
+    how: dict[str, Any] = {
+        "server_name": HOST,
+        "server_port": port,
+        "inbrowser": browser,
+        "quiet": True,
+        "prevent_thread_lock": True,
+    }
+    try:
+        _, address, _ = blocks.launch(prevent_thread_lock=True, **how, **alone, **files, **looks)
+    except OSError as error:
+        found = f"{port}, which is taken" if port else "none from 7860 on"
+        raise UsageError(f"--port: expected a free port, found {found}; name another") from error
     return blocks, address
 
 

@@ -20,6 +20,7 @@ EVERY_S = 2.0
 """Seconds between looks at the runs."""
 SHEETS = 6
 """Of a run, the newest."""
+SEEN: dict[str, Any] = {"columns": 1, "object_fit": "contain", "interactive": False, "buttons": []}
 
 
 def build(project: Project) -> None:
@@ -32,7 +33,7 @@ def build(project: Project) -> None:
             with gr.Column(scale=3):
                 losses = gr.HTML(drawn(project.out, runs[:1]))
             with gr.Column(scale=2):
-                sheets = gr.Gallery(pictures(project.out, runs[:1]), label="Sample sheets, the newest first", columns=1)
+                sheets = gr.Gallery(pictures(project.out, runs[:1]), label="Sample sheets, the newest first", **SEEN)
     else:
         sentence(
             f"{project.out}: expected a run with its stats.jsonl, found none; run fg train, then load this page again"
@@ -107,7 +108,7 @@ def metrics(out: Path) -> str:
     found = {}
     for path in sorted(out.rglob("metrics.json")):
         try:
-            found[str(path.parent.relative_to(out))] = dict(flat(json.loads(path.read_bytes())))
+            found[str(path.parent)] = dict(flat(json.loads(path.read_bytes())))
         except (ValueError, AttributeError) as error:
             raise FgError(f"{path}: expected the numbers of fg evaluate, found another file; run it again") from error
     if not found:

@@ -21,8 +21,8 @@ from fgcli.reports.pictures import decoded, enlarge
 from fgcli.stages.sample import RANDOM, drawn, outputs, save_codes
 from fgcli.studio.models import HIDDEN, LIVE, Project
 
-COLUMNS, FRAMES = 8, 9
-"""Faces in a row of the sheet; pictures from one face to the other."""
+COLUMNS, FRAMES, FIRST = 8, 9, 16
+"""Faces in a row of the sheet; pictures from one face to the other; faces that are drawn at once."""
 SEEN: dict[str, Any] = {"format": "png", "interactive": False, "allow_preview": False, "buttons": []}
 Kept = dict[str, Any]
 """A favourite: density, seed, truncation, and the hash of its generator."""
@@ -32,34 +32,31 @@ def build(project: Project) -> None:
     """Lays the tab."""
     project.need("generator")
     known = densities(project)
-    draw_of, picked = gr.State(None), gr.State([])
+    first = drew(project, known[0], 1.0, 0, FIRST)
+    draw_of, picked = gr.State(first[0]), gr.State([])
     with gr.Row():
         density = gr.Dropdown(known, value=known[0], label="Density")
         truncation = gr.Slider(0, 1, 1, step=0.05, label="Truncation, of the prior")
         seed = gr.Number(0, label="Seed of the first", precision=0, minimum=0)
-        count = gr.Slider(2, 64, 16, step=1, label="How many")
+        count = gr.Slider(2, 64, FIRST, step=1, label="How many")
         draw = gr.Button("Draw", variant="primary")
-    faces = gr.Gallery(label="Faces: choose two", columns=COLUMNS, **SEEN)
+    faces = gr.Gallery(first[2], label="Faces: choose two", columns=COLUMNS, **SEEN)
+    strip = gr.Image(label="The walk", format="png", interactive=False, buttons=[])
     with gr.Row():
         with gr.Column():
             way = gr.Slider(0, 1, 0, step=0.05, label="From the first to the second")
             keep = gr.Button("Keep the face chosen last")
             export = gr.Button("Export the sheet")
-            told = gr.Textbox(label="The same by command", interactive=False, buttons=["copy"])
+            told = gr.Textbox(first[-1], label="The same by command", interactive=False, buttons=["copy"])
             files = gr.File(label="Sheet and codes", file_count="multiple", interactive=False, visible=False)
         with gr.Column():
             between = gr.Image(label="On the way", format="png", interactive=False, buttons=[], height=300)
         with gr.Column():
-            strip = gr.Image(label="The walk", format="png", interactive=False, buttons=[])
             favourites = gr.Gallery(favourite_pictures(project), label="Favourites", columns=6, **SEEN)
             sheet = gr.Button("Export the favourites")
 
-    def drew(density: str, truncation: float, seed: int, count: float) -> list[Any]:
-        made = drawn_here(project, int(count), density, seed, truncation)
-        pictures = decoded(project.generator(), made[1])
-        how = {"density": density, "truncation": truncation, "seed": seed, "count": int(count)}
-        captions = [(shown(project, p), f"seed {seed + i}") for i, p in enumerate(pictures)]
-        return [(made[1], how), [], captions, None, None, command(project, how)]
+    def draws(density: str, truncation: float, seed: int, count: float) -> list[Any]:
+        return drew(project, density, truncation, seed, int(count))
 
     def chosen(found: tuple[Codes, Kept] | None, picked: list[int], at: float, event: gr.SelectData) -> list[Any]:
         picked = [*picked, int(event.index)][-2:]
@@ -79,12 +76,27 @@ def build(project: Project) -> None:
         return gr.update(value=save_favourites(project), visible=True)
 
     asked = [density, truncation, seed, count]
-    draw.click(project.said(drew), asked, [draw_of, picked, faces, between, strip, told], **HIDDEN)
+    draw.click(project.said(draws), asked, [draw_of, picked, faces, between, strip, told], **HIDDEN)
     faces.select(project.said(chosen), [draw_of, picked, way], [picked, between, strip], **HIDDEN)
     way.input(project.said(moved), [draw_of, picked, way], between, **LIVE)
     keep.click(project.said(keeps), [draw_of, picked], favourites, **HIDDEN)
     export.click(project.said(exported), draw_of, files, **HIDDEN)
     sheet.click(project.said(exported_favourites), None, files, **HIDDEN)
+
+
+def drew(project: Project, density: str, truncation: float, seed: int, count: int) -> list[Any]:
+    """Codes and how they were drawn, none chosen of them, their pictures, no walk, and the command."""
+    codes = drawn_here(project, count, density, seed, truncation)[1]
+    how = {"density": density, "truncation": truncation, "seed": seed, "count": count}
+    pictures = enumerate(decoded(project.generator(), codes), seed)
+    return [
+        (codes, how),
+        [],
+        [(shown(project, p), f"seed {n}") for n, p in pictures],
+        None,
+        None,
+        command(project, how),
+    ]
 
 
 def densities(project: Project) -> list[str]:

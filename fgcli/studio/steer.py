@@ -89,7 +89,7 @@ def slider(factor: Factor, value: float) -> gr.Slider:
     """Of a number of a head."""
     low, high = RANGES[factor.name]
     label = f"light {LIGHTS[factor.mode or 0]}" if factor.name == "light" else str(factor)
-    return gr.Slider(low, high, value, step=0.05 if high - low > 2 else 0.02, label=label)
+    return gr.Slider(low, high, value, step=0.05 if high - low > 2 else 0.02, label=label, buttons=[])
 
 
 def is_steered(project: Project) -> bool:
