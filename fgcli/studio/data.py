@@ -31,11 +31,11 @@ def build(project: Project) -> None:
     names = [name for name in stored.meta["attribute_names"] if name != MEASURED]
     chosen, rows = gr.State(None), gr.State(found(project, ALL, ALL, "yes"))
     with gr.Row():
-        split = gr.Dropdown([ALL, *SPLITS], value=ALL, label="Split")
-        attribute = gr.Dropdown([ALL, *stored.meta["attribute_names"]], value=ALL, label="Label")
-        value = gr.Dropdown(list(WORDS), value="yes", label="which is")
-        masks = gr.Checkbox(False, label="Masks and landmarks")
-        number = gr.Number(1, label="Page", precision=0, minimum=1)
+        split = gr.Dropdown([ALL, *SPLITS], value=ALL, label="Split", interactive=True)
+        attribute = gr.Dropdown([ALL, *stored.meta["attribute_names"]], value=ALL, label="Label", interactive=True)
+        value = gr.Dropdown(list(WORDS), value="yes", label="which is", interactive=True)
+        masks = gr.Checkbox(False, label="Masks and landmarks", interactive=True)
+        number = gr.Number(1, label="Page", precision=0, minimum=1, interactive=True)
     pages = gr.HTML(paged(rows.value))
     with gr.Row():
         with gr.Column(scale=3):
@@ -45,7 +45,7 @@ def build(project: Project) -> None:
             )
         with gr.Column(scale=1):
             about = gr.HTML('<p role="status">Choose a face to see its labels, and to mend them.</p>')
-            radios = [gr.Radio(list(WORDS), label=name) for name in names]
+            radios = [gr.Radio(list(WORDS), label=name, interactive=True) for name in names]
     gr.HTML(rejected(stored))
 
     def filtered(split: str, attribute: str, value: str, masks: bool) -> list[Any]:

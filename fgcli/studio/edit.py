@@ -39,9 +39,9 @@ def build(project: Project) -> None:
     person = gr.State(first)
     with gr.Row():
         with gr.Column(scale=2):
-            photo = gr.File(label=f"A photo, at most {LARGEST_MB} MB", height=120)
-            row = gr.Number(0, label="or a row of latents.h5", precision=0, minimum=0)
-            sliders = [gr.Slider(-REACH, REACH, 0, step=STEP, label=name) for name in names]
+            photo = gr.File(label=f"A photo, at most {LARGEST_MB} MB", height=120, interactive=True)
+            row = gr.Number(0, label="or a row of latents.h5", precision=0, minimum=0, interactive=True)
+            sliders = [gr.Slider(-REACH, REACH, 0, step=STEP, label=name, interactive=True) for name in names]
             back = gr.Button("All to 0")
         with gr.Column(scale=3):
             picture = gr.ImageSlider(shown(project, first, []), label="Before and after", **SEEN)

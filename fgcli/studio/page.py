@@ -36,23 +36,24 @@ CSS = """
 
 
 def page(project: Project) -> gr.Blocks:
-    """All tabs; each is made when the page is loaded, of what is there then."""
+    """All tabs; they are made when the page is loaded, of what is there then."""
     with gr.Blocks(title=f"fg studio: {project.out}", analytics_enabled=False, fill_width=True) as blocks:
-        for name, build in TABS.items():
-            with gr.Tab(name):
-                lay(blocks, build, project)
+
+        @gr.render(triggers=[blocks.load])  # one for all: gradio numbers the handlers of two at once alike
+        def tabs() -> None:
+            for name, build in TABS.items():
+                with gr.Tab(name):
+                    lay(build, project)
+
     return blocks
 
 
-def lay(blocks: gr.Blocks, build: Callable[[Project], None], project: Project) -> None:
-    """Makes a tab at every load; where an artifact is missing it tells which."""
-
-    @gr.render(triggers=[blocks.load])
-    def tab() -> None:
-        try:
-            build(project)
-        except Exception as error:  # the other tabs work
-            sentence(told(error))
+def lay(build: Callable[[Project], None], project: Project) -> None:
+    """Makes a tab; where an artifact is missing or damaged it tells which, and the others work."""
+    try:
+        build(project)
+    except Exception as error:
+        sentence(told(error))
 
 
 def launch(project: Project, port: int | None = None, browser: bool = False) -> tuple[gr.Blocks, str]:
@@ -77,7 +78,7 @@ def launch(project: Project, port: int | None = None, browser: bool = False) -> 
         "prevent_thread_lock": True,
     }
     try:
-        _, address, _ = blocks.launch(prevent_thread_lock=True, **how, **alone, **files, **looks)
+        _, address, _ = blocks.launch(**how, **alone, **files, **looks)
     except OSError as error:
         found = f"{port}, which is taken" if port else "none from 7860 on"
         raise UsageError(f"--port: expected a free port, found {found}; name another") from error

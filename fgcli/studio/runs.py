@@ -28,7 +28,7 @@ def build(project: Project) -> None:
     runs, reports = folders(project.out), project.out / "report.html"
     seen = gr.State("")
     if runs:
-        choice = gr.Dropdown(runs, value=runs[:1], multiselect=True, label="Runs")
+        choice = gr.Dropdown(runs, value=runs[:1], multiselect=True, label="Runs", interactive=True)
         with gr.Row():
             with gr.Column(scale=3):
                 losses = gr.HTML(drawn(project.out, runs[:1]))

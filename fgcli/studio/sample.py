@@ -35,16 +35,16 @@ def build(project: Project) -> None:
     first = drew(project, known[0], 1.0, 0, FIRST)
     draw_of, picked = gr.State(first[0]), gr.State([])
     with gr.Row():
-        density = gr.Dropdown(known, value=known[0], label="Density")
-        truncation = gr.Slider(0, 1, 1, step=0.05, label="Truncation, of the prior")
-        seed = gr.Number(0, label="Seed of the first", precision=0, minimum=0)
-        count = gr.Slider(2, 64, FIRST, step=1, label="How many")
+        density = gr.Dropdown(known, value=known[0], label="Density", interactive=True)
+        truncation = gr.Slider(0, 1, 1, step=0.05, label="Truncation, of the prior", interactive=True)
+        seed = gr.Number(0, label="Seed of the first", precision=0, minimum=0, interactive=True)
+        count = gr.Slider(2, 64, FIRST, step=1, label="How many", interactive=True)
         draw = gr.Button("Draw", variant="primary")
     faces = gr.Gallery(first[2], label="Faces: choose two", columns=COLUMNS, **SEEN)
     strip = gr.Image(label="The walk", format="png", interactive=False, buttons=[])
     with gr.Row():
         with gr.Column():
-            way = gr.Slider(0, 1, 0, step=0.05, label="From the first to the second")
+            way = gr.Slider(0, 1, 0, step=0.05, label="From the first to the second", interactive=True)
             keep = gr.Button("Keep the face chosen last")
             export = gr.Button("Export the sheet")
             told = gr.Textbox(first[-1], label="The same by command", interactive=False, buttons=["copy"])

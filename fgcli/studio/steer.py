@@ -56,8 +56,10 @@ def build(project: Project) -> None:
     state = gr.State(first)
     with gr.Row():
         with gr.Column(scale=2):
-            photo = gr.File(label="A photo", height=120, visible=faced)
-            row = gr.Number(0, label=f"{'or a' if faced else 'A'} row of faces.h5", precision=0, minimum=0)
+            photo = gr.File(label="A photo", height=120, visible=faced, interactive=True)
+            row = gr.Number(
+                0, label=f"{'or a' if faced else 'A'} row of faces.h5", precision=0, minimum=0, interactive=True
+            )
         with gr.Column(scale=3):
             sliders = [slider(factor, value) for factor, value in zip(FACTORS, first.at, strict=True)]
         drawn = shown(project, first, first.at)
@@ -89,7 +91,7 @@ def slider(factor: Factor, value: float) -> gr.Slider:
     """Of a number of a head."""
     low, high = RANGES[factor.name]
     label = f"light {LIGHTS[factor.mode or 0]}" if factor.name == "light" else str(factor)
-    return gr.Slider(low, high, value, step=0.05 if high - low > 2 else 0.02, label=label, buttons=[])
+    return gr.Slider(low, high, value, step=0.05 if high - low > 2 else 0.02, label=label, buttons=[], interactive=True)
 
 
 def is_steered(project: Project) -> bool:
