@@ -6,7 +6,7 @@ import io
 import multiprocessing
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -21,6 +21,17 @@ def say(message: str) -> None:
     """Prints one line for a person to read; work goes on where nobody can."""
     with suppress(OSError):
         print(readable(message), file=sys.stderr, flush=True)
+
+
+def flat(results: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    """Nested results as dotted keys."""
+    pairs: list[tuple[str, Any]] = []
+    for key, value in results.items():
+        if isinstance(value, Mapping):
+            pairs += flat(value, f"{prefix}{key}.")
+        else:
+            pairs.append((f"{prefix}{key}", value))
+    return pairs
 
 
 def readable(text: str) -> str:

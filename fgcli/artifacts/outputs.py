@@ -25,6 +25,7 @@ MARKS = {
     ".mtl": b"# fg",
     ".ply": b"comment fg",
     ".yaml": b"# fg",
+    ".sh": b"# fg",
 }
 MARKS |= dict.fromkeys(
     (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".mp4", ".gif", ".onnx", ".pt", ".safetensors"),

@@ -37,6 +37,7 @@ OWN = {
     "keyframes": ("fgcli.cli.reprojection:keyframes", "More frames for a video of a face."),
     "steer": ("fgcli.cli.steering:steer", "Turn a face, open its mouth, change it by its head's numbers."),
     "animate": ("fgcli.cli.steering:animate", "Let a face move as a sequence or a video does."),
+    "studio": ("fgcli.cli.studio:studio", "A page of the browser to play with what was trained."),
     "export": ("fgcli.cli.export:export", "A generator as ONNX, TorchScript or safetensors; an editor as NPZ."),
     "data": ("fgcli.cli.data:data", "Which data sets fg reads, and those that it makes."),
     "assets": ("fgcli.cli.assets:app", "External weights: list, import, check."),

