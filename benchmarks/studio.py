@@ -1,7 +1,7 @@
 """fg studio in Chromium: how soon a moved slider shows its picture, and pictures of the tabs for the docs.
 
-    python benchmarks/studio.py out                                  # milliseconds
-    python benchmarks/studio.py out --photo photo.jpg --pictures docs/studio
+python benchmarks/studio.py out                                  # milliseconds
+python benchmarks/studio.py out --photo photo.jpg --pictures docs/studio
 """
 
 import argparse

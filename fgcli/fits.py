@@ -26,8 +26,8 @@ from fgcli.training.devices import cpu_or_cuda
 
 def prepare(
     settings: Mapping[str, Any], analyser: Mapping[str, Any], framing: float, regressor: Path
-) -> tuple[Extraction, dict[str, Any]]:
-    """What fits heads, and what a file tells of it: head and method.
+) -> tuple[Extraction, dict[str, Any], str]:
+    """What fits heads, what a file tells of it: head and method, and the words for a person.
 
     Args:
         settings: params of `fg flame`.
@@ -50,13 +50,13 @@ def prepare(
     refine = settings["refine"]
     if refine == "auto":
         refine = "none" if name == "deca" else "photometric" if analyser.get("name") == "exact" else "landmarks"
-    say(f"flame: head {head.name}, first guess by {name} ({why}), refined by {refine}. {head.notice}")
+    words = f"flame: head {head.name}, first guess by {name} ({why}), refined by {refine}. {head.notice}"
     modes = {"shape": settings["shape_modes"], "expression": settings["expression_modes"]}
     landmarks = LandmarkFit(**modes) if refine != "none" else None
     steps = settings["photometric_steps"]
     photometric = PhotometricFit(**modes, steps=steps) if refine == "photometric" else None
     told = {"head": who, "method": {"name": name, "refine": refine}}
-    return Extraction(head, extractor, landmarks, photometric, errors), told
+    return Extraction(head, extractor, landmarks, photometric, errors), told, words
 
 
 def method(asked: str, head: Head, regressor: Path) -> tuple[str, str]:
@@ -92,7 +92,8 @@ class Fitter:
         if stored.meta["method"]["name"] in EXTRACTORS:
             settings |= {key: stored.params[key] for key in settings if key in stored.params}
         settings |= {"head": stored.meta["head"]["build"], "device": "cpu"}
-        self.extraction, told = prepare(settings, cut.analyser, cut.framing, regressor)
+        self.extraction, told, words = prepare(settings, cut.analyser, cut.framing, regressor)
+        say(words)
         verify_today(told["head"], stored.meta["head"], flame)
 
     def head_of(self, cut: Cut, name: str) -> Parameters:

@@ -252,7 +252,7 @@ def test_embeddings_are_those_of_dlib_however_spread(monkeypatch):
     images = blobs(20)
     with dlib_embedding.DlibEmbedding(LANDMARKS, workers=2) as embedder:
         spread = embedder(images)
-        assert embedder._pool is not None
+        assert embedder._team is not None
     net = dlib.face_recognition_model_v1(str(assets.need("dlib_embedding", "test")))
     chips = dlib_embedding.chips(images, dlib_embedding.geometry(LANDMARKS))
     theirs = np.array([net.compute_face_descriptor(chip) for chip in chips[:3]], np.float32)

@@ -264,7 +264,7 @@ def album(home, head, steered, monkeypatch):
         return known(steered).rows([int(name[0])])
 
     monkeypatch.setattr(Cutter, "of", lambda generator, face="largest": Whole())
-    monkeypatch.setattr("fgcli.fits.prepare", lambda *_: (SimpleNamespace(head=head), about))
+    monkeypatch.setattr("fgcli.fits.prepare", lambda *_: (SimpleNamespace(head=head), about, ""))
     monkeypatch.setattr(Fitter, "head_of", head_of)
     for row in (3, 5, 6):
         Image.fromarray(faces[row, ..., :3]).save(f"{row}.png")

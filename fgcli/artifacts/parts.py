@@ -8,15 +8,18 @@ import json
 import shutil
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 import fgcli
 from fgcli.artifacts.files import write_aside
+from fgcli.console import progress, say
 from fgcli.errors import FgError
+from fgcli.workers import each
 
 SHOWING = ("cli", "reports")
 """Packages whose code changes no result."""
@@ -67,6 +70,48 @@ def begin(output: Path, depends_on: Any, resume: bool) -> Path:
             f"{output}: expected a folder that can be written, found one that cannot; choose another output"
         ) from error
     return folder
+
+
+class Part(NamedTuple):
+    """A piece of the work: the file that takes what becomes of `item`, and how many rows that is."""
+
+    file: Path
+    rows: int
+    item: Any
+
+
+def make(
+    job: Callable[[Any, Any], Mapping[str, Any]],
+    todo: Sequence[Part],
+    build: Callable[[], Any],
+    processes: int,
+    title: str,
+    unit: str,
+    own: Any = None,
+    cluster: str = "",
+) -> None:
+    """Makes the parts that are not there yet: workers compute, see `fgcli.workers.each`, and this process writes.
+
+    Args:
+        job: (tools, item) -> arrays of a part.
+        todo: all parts. build, processes, own, cluster: as for `each`.
+        title: the stage. unit: what its rows are.
+    """
+    left, total = [part for part in todo if not part.file.exists()], sum(part.rows for part in todo)
+    done = total - sum(part.rows for part in left)
+    if done:
+        say(f"{title}: going on after {done} of {total} {unit}")
+    numbered = list(enumerate(part.item for part in left))
+    with progress(title, total, done, unit) as advance:
+        for i, arrays in each(partial(_numbered, job), numbered, build, processes, title, own, cluster):
+            save_part(left[i].file, arrays)
+            advance(left[i].rows)
+
+
+def _numbered(
+    job: Callable[[Any, Any], Mapping[str, Any]], tools: Any, item: tuple[int, Any]
+) -> tuple[int, Mapping[str, Any]]:
+    return item[0], job(tools, item[1])
 
 
 def save_part(file: Path, arrays: Mapping[str, Any]) -> None:

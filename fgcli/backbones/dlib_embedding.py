@@ -7,11 +7,8 @@ which could refuse it, and no landmarks, which could flatter it.
 from __future__ import annotations
 
 import hashlib
-import multiprocessing
-import threading
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from typing import Any, NamedTuple, Self
 
 import dlib
@@ -20,7 +17,7 @@ import numpy as np
 from fgcli import assets
 from fgcli.backbones import IdentityJudge
 from fgcli.errors import FgError
-from fgcli.workers import cores, die_with_parent
+from fgcli.workers import Work, cores, team
 
 CHIP, PADDING, FEATURES = 150, 0.25, 128
 THRESHOLD = 0.6
@@ -68,18 +65,19 @@ class DlibEmbedding(IdentityJudge):
     Args:
         landmarks: (68, 2) mean landmarks of the aligned crops, px; None where the images are no faces.
         workers: processes; one per usable core, but not above MOST_WORKERS, when None.
+        cluster: dask:ADDRESS of workers to take instead of processes; "" for none.
     """
 
     name, size = "dlib_embedding", FEATURES
     title, below = "dlib", THRESHOLD
 
-    def __init__(self, landmarks: np.ndarray | None, workers: int | None = None) -> None:
+    def __init__(self, landmarks: np.ndarray | None, workers: int | None = None, cluster: str = "") -> None:
         self.is_for_faces = landmarks is not None
         self.place = Geometry(0.0, 0.0, 0.0, 0.0) if landmarks is None else geometry(landmarks)
-        self._model = Path()
-        self._workers = workers or min(cores(), MOST_WORKERS)
+        self._workers, self._cluster = workers or min(cores(), MOST_WORKERS), cluster
         self._known: dict[bytes, np.ndarray] = {}
-        self._pool: ProcessPoolExecutor | None = None
+        self._open = ExitStack()
+        self._team: Work | None = None
         self._net: Any = None
 
     def verify(self, who: str) -> None:
@@ -90,8 +88,7 @@ class DlibEmbedding(IdentityJudge):
         """
         if not self.is_for_faces:
             raise FgError(f"{who}: expected faces with landmarks, found none; measure with what needs no faces")
-        if self._model == Path():
-            self._model = assets.need("dlib_embedding", who)
+        assets.need("dlib_embedding", who)
 
     @property
     def protocol(self) -> dict[str, Any]:
@@ -117,20 +114,20 @@ class DlibEmbedding(IdentityJudge):
         keys = [hashlib.sha256(image.tobytes()).digest() for image in images]
         new = list({key: i for i, key in enumerate(keys) if key not in self._known}.values())
         parts = [new[i : i + CHUNK] for i in range(0, len(new), CHUNK)]
-        for part, vectors in zip(parts, self._embed(images, parts), strict=True):
+        for part, vectors in self._embed(images, parts):
             self._known.update({keys[i]: v for i, v in zip(part, vectors, strict=True)})
         return np.array([self._known[key] for key in keys], np.float32).reshape(-1, FEATURES)
 
-    def _embed(self, images: np.ndarray, parts: list[list[int]]) -> Iterator[np.ndarray]:
-        if self._workers < 2 or (len(parts) < 2 and self._pool is None):
-            self._net = self._net or dlib.face_recognition_model_v1(str(self._model))
-            yield from (_describe(self._net, self.place, images[part]) for part in parts)
+    def _embed(self, images: np.ndarray, parts: Sequence[list[int]]) -> Iterator[tuple[list[int], np.ndarray]]:
+        """Each part with the vectors of its images."""
+        alone = self._workers < 2 and not self._cluster
+        if alone or (len(parts) < 2 and self._team is None):
+            self._net = self._net or _network()
+            yield from ((part, _describe(self._net, self.place, images[part])) for part in parts)
             return
-        if self._pool is None:
-            spawn = multiprocessing.get_context("spawn")
-            start = (self._model, self.place)
-            self._pool = ProcessPoolExecutor(self._workers, spawn, initializer=_start, initargs=start)
-        yield from self._pool.map(_work, [images[part] for part in parts])
+        if self._team is None:
+            self._team = self._open.enter_context(team(_network, self._workers, "face embeddings", self._cluster))
+        yield from self._team(_work, [(part, self.place, images[part]) for part in parts])
 
     def distance(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         """Euclidean (n) of rows (n, 128)."""
@@ -138,9 +135,8 @@ class DlibEmbedding(IdentityJudge):
 
     def close(self) -> None:
         """Ends the processes."""
-        if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
-            self._pool = None
+        self._open.close()
+        self._team = None
 
     def __enter__(self) -> Self:
         return self
@@ -157,7 +153,7 @@ class OneFace:
     """
 
     def __init__(self) -> None:
-        self._net: Any = dlib.face_recognition_model_v1(str(assets.need("dlib_embedding", "face embeddings")))
+        self._net: Any = _network()
 
     def __call__(self, image: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
         """(128,) float32 of an aligned uint8 image (h, w, 3) with these landmarks (68, 2), px."""
@@ -181,16 +177,10 @@ def _describe(net: Any, place: Geometry, images: np.ndarray) -> np.ndarray:
     return np.array([net.compute_face_descriptor(chip) for chip in chips(images, place)], np.float32)
 
 
-_worker: tuple[Any, Geometry] | None = None
-"""In a worker process: its network and the geometry."""
+def _network() -> Any:
+    return dlib.face_recognition_model_v1(str(assets.need("dlib_embedding", "face embeddings")))
 
 
-def _start(model: Path, place: Geometry) -> None:
-    global _worker
-    _worker = dlib.face_recognition_model_v1(str(model)), place
-    threading.Thread(target=die_with_parent, daemon=True).start()
-
-
-def _work(images: np.ndarray) -> np.ndarray:
-    assert _worker is not None
-    return _describe(*_worker, images)
+def _work(net: Any, item: tuple[list[int], Geometry, np.ndarray]) -> tuple[list[int], np.ndarray]:
+    part, place, images = item
+    return part, _describe(net, place, images)

@@ -29,6 +29,10 @@ Sets = Annotated[list[str], typer.Option("--set", metavar="SECTION.KEY=VALUE", h
 Json = Annotated[bool, typer.Option("--json", help="Results as one JSON line.")]
 Dry = Annotated[bool, typer.Option("--dry-run", "-n", help="Print the resolved params and what would be done.")]
 Resume = Annotated[bool, typer.Option(help="Go on from what an interrupted run left.")]
+Cluster = Annotated[
+    str,
+    typer.Option(metavar="dask:ADDRESS", envvar="FG_CLUSTER", help="Workers of a dask cluster, instead of processes."),
+]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 
@@ -46,6 +50,8 @@ def command(name: str) -> Any:
     parameters += [keyword("params", ParamsFiles, []), keyword("set", Sets, [])]
     if "resume" in inspect.signature(stage.run).parameters:
         parameters.append(keyword("resume", Resume, True))
+    if "cluster" in inspect.signature(stage.run).parameters:
+        parameters.append(keyword("cluster", Cluster, ""))
     parameters += [keyword("json", Json, False), keyword("dry_run", Dry, False), keyword("debug", Debug, False)]
     parameters += [keyword(f"param_{field}", option, None) for field, option in flags.items()]
     call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
@@ -75,8 +81,7 @@ def execute(name: str, stage: ModuleType, flags: Any, paths: Any, given: dict[st
         from fgcli.reports.grid import picture_format
 
         picture_format(arguments["sheet"])  # before the work, at whose end it is written
-    if "resume" in given:
-        arguments["resume"] = given["resume"]
+    arguments |= {key: given[key] for key in ("resume", "cluster") if key in given}
     if given["dry_run"]:
         plan: Callable[..., dict[str, Any]] = getattr(stage, "plan", lambda **_: {})
         show({"params": params.model_dump(), "plan": plan(**arguments)}, given["json"])

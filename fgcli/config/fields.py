@@ -15,7 +15,7 @@ Threads = Annotated[
     int,
     Field(ge=0, le=1024, description="CPU threads of PyTorch; 0 for its default. Equal bytes need an equal number."),
 ]
-Processes = Annotated[int, Field(ge=0, le=1024)]
+Processes = Annotated[int, Field(ge=0, le=1024, description="Processes side by side; 0: one per core.")]
 SEEDS = 2**63
 """Seeds are below: PyTorch takes no more."""
 Seed = Annotated[int, Field(ge=0, lt=SEEDS)]

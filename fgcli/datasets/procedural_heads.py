@@ -15,7 +15,6 @@ import torch
 import torch.nn.functional as F
 
 from fgcli import archives
-from fgcli.artifacts.parts import save_part
 from fgcli.config import build
 from fgcli.datasets.files import photos_below
 from fgcli.errors import FgError
@@ -93,8 +92,8 @@ def split_of(people: np.ndarray, val: float, test: float) -> np.ndarray:
     return np.where(at < test, 2, np.where(at < test + val, 1, 0)).astype(np.uint8)
 
 
-def render(tools: Scenes, chunk: Chunk) -> int:
-    """Writes a part: pictures, masks, landmarks, attributes, parameters. Returns how many."""
+def render(tools: Scenes, chunk: Chunk) -> dict[str, np.ndarray]:
+    """Arrays of a part: pictures, masks, landmarks, attributes, parameters."""
     seed, each = tools.settings["seed"], tools.settings["per_person"]
     numbers = range(chunk.first, chunk.first + chunk.count)
     people = [tools.population.person(tools.head, np.random.default_rng([seed, PERSON, i // each])) for i in numbers]
@@ -106,9 +105,7 @@ def render(tools: Scenes, chunk: Chunk) -> int:
     arrays = {key: np.concatenate([part[key] for part in pictures]) for key in pictures[0]}
     eyeglasses = np.array([[pair is not None] for pair in worn], np.int8)
     arrays["attributes"] = np.concatenate([attributes(tools.head, parameters), eyeglasses], 1)
-    arrays |= {name: value.numpy() for name, value in vars(parameters).items()}
-    save_part(chunk.file, arrays)
-    return chunk.count
+    return arrays | {name: value.numpy() for name, value in vars(parameters).items()}
 
 
 def glasses(rng: np.random.Generator) -> Pair | None:

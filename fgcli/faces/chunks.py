@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from fgcli import archives
-from fgcli.artifacts.parts import save_part
 from fgcli.faces.cutter import Cutter, Source
 from fgcli.faces.photos import BadPhotoError
 
@@ -46,8 +45,8 @@ def scan(cutter: Cutter, chunk: Chunk) -> list[tuple[int, str]]:
     return bad
 
 
-def cut(cutter: Cutter, chunk: Chunk) -> int:
-    """Writes the chunk's file: rows, their notes, and the rejected with reasons. Returns how many photos it covers."""
+def cut(cutter: Cutter, chunk: Chunk) -> dict[str, np.ndarray]:
+    """Arrays of the chunk's file: rows, their notes, and the rejected with reasons."""
     size = cutter.settings.size
     rows, taken, rejected, reasons = [], [], [], []
     for i, source in enumerate(chunk.sources, chunk.first):
@@ -57,7 +56,7 @@ def cut(cutter: Cutter, chunk: Chunk) -> int:
         except BadPhotoError as error:
             rejected.append(i)
             reasons.append(str(error))
-    arrays = {
+    return {
         "taken": np.array(taken, np.int64),
         "images": np.array([r.image for r in rows], np.uint8).reshape(-1, size, size, 3),
         "masks": np.array([r.mask for r in rows], np.uint8).reshape(-1, size, size),
@@ -68,13 +67,6 @@ def cut(cutter: Cutter, chunk: Chunk) -> int:
         "reasons": np.array(reasons, np.str_),
         "notes": np.array([note for r in rows for note in r.notes], np.str_),
     }
-    save_part(chunk.file, arrays)
-    return len(chunk.sources)
-
-
-def unfinished(todo: Sequence[Chunk]) -> list[Chunk]:
-    """The chunks whose file is not there yet."""
-    return [chunk for chunk in todo if not chunk.file.exists()]
 
 
 def describe(source: Source) -> list[Any]:

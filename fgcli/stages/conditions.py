@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import shutil
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 from pydantic import Field
 
 from fgcli.config import Section
-from fgcli.config.fields import Device, Threads
-from fgcli.console import progress, say
+from fgcli.config.fields import Device, Processes, Threads
+from fgcli.console import say
 from fgcli.errors import FgError
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from fgcli.artifacts import Artifact
     from fgcli.artifacts.files import Writer
     from fgcli.heads.head import Head
+    from fgcli.heads.parameters import Parameters
 
 ROWS = 256
 """Faces at a time, and what a kill can lose."""
@@ -33,6 +37,7 @@ class Params(Section):
     """How far the middle of the eyes may lie from its place in aligned crops, fraction of the side."""
     device: Device
     threads: Threads
+    processes: Processes
 
 
 def run(
@@ -42,6 +47,7 @@ def run(
     *,
     params: Params,
     resume: bool = True,
+    cluster: str = "",
 ) -> dict[str, Any]:
     """Draws every head by its own camera, part by part; a row that does not train says why in its status.
 
@@ -51,30 +57,31 @@ def run(
     Raises:
         FgError: a flame.h5 of other faces or of another head, or one without a texture.
     """
-    import torch
-
     from fgcli import artifacts
-    from fgcli.artifacts.parts import begin, work_folder
+    from fgcli.artifacts.parts import Part, begin, make, work_folder
     from fgcli.fitting.extract import same_head
+    from fgcli.heads.parameters import Parameters
     from fgcli.training.columns import same_faces
-    from fgcli.training.devices import cpu_or_cuda
+    from fgcli.training.devices import cpu_or_cuda, threads
+    from fgcli.workers import cores
 
     same_faces(flame, faces)
     size, framing = _cut(faces)
     stored = artifacts.load(flame, artifacts.FLAME)
     n, head = len(stored["status"]), same_head(stored.meta["head"], flame)
     artifacts.verify_free_space(output, round(plan(faces, params=params)["disk MB"] * 1e6))
-    if params.threads:
-        torch.set_num_threads(params.threads)
+    build = partial(_renderer, flame, size, params.device, threads(params.threads))
     told = _statuses(stored, head, framing, params.eyes_off)
     inputs = {"faces": faces, "flame": flame}
     depends = {name: artifacts.sha256(path) for name, path in inputs.items()}
     folder = begin(output, [params.device, params.threads, depends], resume)
-    files = [folder / f"{first:09d}.npz" for first in range(0, n, ROWS)]
-    _render(files, stored, head.to(cpu_or_cuda(params.device)), size)
+    todo = [Part(folder / f"{i:09d}.npz", min(ROWS, n - i), range(i, min(i + ROWS, n))) for i in range(0, n, ROWS)]
+    own = Renderer(head.to(cpu_or_cuda(params.device)), Parameters.from_arrays(stored.arrays), size)
+    make(_render, todo, build, params.processes or cores(), "conditions", "faces", own, cluster)
     meta = {"flame": depends["flame"], "head": stored.meta["head"]}
-    with artifacts.create(output, artifacts.CONDITIONS, params=params.model_dump(), inputs=inputs, meta=meta) as writer:
-        _fill(writer, files, stored, told, size)
+    settings = params.model_dump(exclude={"processes"})
+    with artifacts.create(output, artifacts.CONDITIONS, params=settings, inputs=inputs, meta=meta) as writer:
+        _fill(writer, [part.file for part in todo], stored, told, size)
     shutil.rmtree(work_folder(output))
     return {"output": str(output), "rows": n, "size": size, **_judge(told, faces)}
 
@@ -120,25 +127,36 @@ def _statuses(stored: Artifact, head: Head, framing: float, most: float) -> list
     ]
 
 
-def _render(files: list[Path], stored: Artifact, head: Head, size: int) -> None:
-    """Writes the parts that are not there yet."""
+class Renderer(NamedTuple):
+    """What one process renders with."""
+
+    head: Head
+    parameters: Parameters
+    size: int
+
+
+def _renderer(flame: Path, size: int, device: str, computing: int) -> Renderer:
+    from fgcli import artifacts
+    from fgcli.fitting.extract import same_head
+    from fgcli.heads.parameters import Parameters
+    from fgcli.training.devices import cpu_or_cuda, threads
+
+    threads(computing)
+    stored = artifacts.load(flame, artifacts.FLAME)
+    head = same_head(stored.meta["head"], flame).to(cpu_or_cuda(device))
+    return Renderer(head, Parameters.from_arrays(stored.arrays), size)
+
+
+def _render(tools: Renderer, rows: range) -> dict[str, np.ndarray]:
+    """A part: condition images of some rows."""
     import torch
 
-    from fgcli.artifacts.parts import save_part
     from fgcli.heads.conditions import condition_images
-    from fgcli.heads.parameters import Parameters
 
-    p, n = Parameters.from_arrays(stored.arrays), len(stored["status"])
-    done = sum(min(ROWS, n - i * ROWS) for i, file in enumerate(files) if file.exists())
-    if done:
-        say(f"conditions: going on after {done} of {n} faces")
-    with progress("conditions", n, done, "faces") as advance:
-        for file, rows in zip(files, torch.arange(n).split(ROWS), strict=True):
-            if file.exists():
-                continue
-            parts = [condition_images(head, p.rows(some).to(head.template.device), size) for some in rows.split(GROUP)]
-            save_part(file, {"renders": torch.cat(parts).cpu().numpy()})
-            advance(len(rows))
+    groups = torch.tensor(rows).split(GROUP)
+    p, device = tools.parameters, tools.head.template.device
+    parts = [condition_images(tools.head, p.rows(some).to(device), tools.size) for some in groups]
+    return {"renders": torch.cat(parts).cpu().numpy()}
 
 
 def _fill(writer: Writer, files: list[Path], stored: Artifact, told: list[str], size: int) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field
 
 from fgcli.config import Section, Spec
-from fgcli.config.fields import Device, Seed
+from fgcli.config.fields import Device, Processes, Seed
 from fgcli.errors import FgError, UsageError
 
 if TYPE_CHECKING:
@@ -55,6 +55,8 @@ class Params(Section):
 
     device: Device
 
+    processes: Processes
+
     seed: Seed
     """Seed of draws and of the pairing for interpolations."""
 
@@ -77,6 +79,7 @@ def run(
     sheet: Path = Path("out/neighbours.png"),
     *,
     params: Params,
+    cluster: str = "",
 ) -> dict[str, Any]:
     """Writes the numbers to `metrics`, how each was made to `protocols`, and every image's value to `output`.
 
@@ -105,7 +108,7 @@ def run(
     data = _load(faces, generator, latents, density, params, result)
     if not density:
         result.left_out["density"] = "no density.h5 was given: draws are from the prior alone"
-    with DlibEmbedding(_mean_landmarks(faces, data)) as embedder:
+    with DlibEmbedding(_mean_landmarks(faces, data), params.processes or None, cluster) as embedder:
         shape = data.models[0].generator.image_shape
         context: dict[str, Any] = {"image_shape": shape, "embedder": embedder, "classifier": classifier}
         context["device"] = cpu_or_cuda(params.device)
@@ -479,6 +482,7 @@ def _write(
     arrays |= {"values/rows": held, "values/people": people}
     arrays |= {f"replicates/{name}": values for name, values in result.replicates.items()}
     meta = {"protocols": result.protocols, "numbers": name_of(result.numbers)}
-    artifacts.save(output, artifacts.EVALUATION, arrays, params=params.model_dump(), inputs=inputs, meta=meta)
+    settings = params.model_dump(exclude={"processes"})
+    artifacts.save(output, artifacts.EVALUATION, arrays, params=settings, inputs=inputs, meta=meta)
     artifacts.write_json(protocols, result.protocols)
     artifacts.write_json(metrics, result.numbers)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import shutil
 from collections import Counter
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field
 
 from fgcli.config import Section, Spec
-from fgcli.config.fields import Device, Threads
-from fgcli.console import progress, say
+from fgcli.config.fields import Device, Processes, Threads
+from fgcli.console import say
 from fgcli.errors import FgError
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ class Params(Section):
     device: Device
     """Where to compute."""
     threads: Threads
+    processes: Processes
 
 
 def run(
@@ -66,6 +68,7 @@ def run(
     *,
     params: Params,
     resume: bool = True,
+    cluster: str = "",
 ) -> dict[str, Any]:
     """Fits every face, part by part; a row that failed says why in its status.
 
@@ -73,59 +76,93 @@ def run(
         FgError: no faces.h5, a method whose files are not here, or too many rows that failed.
     """
     import numpy as np
-    import torch
 
     from fgcli import artifacts
     from fgcli.artifacts.parts import begin, work_folder
+    from fgcli.training.devices import threads
 
     stored = artifacts.load(faces, artifacts.FACES, ROWS_TOLD)
-    if params.threads:
-        torch.set_num_threads(params.threads)
-    head, extraction, told = _prepare(params, stored, regressor)
+    computing = threads(params.threads)
+    extraction, told, words = _prepare(params, stored, regressor)
+    say(words)
     method = told["method"]
     inputs = {"faces": faces} | ({"regressor": regressor} if method["name"] == "regress" else {})
     told["inputs"] = {k: artifacts.sha256(p) for k, p in inputs.items()}
-    settings = params.model_dump(exclude={"max_failed"})
-    crops = {name: artifacts.rows(faces, name) for name in ("images", "masks", "landmarks")}
-    folder = begin(output, [settings, told], resume)
-    arrays = _in_parts(folder, "flame", extraction.fit, crops)
+    settings = params.model_dump(exclude={"processes"})
+    folder = begin(output, [{key: settings[key] for key in settings if key != "max_failed"}, told], resume)
+    settled = params.model_copy(update={"method": method["name"], "refine": method["refine"]})
+    build = partial(_fitting, faces, regressor, settled, computing)
+    own = Fitting(extraction, _crops(faces))
+    in_parts = partial(_in_parts, folder, len(stored["split"]), build, own, params, cluster)
+    arrays = in_parts("flame", "fit", {})
     if params.share_shape == "identity":
         shapes = _shared(arrays, stored["identity"])
-        arrays = _in_parts(folder, "one shape a person", extraction.fit, crops | {"shape": shapes})
+        arrays = in_parts("one shape a person", "fit", {"shape": shapes})
     if params.smooth:
         before, known = arrays["status"], _smoothed(arrays, stored, params.window)
-        arrays = _in_parts(folder, "smooth", extraction.judged, crops | known)
+        arrays = in_parts("smooth", "judged", known)
         arrays["status"] = np.where(before == "ok", arrays["status"], before)
     arrays |= {"split": stored["split"]}
-    summary = _judge(arrays, head, stored, params, faces)
+    summary = _judge(arrays, extraction.head, stored, params, faces)
     meta = {"head": told["head"], "method": method}
-    artifacts.save(output, artifacts.FLAME, arrays, params=params.model_dump(), inputs=inputs, meta=meta)
-    _sheet(sheet, head.to("cpu"), crops["images"], crops["landmarks"], arrays)
+    artifacts.save(output, artifacts.FLAME, arrays, params=settings, inputs=inputs, meta=meta)
+    _sheet(sheet, extraction.head.to("cpu"), own.crops["images"], own.crops["landmarks"], arrays)
     shutil.rmtree(work_folder(output), ignore_errors=True)
     return {"output": str(output), "method": method["name"], "refine": method["refine"], **summary}
 
 
+class Fitting(NamedTuple):
+    """What one process fits with: how, and the columns of faces.h5 that it is made of."""
+
+    extraction: Extraction
+    crops: Mapping[str, np.ndarray]
+
+
+def _fitting(faces: Path, regressor: Path, params: Params, computing: int) -> Fitting:
+    from fgcli import artifacts
+    from fgcli.training.devices import threads
+
+    threads(computing)
+    return Fitting(_prepare(params, artifacts.load(faces, artifacts.FACES, ROWS_TOLD), regressor)[0], _crops(faces))
+
+
+def _crops(faces: Path) -> dict[str, np.ndarray]:
+    from fgcli import artifacts
+
+    return {name: artifacts.rows(faces, name) for name in ("images", "masks", "landmarks")}
+
+
+def _fitted(tools: Fitting, item: tuple[str, slice, Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """What a method of the extraction makes of some rows and what is known of them."""
+    name, rows, known = item
+    work: Callable[..., dict[str, np.ndarray]] = getattr(tools.extraction, name)
+    return work(**{key: column[rows] for key, column in tools.crops.items()}, **known)
+
+
 def _in_parts(
-    folder: Path, title: str, work: Callable[..., dict[str, np.ndarray]], columns: Mapping[str, np.ndarray]
+    folder: Path,
+    n: int,
+    build: Callable[[], Fitting],
+    own: Fitting,
+    params: Params,
+    cluster: str,
+    title: str,
+    name: str,
+    known: Mapping[str, np.ndarray],
 ) -> dict[str, np.ndarray]:
-    """What `work` makes of the columns, ROWS at a time; what lies in `folder` is not made again."""
+    """What the method `name` makes of all rows, ROWS at a time; what lies in `folder` is not made again."""
     import numpy as np
 
-    from fgcli.artifacts.parts import load_part, save_part
+    from fgcli.artifacts.parts import Part, load_part, make
+    from fgcli.workers import cores
 
-    n = len(columns["images"])
-    files = [folder / f"{title.replace(' ', '-')}-{first:09d}.npz" for first in range(0, n, ROWS)]
-    done = sum(min(ROWS, n - i * ROWS) for i, file in enumerate(files) if file.exists())
-    if done:
-        say(f"{title}: going on after {done} of {n} faces")
-    with progress(title, n, done, "faces") as advance:
-        for first, file in zip(range(0, n, ROWS), files, strict=True):
-            if file.exists():
-                continue
-            part = {name: column[first : first + ROWS] for name, column in columns.items()}
-            save_part(file, work(**part))
-            advance(len(part["images"]))
-    parts = [load_part(file) for file in files]
+    todo = []
+    for first in range(0, n, ROWS):
+        rows = slice(first, min(first + ROWS, n))
+        item = (name, rows, {key: column[rows] for key, column in known.items()})
+        todo.append(Part(folder / f"{title.replace(' ', '-')}-{first:09d}.npz", rows.stop - first, item))
+    make(_fitted, todo, build, params.processes or cores(), title, "faces", own, cluster)
+    parts = [load_part(part.file) for part in todo]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
@@ -173,12 +210,13 @@ def plan(
     from fgcli import artifacts
 
     stored = artifacts.load(faces, artifacts.FACES, ROWS_TOLD)
-    head, _extraction, told = _prepare(params, stored, regressor)
-    return {"faces": len(stored["split"]), "head": head.name, **told["method"]}
+    extraction, told, words = _prepare(params, stored, regressor)
+    say(words)
+    return {"faces": len(stored["split"]), "head": extraction.head.name, **told["method"]}
 
 
-def _prepare(params: Params, stored: Artifact, regressor: Path) -> tuple[Head, Extraction, dict[str, Any]]:
-    """The head, what fits it, and what is told of both.
+def _prepare(params: Params, stored: Artifact, regressor: Path) -> tuple[Extraction, dict[str, Any], str]:
+    """What fits heads, and what is told of it, see `fits.prepare`.
 
     Raises:
         FgError: the method that was asked for cannot work here.
@@ -192,10 +230,7 @@ def _prepare(params: Params, stored: Artifact, regressor: Path) -> tuple[Head, E
             f"{stored.path}: expected rows whose person is known for flame.share_shape, found none; name people in the "
             "photos' table, in a column identity, or set flame.share_shape=none"
         )
-    extraction, told = fits.prepare(
-        params.model_dump(), stored.meta["analyser"], stored.params.get("framing", 1.0), regressor
-    )
-    return extraction.head, extraction, told
+    return fits.prepare(params.model_dump(), stored.meta["analyser"], stored.params.get("framing", 1.0), regressor)
 
 
 def _judge(arrays: dict[str, np.ndarray], head: Head, stored: Artifact, params: Params, faces: Path) -> dict[str, Any]:

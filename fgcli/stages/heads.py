@@ -11,7 +11,6 @@ from pydantic import Field
 
 from fgcli.config import Section, Spec
 from fgcli.config.fields import Processes, Seed
-from fgcli.console import progress, say
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,7 +44,6 @@ class Params(Section):
     test: Annotated[float, Field(ge=0, lt=1)]
     """Share of the people held out to test."""
     processes: Processes
-    """Processes side by side; 0: one per core."""
 
 
 def run(
@@ -55,6 +53,7 @@ def run(
     *,
     params: Params,
     resume: bool = True,
+    cluster: str = "",
 ) -> dict[str, Any]:
     """Renders part by part, each part a file, so that a killed run goes on; then writes both artifacts and a sheet.
 
@@ -63,10 +62,10 @@ def run(
         UsageError: dvc runs this, and the backgrounds are none of its deps.
     """
     from fgcli.artifacts import verify_free_space
-    from fgcli.artifacts.parts import begin, work_folder
+    from fgcli.artifacts.parts import Part, begin, make, work_folder
     from fgcli.artifacts.pipeline import verify_deps
     from fgcli.datasets.procedural_heads import chunks, render, scenes
-    from fgcli.workers import cores, each
+    from fgcli.workers import cores
 
     verify_deps(output, [Path(params.backgrounds)] if params.backgrounds else [])
     verify_free_space(output, round(plan(params=params)["disk_mb"] * 1e6))
@@ -75,13 +74,8 @@ def run(
     own = build()
     folder = begin(output, [settings, own.identity, [int(photo.sum()) for photo in own.photos]], resume)
     todo = chunks(params.n, params.seed, folder)
-    left = [chunk for chunk in todo if not chunk.file.exists()]
-    done = params.n - sum(chunk.count for chunk in left)
-    if done:
-        say(f"heads: going on after {done} of {params.n} pictures")
-    with progress("heads", params.n, done, "pictures") as advance:
-        for count in each(render, left, build, params.processes or cores(), "heads", own):
-            advance(count)
+    parts = [Part(chunk.file, chunk.count, chunk) for chunk in todo]
+    make(render, parts, build, params.processes or cores(), "heads", "pictures", own, cluster)
     summary = _assemble(output, flame, todo, own, params)
     _sheet(sheet, output)
     shutil.rmtree(work_folder(output), ignore_errors=True)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 from pydantic import Field
 
 from fgcli.config import Section, Spec
-from fgcli.config.fields import Device, Seed
-from fgcli.console import progress
+from fgcli.config.fields import Device, Processes, Seed, Threads
 from fgcli.errors import FgError
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ class Params(Section):
     batch: Annotated[int, Field(ge=1)]
     """Images at a time, and what a kill may cost."""
     device: Device
+    threads: Threads
+    processes: Processes
     seed: Seed
     """Seed of the draws that an inverter starts from, and of the self-test."""
 
@@ -40,6 +43,7 @@ def run(
     conditions: Path | None = Path("out/conditions.h5"),
     params: Params,
     resume: bool = True,
+    cluster: str = "",
 ) -> dict[str, Any]:
     """Inverts all rows, whatever their split, after a self-test on pictures whose codes are known.
 
@@ -50,32 +54,26 @@ def run(
     """
     from fgcli import artifacts, codes, inverters
     from fgcli.artifacts.parts import begin, work_folder
-    from fgcli.capabilities import Conditional
-    from fgcli.generators import store
-    from fgcli.training.devices import cpu_or_cuda
+    from fgcli.training.devices import threads
 
-    images, (attributes, names, identity) = artifacts.pictures(faces), _labels(faces)
-    model = store.load(generator, cpu_or_cuda(params.device))
-    store.match(model, images.shape, faces)
-    inverter = inverters.create(params.inverter, model, "invert.inverter")
-    under = None
-    if isinstance(model, Conditional):
-        under = _conditions(conditions, faces, len(images), model, generator)
-    spec = params.inverter | inverter.resolved()
-    test = inverters.self_test(inverter, model, params.seed, under)
+    attributes, names, identity = _labels(faces)
+    build = partial(_inversion, faces, generator, conditions, params, threads(params.threads))
+    own = build(params.inverter)
+    spec, under = params.inverter | own.inverter.resolved(), own.under
+    test = inverters.self_test(own.inverter, own.model, params.seed, under)
     inputs = {"faces": faces, "generator": generator}
     if conditions and under is not None:
         inputs["conditions"] = conditions
-    depends = [spec, params.batch, params.seed, {name: artifacts.sha256(path) for name, path in inputs.items()}]
-    folder = begin(output, depends, resume)
-    values, errors, space = _inverted(model, inverter, images, artifacts.masks(faces), under, params, folder)
+    hashes = {name: artifacts.sha256(path) for name, path in inputs.items()}
+    folder = begin(output, [spec, params.batch, params.seed, params.threads, hashes], resume)
+    values, errors, space = _inverted(own, partial(build, spec), params, folder, cluster)
     arrays = {"codes": values, "error": errors, "attributes": attributes, **identity}
     arrays["split"] = artifacts.rows(faces, "split")
     artifacts.save(
         output,
         artifacts.LATENTS,
         arrays | ({} if under is None else {codes.field_of(under.ndim == 4): under}),
-        params=params.model_dump(),
+        params=params.model_dump(exclude={"processes"}),
         inputs=inputs,
         meta={
             "space": space,
@@ -127,34 +125,65 @@ def _conditions(conditions: Path | None, faces: Path, n: int, model: Conditional
     return found
 
 
-def _inverted(
-    model: Generator,
-    inverter: Inverter,
-    images: np.ndarray,
-    masks: np.ndarray,
-    under: np.ndarray | None,
-    params: Params,
-    folder: Path,
-) -> tuple[np.ndarray, np.ndarray, str]:
-    """Codes (n, l, d), errors (n) and the codes' space; what lies in `folder` is not inverted again."""
+class Inversion(NamedTuple):
+    """What one process inverts, and with what; under: conditions of the rows, where the generator wants some."""
+
+    model: Generator
+    inverter: Inverter
+    images: np.ndarray
+    masks: np.ndarray
+    under: np.ndarray | None
+    seed: int
+
+
+def _inversion(
+    faces: Path, generator: Path, conditions: Path | None, params: Params, computing: int, spec: dict[str, Any]
+) -> Inversion:
+    from fgcli import artifacts, inverters
+    from fgcli.capabilities import Conditional
+    from fgcli.generators import store
+    from fgcli.training.devices import cpu_or_cuda, threads
+
+    threads(computing)
+    images, model = artifacts.pictures(faces), store.load(generator, cpu_or_cuda(params.device))
+    store.match(model, images.shape, faces)
+    inverter = inverters.create(spec, model, "invert.inverter")
+    under = None
+    if isinstance(model, Conditional):
+        under = _conditions(conditions, faces, len(images), model, generator)
+    return Inversion(model, inverter, images, artifacts.masks(faces), under, params.seed)
+
+
+def _invert(tools: Inversion, rows: slice) -> dict[str, np.ndarray]:
+    """A part: codes, errors and space of some rows."""
     import numpy as np
 
-    from fgcli.artifacts.parts import load_part, save_part
     from fgcli.codes import told
     from fgcli.inverters import Context, reconstruction_error
     from fgcli.pixels import tensor
 
-    device, n, parts = model.device, len(images), []
-    with progress("invert", n) as advance:
-        for i in range(0, n, params.batch):
-            rows, file = slice(i, i + params.batch), folder / f"{i:09d}.npz"
-            if not file.exists():
-                x = tensor(images[rows]).to(device)
-                condition = None if under is None else told(under[rows]).to(device)
-                z = inverter.invert(model, x, Context(params.seed, condition))
-                error = reconstruction_error(model, x, z, masks[rows])
-                save_part(file, {"codes": z.numpy(), "error": error, "space": np.array(z.space)})
-            parts.append(load_part(file))
-            advance(len(parts[-1]["codes"]))
+    device = tools.model.device
+    x = tensor(tools.images[rows]).to(device)
+    condition = None if tools.under is None else told(tools.under[rows]).to(device)
+    z = tools.inverter.invert(tools.model, x, Context(tools.seed, condition))
+    error = reconstruction_error(tools.model, x, z, tools.masks[rows])
+    return {"codes": z.numpy(), "error": error, "space": np.array(z.space)}
+
+
+def _inverted(
+    own: Inversion, build: Callable[[], Inversion], params: Params, folder: Path, cluster: str
+) -> tuple[np.ndarray, np.ndarray, str]:
+    """Codes (n, l, d), errors (n) and the codes' space; what lies in `folder` is not inverted again."""
+    import numpy as np
+
+    from fgcli.artifacts.parts import Part, load_part, make
+    from fgcli.workers import cores
+
+    n, todo = len(own.images), []
+    for first in range(0, n, params.batch):
+        rows = slice(first, min(first + params.batch, n))
+        todo.append(Part(folder / f"{first:09d}.npz", rows.stop - first, rows))
+    make(_invert, todo, build, params.processes or cores(), "invert", "rows", own, cluster)
+    parts = [load_part(part.file) for part in todo]
     codes, errors = (np.concatenate([part[key] for part in parts]) for key in ("codes", "error"))
     return codes, errors, str(parts[0]["space"])

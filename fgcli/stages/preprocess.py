@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
@@ -68,7 +68,6 @@ class Params(Section):
     max_rejected: Annotated[float, Field(ge=0, le=1)]
     """Share of rejected photos above which the run fails."""
     processes: Processes
-    """Processes that work side by side; 0: one per core."""
 
 
 def run(
@@ -77,6 +76,7 @@ def run(
     *,
     params: Params,
     resume: bool = True,
+    cluster: str = "",
 ) -> dict[str, Any]:
     """Writes faces.h5 and the contact sheet; returns counts.
 
@@ -96,7 +96,9 @@ def run(
         if data.ignored:
             others = ", ".join(f"{count} {ending}" for ending, count in data.ignored.items())
             say(f"{data.name}: {sum(data.ignored.values())} other files are not read: {others}")
-    summary = _take_whole(output, pictures, params) if pictures else _take_faces(output, photos, params, resume)
+    summary = (
+        _take_whole(output, pictures, params) if pictures else _take_faces(output, photos, params, resume, cluster)
+    )
     _contact_sheet(sheet, output)
     shutil.rmtree(work_folder(output), ignore_errors=True)
     return summary
@@ -107,7 +109,7 @@ def plan(
     sheet: Path = Path("out/faces.png"),
     *,
     params: Params,
-    resume: bool = True,
+    **_: Any,
 ) -> dict[str, Any]:
     """What a run would do: photos per data set, processes, bytes on disk and in memory."""
     from fgcli.faces.cutter import Cutter
@@ -180,11 +182,11 @@ def _take_whole(output: Path, sets: list[PictureSet], params: Params) -> dict[st
         return _write_table(writer, table, split, np.ones(n, bool), {}, "classes")
 
 
-def _take_faces(output: Path, sets: list[PhotoSet], params: Params, resume: bool) -> dict[str, Any]:
+def _take_faces(output: Path, sets: list[PhotoSet], params: Params, resume: bool, cluster: str) -> dict[str, Any]:
     """Writes faces.h5 of faces found in photos; goes on where a killed run was."""
     from fgcli.artifacts import verify_free_space
-    from fgcli.artifacts.parts import begin
-    from fgcli.faces.chunks import chunks, describe
+    from fgcli.artifacts.parts import Part, begin, make
+    from fgcli.faces.chunks import chunks, cut, describe
     from fgcli.faces.cutter import Cutter
 
     settings = _settings(params, all(photos.splits for photos in sets))
@@ -196,8 +198,10 @@ def _take_faces(output: Path, sets: list[PhotoSet], params: Params, resume: bool
     folder = begin(output, [vars(settings), [describe(s) for s in sources]], resume)
     todo = chunks(sources, folder)
     if params.on_bad == "fail":
-        _fail_on_bad(todo, settings, cutter, sets, params)
-    _cut(todo, settings, cutter, params)
+        _fail_on_bad(todo, settings, cutter, sets, params, cluster)
+    parts = [Part(chunk.file, len(chunk.sources), chunk) for chunk in todo]
+    build = partial(Cutter, settings)
+    make(cut, parts, build, _processes(params), "preprocess", "photos", cutter, cluster)
     rejected, notes = _told(todo)
     for note, count in sorted(notes.items()):
         say(f"preprocess: {count} of {len(sources)} photos: {note}")
@@ -234,38 +238,23 @@ def _row_bytes(size: int, masks: bool) -> int:
     return (4 if masks else 3) * size * size + 1024
 
 
-def _fail_on_bad(todo: list[Chunk], settings: Settings, cutter: Cutter, sets: list[PhotoSet], params: Params) -> None:
+def _fail_on_bad(
+    todo: list[Chunk], settings: Settings, cutter: Cutter, sets: list[PhotoSet], params: Params, cluster: str
+) -> None:
     from fgcli.faces.chunks import scan
+    from fgcli.faces.cutter import Cutter
+    from fgcli.workers import each
 
     names = [f"{photos.name}/{source}" for photos in sets for source in photos.sources]
     bad: list[tuple[int, str]] = []
     with progress("check", len(todo), unit="chunks") as advance:
-        for found in _each(scan, todo, settings, cutter, params):
+        work = each(scan, todo, partial(Cutter, settings), _processes(params), "preprocess", cutter, cluster)
+        for found in work:
             bad += found
             advance()
     if bad:
         lines = "; ".join(f"{names[i]}: {reason}" for i, reason in sorted(bad))
         raise FgError(f"preprocess: expected good photos, found {len(bad)} bad (set preprocess.on_bad=skip): {lines}")
-
-
-def _cut(todo: list[Chunk], settings: Settings, cutter: Cutter, params: Params) -> None:
-    from fgcli.faces.chunks import cut, unfinished
-
-    left = unfinished(todo)
-    total = sum(len(chunk.sources) for chunk in todo)
-    done = total - sum(len(chunk.sources) for chunk in left)
-    if done:
-        say(f"preprocess: going on after {done} of {total} photos")
-    with progress("preprocess", total, done, "photos") as advance:
-        for count in _each(cut, left, settings, cutter, params):
-            advance(count)
-
-
-def _each(job: Any, todo: list[Chunk], settings: Settings, cutter: Cutter, params: Params) -> Iterator[Any]:
-    from fgcli.faces.cutter import Cutter
-    from fgcli.workers import each
-
-    return each(job, todo, partial(Cutter, settings), _processes(params), "preprocess", cutter)
 
 
 def _told(todo: list[Chunk]) -> tuple[dict[int, str], Counter[str]]:

@@ -19,8 +19,8 @@ from fgcli.artifacts.outputs import verify_outputs
 from fgcli.certificate import Certificate, Examiner
 from fgcli.editors import Editors
 from fgcli.errors import FgError
-from fgcli.reports.pictures import decoded, enlarge
 from fgcli.plans import Plan, Step, learned
+from fgcli.reports.pictures import decoded, enlarge
 from fgcli.studio.models import HIDDEN, LARGEST_MB, LIVE, Project, table
 from fgcli.subjects import Strip, Subject, is_photo, outputs, save_changed, whole_photo, with_change
 

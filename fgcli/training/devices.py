@@ -32,6 +32,13 @@ def has_fast_bf16(device: torch.device) -> bool:
     return device.type == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
+def threads(number: int) -> int:
+    """Sets PyTorch's CPU threads, where a number is given; returns how many they are."""
+    if number:
+        torch.set_num_threads(number)
+    return torch.get_num_threads()
+
+
 @dataclass(frozen=True)
 class Compute:
     """One rank of a run. With more ranks each takes its share of the batch and gradients are averaged."""
@@ -48,8 +55,7 @@ class Compute:
         Raises:
             FgError: that device is not here.
         """
-        if params.threads:
-            torch.set_num_threads(params.threads)
+        threads(params.threads)
         return cls.resolve(params.device, params.precision)
 
     @classmethod
