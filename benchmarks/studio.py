@@ -9,6 +9,7 @@ import shutil
 import statistics
 import time
 from pathlib import Path
+from typing import Any
 
 from fgcli.studio.models import Project
 from fgcli.studio.page import TABS, launch
@@ -18,7 +19,7 @@ SEEN = "all => all.filter(i => i.offsetParent).map(i => i.src).join()"
 NAMES = {"Sample and walk": "sample"}
 
 
-def delays(page, tab, slider):
+def delays(page: Any, tab: str, slider: str) -> list[float]:
     """Milliseconds from a key press to another picture on the page, for each of some."""
     page.get_by_role("tab", name=tab, exact=True).click()
     handle, found = page.get_by_role("slider", name=slider).last, []
@@ -34,7 +35,7 @@ def delays(page, tab, slider):
     return found
 
 
-def shoot(page, tab, folder):
+def shoot(page: Any, tab: str, folder: Path) -> None:
     """A picture of a tab, of few colours: it is to be small."""
     from PIL import Image
 
@@ -47,7 +48,7 @@ def shoot(page, tab, folder):
     print(f"{path}: {path.stat().st_size / 1000:.0f} kB")
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
     parser.add_argument("--photo", type=Path, help="for the tab Edit")

@@ -190,6 +190,11 @@ def offer(window, path):
     window.locator("input[type=file]").first.set_input_files(path)
 
 
+def offered(window, name):
+    """Waits until a file can be downloaded."""
+    window.locator(f"a[href*='{name}']:visible").first.wait_for()
+
+
 def command(window):
     """The words of the command that the tab tells."""
     return shlex.split(visible(window, "textarea").first.input_value())
@@ -212,7 +217,7 @@ def test_sliders_move_by_keyboard_and_the_command_makes_the_same_pixels(tab, hom
     assert words[:7] == ["fg", "edit", "0", "-a", "even=1.2", "-a", "odd=-0.5"]
     assert "no judges.h5: run fg judges" in window.locator("[role=tabpanel]:visible").inner_text()
     window.get_by_role("button", name="Write the pictures").press("Enter")
-    window.get_by_text("edited.sh").wait_for()
+    offered(window, "edited.sh")
     assert Path("out/studio/edited.sh").read_text() == f"# fg studio\n{shlex.join(words)}\n"
     written = Path("out/studio/edited.png").read_bytes()
     fg(*words[1:-1], "again.png")
@@ -231,7 +236,7 @@ def test_a_photo_is_changed_whole_and_kept_for_the_command(tab, home):
     visible(window, "input[type=range]").first.press("ArrowRight")
     window.wait_for_function("document.querySelector('textarea').value.includes('b.png -a even=0.1')")
     window.get_by_role("button", name="Write the pictures").press("Enter")
-    window.get_by_text("edited-b-edit.png").wait_for()
+    offered(window, "edited-b-edit.png")
     words = command(window)
     assert Path(words[2]).read_bytes() == Path("photos/b.png").read_bytes()
     fg(*words[1:-1], "photo.png")
@@ -309,13 +314,13 @@ def test_two_faces_are_walked_between_kept_and_exported(tab, home):
     (kept,) = json.loads(Path("out/studio/favourites.json").read_text())
     assert (kept["density"], kept["seed"]) == ("one", 3)
     window.get_by_role("button", name="Export the sheet").press("Enter")
-    window.get_by_text("samples.h5").wait_for()
+    offered(window, "samples.h5")
     words = command(window)
     fg(*words[1:-1], "drawn.png")
     assert Path("drawn.png").read_bytes() == Path("out/studio/samples.png").read_bytes()
     assert Path("drawn.h5").read_bytes() == Path("out/studio/samples.h5").read_bytes()
     window.get_by_role("button", name="Export the favourites").press("Enter")
-    window.get_by_text("favourites.png").wait_for()
+    offered(window, "favourites.png")
 
 
 def test_only_the_prior_is_truncated(tab, home):
