@@ -83,6 +83,7 @@ def run(
     build: Callable[[bool], Work],
     reads: Iterable[Path],
     processes: int,
+    cluster: str,
     who: str,
 ) -> dict[str, Any]:
     """Does what is not done yet; returns counts.
@@ -93,7 +94,7 @@ def run(
         given: options of the command, as texts, which those of a table of jobs stand above.
         build: loads the models of one process, to which it travels; it is told whether there are photos, not rows.
         reads: files that all pictures depend on; those that are not there are none.
-        processes: how many work side by side; 0: one per core.
+        processes: how many work side by side; 0: one per core. cluster: whose workers do it instead, see `each`.
         who: the command.
 
     Raises:
@@ -112,7 +113,7 @@ def run(
         columns = [*FIRST, *work.columns, LAST]
         jobs = marked(jobs, work, [who, columns, *map(artifacts.sha256, files)])
         done = kept(output / TABLE, columns, jobs)
-        finish(jobs, done, work, built, output / TABLE, columns, processes, who)
+        finish(jobs, done, work, built, output / TABLE, columns, processes, cluster, who)
         lines = [done[job.mark] for job in jobs]
         save(output / TABLE, columns, lines)
         save_sheet(output / SHEET, [line for line in lines if line["status"] == "done"], output)
@@ -285,6 +286,7 @@ def finish(
     table: Path,
     columns: Sequence[str],
     processes: int,
+    cluster: str,
     who: str,
 ) -> None:
     """Does the jobs that are not `done`, and adds their lines to it and to the table as they come."""
@@ -297,7 +299,7 @@ def finish(
         progress(who, len(jobs), len(done), "photos") as advance,
     ):
         writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")
-        for line in each(made, left, build, processes or cores(), who, work):
+        for line in each(made, left, build, processes or cores(), who, work, cluster):
             done[line[LAST]] = line
             writer.writerow(line)
             file.flush()

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from fgcli.cli.run import guarded, quiet_libraries, show
+from fgcli.cli.stage import Cluster
 from fgcli.config.fields import SEEDS, strengths
 from fgcli.config.fields import face as face_of
 from fgcli.errors import FgError, UsageError
@@ -138,6 +139,7 @@ def edit_command(
     flame: Flame = Path("out/flame.h5"),
     regressor: Regressor = Path("out/regressor.h5"),
     processes: Processes = 0,
+    cluster: Cluster = "",
     json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -167,7 +169,7 @@ def edit_command(
         given["paste_back"] = paste_back
         build = partial(pictures.EditJobs, files, recipe)
         reads = [*files.paths(), *([recipe] if recipe else [])]
-        return jobs.run(what, output, given, build, reads, processes, "edit")
+        return jobs.run(what, output, given, build, reads, processes, cluster, "edit")
 
     def work() -> dict[str, Any]:
         steps = pictures.asked(recipe, attribute, method)
@@ -235,6 +237,7 @@ def reconstruct_command(
         "out/density.h5"
     ),
     processes: Processes = 0,
+    cluster: Cluster = "",
     json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -253,7 +256,7 @@ def reconstruct_command(
         there = (path if path.exists() else None for path in (judges, density))
         files = pictures.Files(generator, None, latents, heads, *there)
         build = partial(pictures.ReconstructJobs, files)
-        many = partial(jobs.run, what, output, {"face": face}, build, files.paths(), processes, "reconstruct")
+        many = partial(jobs.run, what, output, {"face": face}, build, files.paths(), processes, cluster, "reconstruct")
         report(debug, json, many, [])
         return
     work = partial(pictures.reconstruct, what, output, face, generator, latents, heads)

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from fgcli.cli.pictures import (
+    Cluster,
     Debug,
     FaceOption,
     Flame,
@@ -54,6 +55,7 @@ def steer_command(
     flame: Flame = Path("out/flame.h5"),
     regressor: Regressor = Path("out/regressor.h5"),
     processes: Processes = 0,
+    cluster: Cluster = "",
     json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -79,7 +81,8 @@ def steer_command(
     files = Files(generator, latents, conditions, flame, regressor)
     if jobs.wanted(output):
         build = partial(stage.SteerJobs, files)
-        report(debug, json, partial(jobs.run, [what], output, options, build, files.paths(), processes, "steer"), [])
+        many = partial(jobs.run, [what], output, options, build, files.paths(), processes, cluster, "steer")
+        report(debug, json, many, [])
         return
     reads: list[Path | str] = [what, *filter(None, taken.values()), generator, latents, conditions]
     report(debug, json, lambda: stage.steer(what, stage.wished(options), output, face, files), reads, output)
