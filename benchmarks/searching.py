@@ -21,9 +21,9 @@ from fgcli.classifiers import judges
 from fgcli.codes import Codes, reader
 from fgcli.config import build
 from fgcli.generators import store
+from fgcli.plans import AUTO, joined
 from fgcli.search import SCORES, Score
 from fgcli.search.items import items
-from fgcli.stages.pictures import AUTO, joined
 
 STRENGTHS = np.concatenate([np.arange(0.1, 2, 0.1), np.arange(2, 6.1, 0.25)]).round(2).tolist()
 
