@@ -5,14 +5,16 @@ import signal
 import socket
 import threading
 import time
-from functools import partial
+from functools import partial, wraps
 
 import numpy as np
 import pytest
 from conftest import train_params
+from typer.testing import CliRunner
 
 from fgcli import config, workers
 from fgcli.artifacts.parts import Part, load_part, make
+from fgcli.cli import app
 from fgcli.errors import FgError, UsageError
 from fgcli.stages import invert, train
 
@@ -131,3 +133,19 @@ def test_memory_stays_flat_before_a_slow_reader():
     time.sleep(0.5)
     assert len(taken) <= 4  # two for each process
     work.close()
+
+
+def test_the_cluster_is_an_option_of_stages_that_can_use_it_and_a_variable(monkeypatch):
+    told = {
+        name: CliRunner().invoke(app, [name, "--help"], env={"COLUMNS": "160"}).stdout for name in ("invert", "train")
+    }
+    assert "--cluster" in told["invert"]
+    assert "FG_CLUSTER" in told["invert"]
+    assert "--cluster" not in told["train"]
+    done = CliRunner().invoke(app, ["invert", "--dry-run", "--json"], env={"FG_CLUSTER": "dask:x"})
+    assert (done.exit_code, "cluster" in done.stdout) == (0, False)  # it is no param
+    given = []
+    monkeypatch.setattr(invert, "run", wraps(invert.run)(lambda *_, cluster, **__: given.append(cluster) or {}))
+    monkeypatch.setattr("fgcli.artifacts.outputs.verify_outputs", lambda *_: None)
+    CliRunner().invoke(app, ["invert"], env={"FG_CLUSTER": "dask:x"}, catch_exceptions=False)
+    assert given == ["dask:x"]
