@@ -100,6 +100,7 @@ def measure(folder, out, metrics, density="density.h5", **changed):
         "batch": 3,
         "seed": 0,
         "device": "cpu",
+        "processes": 1,
     }
     params = evaluate.Params(**{**values, "metrics": metrics, "neighbours": "pixels", **changed})
     files = {name: folder / f"{name}.h5" for name in ("faces", "generator", "latents", "classifier")}
