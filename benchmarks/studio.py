@@ -27,9 +27,7 @@ def delays(page: Any, tab: str, slider: str) -> list[float]:
     for _ in range(MOVES):
         before, start = page.eval_on_selector_all("img", SEEN), time.perf_counter()
         page.keyboard.press("ArrowRight")
-        page.wait_for_function(
-            f"before => ({SEEN})([...document.images]) != before", arg=before, polling=5, timeout=20_000
-        )
+        page.wait_for_function(f"before => ({SEEN})([...document.images]) != before", arg=before, polling=5)
         found.append(1000 * (time.perf_counter() - start))
         page.wait_for_timeout(1000)
     return found
@@ -61,8 +59,9 @@ def main() -> None:
     with sync_playwright() as play:
         browser = play.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1280, "height": 900})
+        page.set_default_timeout(120_000)
         page.goto(address)
-        page.get_by_role("tab", name="Edit", exact=True).wait_for(timeout=120_000)
+        page.get_by_role("tab", name="Edit", exact=True).wait_for()
         page.wait_for_timeout(3000)
         for tab, slider in (("Edit", "smiling"), ("Steer", "yaw")):
             found = delays(page, tab, slider) if tab in asked.tabs else []
@@ -77,7 +76,7 @@ def main() -> None:
                 faces = page.locator(".grid-container button:visible")
                 for place in (1, 6):
                     faces.nth(place).click()
-                    page.wait_for_timeout(2000)
+                    page.wait_for_timeout(3000)
                 page.get_by_role("slider", name="From the first to the second").last.fill("0.5")
                 page.get_by_role("button", name="Keep the face chosen last").click()
             for tab in asked.tabs:
