@@ -55,17 +55,17 @@ def build(project: Project) -> None:
     first = start(project, "0", faced)
     state = gr.State(first)
     with gr.Row():
-        with gr.Column(scale=2):
+        with gr.Column(scale=2, min_width=200):
             photo = gr.File(label="A photo", height=120, visible=faced, interactive=True)
             row = gr.Number(
                 0, label=f"{'or a' if faced else 'A'} row of faces.h5", precision=0, minimum=0, interactive=True
             )
-        with gr.Column(scale=3):
+        with gr.Column(scale=3, min_width=200):
             sliders = [slider(factor, value) for factor, value in zip(FACTORS, first.at, strict=True)]
         drawn = shown(project, first, first.at)
-        with gr.Column(scale=2):
+        with gr.Column(scale=2, min_width=200):
             face = gr.Image(drawn[0], label="Face" if faced else "The head in its skin and light", **SEEN)
-        with gr.Column(scale=2):
+        with gr.Column(scale=2, min_width=200):
             mesh = gr.Image(drawn[1], label="Mesh", **SEEN)
 
     def dropped(path: str) -> list[Any]:
