@@ -335,7 +335,7 @@ def test_only_the_prior_is_truncated(tab, home):
 
 def test_a_label_is_mended_by_a_click_and_preprocess_reads_it(tab, home):
     window = tab("Data")
-    assert "1 x not an image, whatever its name says" in window.locator("[role=tabpanel]:visible").inner_text()
+    window.get_by_text("1 x not an image, whatever its name says").wait_for()
     before = pictures(window)
     window.get_by_role("checkbox", name="Masks and landmarks").press("Space")
     changed(window, before)
