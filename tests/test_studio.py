@@ -335,15 +335,15 @@ def test_only_the_prior_is_truncated(tab, home):
 
 def test_a_label_is_mended_by_a_click_and_preprocess_reads_it(tab, home):
     window = tab("Data")
-    assert "1 x not an image, whatever its name says" in window.locator("[role=tabpanel]:visible").inner_text()
+    window.get_by_text("1 x not an image, whatever its name says").wait_for()
     before = pictures(window)
     window.get_by_role("checkbox", name="Masks and landmarks").press("Space")
     changed(window, before)
     visible(window, ".grid-container button").nth(1).press("Enter")
     window.get_by_text("image_folder/b.png, row 1: train, person image_folder/ben").wait_for()
     smiling = window.get_by_role("group").filter(has_text="smiling")
-    assert smiling.get_by_role("radio", name="no").is_checked()
-    smiling.get_by_role("radio", name="yes").click()
+    assert smiling.get_by_role("radio", name="no", exact=True).is_checked()
+    smiling.get_by_role("radio", name="yes", exact=True).click()
     window.get_by_text("smiling of image_folder/b.png is written to out/studio/image_folder-labels.csv").wait_for()
     preprocess("out/studio/image_folder-labels.csv", "mended.h5")
     before, after = (
