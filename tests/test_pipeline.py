@@ -288,7 +288,7 @@ def test_readmes_python_runs(reproduced, monkeypatch):
         (["sample", "--density", "x"], "expected one of gmm, found 'x'"),
         (
             ["invert", "--faces", "out/latents.h5", "-o", "new.h5"],
-            "a file with images, found a latents/2 file",
+            "expected a faces/2 file, found a latents/2 file",
         ),
     ],
 )

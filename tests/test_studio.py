@@ -127,7 +127,7 @@ def pages(home):
     with sync_playwright() as play:
         browser = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         window = browser.new_page(viewport={"width": 1400, "height": 1000})
-        window.set_default_timeout(60_000)
+        window.set_default_timeout(180_000)
         window.on("request", lambda request: asked.append(request.url))
         yield {name: address for name, (_, address) in served.items()}, window, asked
         browser.close()

@@ -19,6 +19,8 @@ from fgcli import archives
 
 DAMAGE = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error)
 """What Pillow raises on damaged files, depending on the format."""
+BAD_EXIF = ("EXIF", "Truncated File Read")
+"""What it warns of where EXIF data is damaged, depending on the version."""
 
 PLAIN_MODES = ("1", "L", "P", "RGB")
 HEIC = (".heic", ".heif")
@@ -72,7 +74,7 @@ def decode(path: Path, *, fix: bool = False, min_px: int = 1, max_megapixels: fl
         try:
             upright = _eight_bit(ImageOps.exif_transpose(image), flaw)
             notes: tuple[str, ...] = (FIXED.get(flaw, f"{flaw} converted to RGB"),) if flaw else ()
-            if any("EXIF" in str(warning.message) for warning in told):
+            if any(words in str(warning.message) for warning in told for words in BAD_EXIF):
                 notes += ("EXIF data that cannot be read ignored",)
             return _in_srgb(upright, image.info.get("icc_profile"), notes)
         except DAMAGE as error:
