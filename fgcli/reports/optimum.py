@@ -52,8 +52,9 @@ def section(stored: Artifact, draw: Draw) -> Optimum:
 
 def lined(image: np.ndarray, arrays: Mapping[str, np.ndarray], place: int) -> Picture:
     """A candidate with what is said of it."""
-    said = "; ".join(feet(arrays, place))
-    return picture(image, f"candidate {place}: {said}", said)
+    said = feet(arrays, place)
+    text = [str(arrays["text"][place])] if "text" in arrays else []
+    return picture(image, f"candidate {place}: {'; '.join([*text, *said])}", "; ".join(said))
 
 
 def write(
@@ -104,10 +105,9 @@ def named(number: int, trial: Mapping[str, Any]) -> str:
 
 
 def feet(arrays: Mapping[str, np.ndarray], place: int) -> list[str]:
-    """Its sentence if it is one, its value, and how far it is from the start's person, where that was measured."""
-    text = [str(arrays["text"][place])] if "text" in arrays else []
+    """Its value, and how far it is from the start's person, where that was measured; a picture has its sentence."""
     apart = [f"identity {arrays['measures/identity'][place]:.2f}"] if "measures/identity" in arrays else []
-    return [*text, f"{arrays['value'][place]:.3g}", *apart]
+    return [f"{arrays['value'][place]:.3g}", *apart]
 
 
 def by_round(trials: Sequence[Mapping[str, Any]]) -> list[dict[str, float | None]]:

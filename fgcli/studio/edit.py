@@ -21,6 +21,7 @@ from fgcli.editors import Editors
 from fgcli.errors import FgError
 from fgcli.plans import Plan, Step, learned
 from fgcli.reports.pictures import decoded, enlarge
+from fgcli.stages import pictures
 from fgcli.studio.models import HIDDEN, LARGEST_MB, LIVE, Project, table
 from fgcli.subjects import Strip, Subject, is_photo, outputs, save_changed, whole_photo, with_change
 
@@ -138,11 +139,8 @@ def shown(project: Project, person: Subject, steps: list[Step]) -> tuple[np.ndar
 
 def examined(project: Project, person: Subject, steps: list[Step]) -> tuple[np.ndarray, np.ndarray, Certificate]:
     """Both pictures, and the certificate of the second."""
-    plain, picture = edited(project, person, steps)
-    mask = person.cut.mask > 127 if person.cut else None
-    codes = plan(steps).codes(project.editors(), person.code)
-    asked = [step.attribute for step in steps]
-    return plain, picture, project.examiner().examine(asked, person.code, codes, [plain, picture], mask)[0]
+    found = pictures.edited(person, plan(steps), project.editors(), project.examiner())
+    return found.plain, found.pictures[0], found.found[0]
 
 
 def told(project: Project, person: Subject, steps: list[Step]) -> list[Any]:
