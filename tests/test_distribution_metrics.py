@@ -182,8 +182,9 @@ def test_precision_and_recall_are_those_of_torch_fidelity(far, monkeypatch):
 def test_nearest_are_those_of_all_distances():
     rows, among = features(7, 3, 0) + 1e3, features(40, 3, 0)[::-1] + 1e3
     expected = np.argsort(((rows[:, None] - among) ** 2).sum(2), axis=1)[:, :4]
-    np.testing.assert_array_equal(neighbours.nearest(rows, among, 4), expected)
-    assert neighbours.nearest(rows, among[:2], 4).shape == (7, 2)
+    for parts in ([among], np.split(among, [1, 3, 20])):
+        np.testing.assert_array_equal(neighbours.nearest(rows, parts, 4), expected)
+    assert neighbours.nearest(rows, [among[:2]], 4).shape == (7, 2)
 
 
 # PRD -----------------------------------------------------------------------------------------------------------------
@@ -218,7 +219,7 @@ def test_prd_is_the_published_algorithm():
     # Around 20 far places k-means can only find the places: the whole metric, without knowing the clusters.
     places = 100 * rng.normal(size=(20, 6))
     found, real = (places[rng.choice(20, 400, p=weights)] + rng.normal(size=(400, 6)) for weights in (q, p))
-    nearest = [neighbours.nearest(x, places, 1)[:, 0] for x in (found, real)]
+    nearest = [neighbours.nearest(x, [places], 1)[:, 0] for x in (found, real)]
     shares = [np.bincount(x, minlength=20) / 400 for x in nearest]
     numbers = prd.PRD("pixels").compute(found, real).numbers
     expected = by_the_paper(shares[1], shares[0])
@@ -319,6 +320,16 @@ def test_inception_gives_pool3_and_classes_in_one_pass(tmp_path, monkeypatch):
     assert metric.name == "frechet_inception"
     assert "this is FID" in metric.protocol["value"]
     assert metric.caveat(3, extractor.size) == "biased: n = 3 < 2048 features"
+
+
+def test_features_without_room_are_one_sentence(tmp_path):
+    collection = Collection({"x": lambda images: np.zeros((len(images), 2))}, folder=tmp_path / "new/folder")
+    collection.update("real", painted(3, 8)[0])
+    assert collection.rows("x", "real").shape == (3, 2)
+    assert not list((tmp_path / "new/folder").iterdir())
+    (tmp_path / "file").touch()
+    with pytest.raises(FgError, match="expected room for the features of images, found: [^;]+; make room"):
+        Collection(collection.extractors, folder=tmp_path / "file").update("real", painted(3, 8)[0])
 
 
 def test_images_pass_an_extractor_once_for_all_metrics():

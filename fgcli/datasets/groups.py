@@ -84,16 +84,18 @@ def _near_pairs(vectors: np.ndarray, limit: float) -> tuple[np.ndarray, np.ndarr
     along = vectors.sum(1, dtype=np.float64) / np.sqrt(max(1, vectors.shape[1]))
     order = np.argsort(along, kind="stable")
     vectors, along = vectors[order], along[order]
-    square = (vectors**2).sum(1)
+    half, ones = (vectors**2).sum(1, keepdims=True) / 2, np.ones((len(vectors), 1), np.float32)
+    rows, columns = np.hstack([vectors, -half, ones]), np.hstack([vectors, ones, -half])
     found = [(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32))]
     for first in range(0, len(vectors), ROWS):
         part = slice(first, first + ROWS)
         end = int(np.searchsorted(along, along[part][-1] + 1.001 * limit))  # with room for rounding
         for start in range(first, end, COLUMNS):
             some = slice(start, min(start + COLUMNS, end))
-            distance = square[part, None] + square[None, some] - 2 * vectors[part] @ vectors[some].T
-            i, j = np.nonzero(np.triu(distance < limit**2, 1 + first - start))
-            found.append((i + first, j + start, distance[i, j]))
+            product = rows[part] @ columns[some].T  # x.y - |x|^2 / 2 - |y|^2 / 2 = -|x - y|^2 / 2
+            i, j = np.nonzero(product > -(limit**2) / 2)
+            i, j = i[i + first < j + start], j[i + first < j + start]
+            found.append((i + first, j + start, -2 * product[i, j]))
     one, other, distances = (np.concatenate(column) for column in zip(*found, strict=True))
     left, right = np.minimum(order[one], order[other]), np.maximum(order[one], order[other])
     by_place = np.lexsort([right, left])

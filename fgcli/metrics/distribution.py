@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import tempfile
 from abc import ABC, abstractmethod
-from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -70,33 +71,48 @@ class Distribution(ABC):
 class Collection:
     """Features of named sets of images: every image passes each extractor once, however many metrics want it.
 
+    Features lie on disk, so that memory does not grow with the images.
+
     Args:
         extractors: by name.
         classes: names of those whose probabilities of classes are wanted too.
+        folder: has room for them while they are used; where temporary files go, if none is given.
     """
 
-    def __init__(self, extractors: Mapping[str, Any], classes: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self, extractors: Mapping[str, Any], classes: frozenset[str] = frozenset(), folder: Path | None = None
+    ) -> None:
         self.extractors, self.classes = extractors, classes
-        self._parts: dict[tuple[str, bool, str], list[np.ndarray]] = defaultdict(list)
+        self.folder = folder or Path(tempfile.gettempdir())
+        self._kept: dict[tuple[str, bool, str], Rows] = {}
 
     def update(self, name: str, images: np.ndarray) -> None:
         """Adds uint8 images (n, h, w, 3) to the set `name`.
 
         Raises:
-            FgError: features that are not finite.
+            FgError: features that are not finite, or no room for them.
         """
         for label, extractor in self.extractors.items():
             features = extractor(images)
             verify_finite(f"features {label} of {name}", features, "import the extractor's weights again")
-            self._parts[label, False, name].append(features)
+            self._add((label, False, name), features)
             if label in self.classes:
-                self._parts[label, True, name].append(extractor.probabilities(images))
+                self._add((label, True, name), extractor.probabilities(images))
+
+    def _add(self, key: tuple[str, bool, str], features: np.ndarray) -> None:
+        try:
+            if key not in self._kept:
+                self._kept[key] = Rows(features.shape[1], features.dtype, self.folder)
+            self._kept[key].append(features)
+        except OSError as error:
+            raise FgError(
+                f"{self.folder}: expected room for the features of images, found: {error.strerror}; make room, or "
+                "choose another output"
+            ) from error
 
     def rows(self, extractor: str, name: str, classes: bool = False) -> np.ndarray:
-        """Features (n, d) of the set `name`, or its probabilities of classes (n, k)."""
-        parts = self._parts[extractor, classes, name]
-        parts[:] = [np.concatenate(parts)]
-        return parts[0]
+        """Features (n, d) of the set `name`, or its probabilities of classes (n, k), mapped."""
+        return self._kept[extractor, classes, name].mapped()
 
     def scores(self, metric: Distribution, reference: str, names: Iterable[str]) -> Scores:
         """What the metric says of the sets `names`; of the reference itself only where it needs none."""
@@ -127,17 +143,37 @@ class Collection:
             names: sets.
             blocks: of the rows of each set.
         """
-        whole = {name: self.rows(metric.features, name) for name in (reference, *names)}
+
+        def left(name: str, block: int) -> np.ndarray:
+            return self.rows(metric.features, name)[blocks[name] != block]
+
         found: dict[str, list[float]] = {name: [] for name in names}
         for block in range(int(blocks[reference].max()) + 1):
-            left = {name: rows[blocks[name] != block] for name, rows in whole.items()}
-            beside = metric.prepare(left[reference])
+            beside = metric.prepare(left(reference, block))
             for name in names:
                 try:
-                    found[name].append(metric.compute(left[name], beside).numbers[""])
+                    found[name].append(metric.compute(left(name, block), beside).numbers[""])
                 except FgError:  # too few are left: no interval
                     found[name].append(float("nan"))
         return {name: np.array(numbers) for name, numbers in found.items()}
+
+
+class Rows:
+    """Rows (n, width) that are appended to a nameless file in `folder`, which is made, and mapped from it."""
+
+    def __init__(self, width: int, dtype: np.dtype, folder: Path) -> None:
+        self.width, self.dtype = width, dtype
+        folder.mkdir(parents=True, exist_ok=True)
+        self.file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - it goes with this object
+
+    def append(self, rows: np.ndarray) -> None:
+        """Adds rows (m, width)."""
+        self.file.write(np.ascontiguousarray(rows, self.dtype).data)
+        self.file.flush()
+
+    def mapped(self) -> np.ndarray:
+        """All rows, read only."""
+        return np.asarray(np.memmap(self.file, self.dtype, mode="r")).reshape(-1, self.width)
 
 
 def require(who: str, least: int, *sets: np.ndarray) -> None:

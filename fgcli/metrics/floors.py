@@ -53,7 +53,7 @@ class LookAlike:
 
     def __call__(self, reference: np.ndarray, mask: np.ndarray) -> np.ndarray:
         """Training faces for faces uint8 (n, h, w, c)."""
-        chosen = self.rows[nearest(self.embed(reference), self.known, 1)[:, 0]]
+        chosen = self.rows[nearest(self.embed(reference), [self.known], 1)[:, 0]]
         return np.stack([self.images[row] for row in chosen])
 
 

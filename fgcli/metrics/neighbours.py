@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -30,16 +30,23 @@ def radii(rows: np.ndarray, k: int) -> np.ndarray:
     return found
 
 
-def nearest(rows: np.ndarray, among: np.ndarray, k: int) -> np.ndarray:
-    """The k nearest of `among` (m, d) to each of `rows` (n, d), the nearest first: places (n, min(k, m)).
+def nearest(rows: np.ndarray, parts: Iterable[np.ndarray], k: int) -> np.ndarray:
+    """The k nearest to each of `rows` (n, d) of what comes in parts (m, d), the nearest first: places (n, k) or fewer.
 
-    >>> nearest(np.array([[0.0]]), np.array([[5.0], [1.0], [-2.0]]), 2).tolist()
+    >>> nearest(np.array([[0.0]]), [np.array([[5.0], [1.0]]), np.array([[-2.0]])], 2).tolist()
     [[1, 2]]
     """
-    middle = among.mean(0, dtype=np.float64)
-    blocks = (among[i : i + BLOCK] - middle for i in range(0, len(among), BLOCK))  # float64, as many as memory likes
-    distances = np.concatenate([squared_distances(rows - middle, block) for block in blocks], 1)
-    return np.argsort(distances, axis=1, kind="stable")[:, :k]
+    middle = rows.mean(0, dtype=np.float64)  # far from it, squares would lose digits
+    rows, first = rows - middle, 0
+    places, distances = np.zeros((len(rows), 0), np.int64), np.zeros((len(rows), 0))
+    for part in parts:
+        own = np.broadcast_to(np.arange(first, first + len(part)), (len(rows), len(part)))
+        places = np.concatenate([places, own], 1)
+        distances = np.concatenate([distances, squared_distances(rows, part - middle)], 1)
+        best = np.argsort(distances, axis=1, kind="stable")[:, :k]
+        places, distances = np.take_along_axis(places, best, 1), np.take_along_axis(distances, best, 1)
+        first += len(part)
+    return places
 
 
 def page(
@@ -54,16 +61,19 @@ def page(
 
     Compared with all training faces in the space of `extractor`, inside the region (h, w).
     """
-    known = []
-    for rows in batches(data.train, batch):
-        known.append(extractor(shown(data.images[rows], region)))
-        advance(len(rows))
-    among = np.concatenate(known)
-    del known  # not twice in memory
+    made = {
+        name: shown(np.concatenate(list(decoded(data, data.models[0], codes, batch, seed))), region)
+        for name, codes in draws(data.models[0], DRAWN, seed)
+    }
+
+    def known() -> Iterator[np.ndarray]:
+        for rows in batches(data.train, batch):
+            yield extractor(shown(data.images[rows], region))
+            advance(len(rows))
+
+    places = nearest(np.concatenate([extractor(images) for images in made.values()]), known(), NEAREST)
     found: dict[str, list[np.ndarray]] = {}
-    for name, codes in draws(data.models[0], DRAWN, seed):
-        made = shown(np.concatenate(list(decoded(data, data.models[0], codes, batch, seed))), region)
-        places = data.train[nearest(extractor(made), among, NEAREST)]
-        found[name] = list(made)
-        found |= {f"{name}: {i + 1}. nearest": list(data.images[own]) for i, own in enumerate(places.T)}
+    for (name, images), own in zip(made.items(), np.split(data.train[places], len(made)), strict=True):
+        found[name] = list(images)
+        found |= {f"{name}: {i + 1}. nearest": list(data.images[rows]) for i, rows in enumerate(own.T)}
     return found

@@ -115,7 +115,7 @@ def run(
         context["region"] = _region(data)
         create = _creator(params, context, result)
         distances = create("distribution")  # before the work: a mistake in params shows now
-        collection = _collection(distances, context, result)
+        collection = _collection(distances, context, result, output.parent)
         distances = [metric for metric in distances if metric.features in collection.extractors]
         likeness = _extractor(params.neighbours, collection, context)
         total = len(data.models) * len(data.held) + len(data.train)
@@ -319,7 +319,7 @@ def _creator(params: Params, context: dict[str, Any], result: Results) -> Create
     return make
 
 
-def _collection(metrics: list[Any], context: dict[str, Any], result: Results) -> Collection:
+def _collection(metrics: list[Any], context: dict[str, Any], result: Results, folder: Path) -> Collection:
     """The extractors that the metrics want; a metric whose extractor cannot be made is noted."""
     from fgcli.backbones import create
     from fgcli.metrics.distribution import Collection
@@ -331,7 +331,7 @@ def _collection(metrics: list[Any], context: dict[str, Any], result: Results) ->
         except FgError as error:
             missing[name] = str(error)
     result.left_out |= {m.name: missing[m.features] for m in metrics if m.features in missing}
-    return Collection(extractors, frozenset(m.features for m in metrics if m.classes))
+    return Collection(extractors, frozenset(m.features for m in metrics if m.classes), folder)
 
 
 def _extractor(name: str, collection: Collection, context: dict[str, Any]) -> Any:
