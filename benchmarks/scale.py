@@ -1,22 +1,22 @@
 """How time and memory of the stages grow with the number of images.
 
-    python benchmarks/scale.py                                # 1,000, 10,000, 100,000 images of 32 px; hours
-    python benchmarks/scale.py --counts 1000 10000 --stages preprocess invert
+    python benchmarks/scale.py            # 1,000, 10,000, 31,600 and 100,000 images of 32 px: an hour
+    python benchmarks/scale.py --counts 1000 3160 10000 --stages preprocess invert
 
 Each stage runs in a process of its own, on images that are painted here. Of preprocess what looks for faces and embeds
 them is replaced: dlib takes the same time for every photo, so that it would hide what grows. Train sees every training
 image once; evaluate measures a tenth of them, and as many draws.
 
-A line for each run: the processor's time per image, without that of a run of 100 images, which is the start's; other
-work on the machine changes it less than the clock's. And the peak of the memory that is the process's own: pages of
-mapped files do not count, as the system takes them back at need. Then the slope of log time against log n, by pairs of
-counts (1: linear), and the ratio of their memory.
+A line for each run: the processor's time, which other work on the machine changes less than the clock's, and that of
+each image more than in the run before. And the peak of the memory that is the process's own: pages of mapped files do
+not count, as the system takes them back at need. Then, of three counts a, b, c, the exponent s of n in start + k n^s,
+where b is the geometric mean of a and c: 1 + log((t_c - t_b) / (c - b) : (t_b - t_a) / (b - a)) / log(c / b), and the
+ratio of memory.
 """
 
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
 import math
 import os
@@ -32,8 +32,6 @@ import numpy as np
 
 SIZE, PART = 32, 1000
 """Side of the images, px, and how many are painted at a time."""
-FEW = 100
-"""Images of a first run, whose time is that of the start: it is taken from that of the others."""
 STAGES = ("preprocess", "train", "invert", "density", "evaluate")
 TINY: dict[str, Any] = {
     "train": {"generator": {"name": "masked_vae", "codes": 8, "width": 0.1}, "batch": 64, "warmup": 2, "device": "cpu"},
@@ -208,33 +206,34 @@ def anonymous(pid: int) -> int:
     return next((int(line.split()[1]) for line in lines if line.startswith("RssAnon")), 0)
 
 
-def told(run: dict[str, Any], first: dict[str, Any]) -> str:
+def told(run: dict[str, Any], before: dict[str, Any] | None) -> str:
     """A run as a line."""
+    more = f", {1000 * each(run, before):.3f} ms an image more" if before else ""
     return (
-        f"{run['stage']:<11} {run['n']:>7,}: {1000 * each(run, first):.3f} ms an image, {run['own_mb']:.0f} MB, with "
-        f"mapped files {run['rss_mb']:.0f} MB, {run['clock_s']:.0f} s"
+        f"{run['stage']:<11} {run['n']:>7,}: {run['cpu_s']:.1f} s{more}, {run['own_mb']:.0f} MB, with mapped files "
+        f"{run['rss_mb']:.0f} MB, {run['clock_s']:.0f} s by the clock"
     )
 
 
-def each(run: dict[str, Any], first: dict[str, Any]) -> float:
-    """Processor's seconds per image without the start."""
-    return (run["cpu_s"] - first["cpu_s"]) / (run["n"] - first["n"])
+def each(run: dict[str, Any], before: dict[str, Any]) -> float:
+    """Processor's seconds for each image that `run` has more."""
+    return (run["cpu_s"] - before["cpu_s"]) / (run["n"] - before["n"])
 
 
 def summary(found: list[dict[str, Any]]) -> None:
     """Prints slopes and ratios."""
     for stage in STAGES:
-        first, *runs = sorted((run for run in found if run["stage"] == stage), key=lambda run: run["n"]) or [{}]
-        for a, b in itertools.pairwise(runs):
-            slope = 1 + math.log(each(b, first) / each(a, first)) / math.log(b["n"] / a["n"])
-            ratio = b["own_mb"] / a["own_mb"]
-            print(f"{stage:<11} {a['n']:>7,} to {b['n']:>7,}: slope {slope:.2f}, memory x {ratio:.2f}")
+        runs = sorted((run for run in found if run["stage"] == stage), key=lambda run: run["n"])
+        for a, b, c in zip(runs, runs[1:], runs[2:], strict=False):
+            slope = 1 + math.log(each(c, b) / each(b, a)) / math.log(c["n"] / b["n"])
+            ratio = c["own_mb"] / a["own_mb"]
+            print(f"{stage:<11} {a['n']:>7,} to {c['n']:>7,}: slope {slope:.2f}, memory x {ratio:.2f}")
 
 
 def main() -> None:
     """Prints a line for each stage and number of images, then how they grow."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--counts", type=int, nargs="+", default=[1000, 10_000, 100_000])
+    parser.add_argument("--counts", type=int, nargs="+", default=[1000, 10_000, 31_600, 100_000])
     parser.add_argument("--stages", nargs="+", choices=STAGES, default=list(STAGES))
     parser.add_argument("--folder", type=Path, help="Where the files lie; by default one that is removed.")
     parser.add_argument("--json", type=Path, help="Take in and write the numbers here, beside those of other runs.")
@@ -244,14 +243,15 @@ def main() -> None:
         work(given.work, given.folder, given.counts[0])
         return
     found = json.loads(given.json.read_text()) if given.json and given.json.exists() else []
-    for n in (FEW, *given.counts):
+    for n in sorted(given.counts):
         folder = Path(tempfile.mkdtemp(prefix="scale-", dir=given.folder))
         prepare(folder, n, given.stages)
         for stage in given.stages:
             run = measured(stage, folder, n)
-            found = [old for old in found if (old["stage"], old["n"]) != (stage, n)] + [run]
-            if n != FEW:
-                print(told(run, next(old for old in found if (old["stage"], old["n"]) == (stage, FEW))), flush=True)
+            found = [old for old in found if (old["stage"], old["n"]) != (stage, n)]
+            smaller = [old for old in found if old["stage"] == stage and old["n"] < n]
+            print(told(run, max(smaller, key=lambda old: old["n"], default=None)), flush=True)
+            found.append(run)
             if given.json:
                 given.json.write_text(json.dumps(found, indent=1))
         shutil.rmtree(folder)
