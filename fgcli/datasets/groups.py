@@ -23,7 +23,7 @@ SIDE = 16
 """Of thumbnails, px."""
 TOLD = 5
 """Pairs of nearly equal photos that are named."""
-ROWS, COLUMNS = 512, 8192
+ROWS, COLUMNS = 1024, 8192
 """Rows that are compared with others at a time, and with how many: memory is flat however many there are."""
 
 
@@ -49,7 +49,7 @@ def group(identity: np.ndarray, rows: np.ndarray, thumbnails: np.ndarray, embedd
         embeddings: (m, 128) dlib's, of these; (m, 0): people are not told by their faces.
     """
     n = len(identity)
-    left, right, _ = _near_pairs(thumbnails.astype(np.float32), NEAR * SIDE)
+    left, right, _ = _near_pairs(thumbnails, NEAR * SIDE)
     near = _components(n, rows[left], rows[right])
     known = np.flatnonzero(identity >= 0)
     _, first, of = np.unique(identity[known], return_index=True, return_inverse=True)
@@ -76,23 +76,27 @@ def _components(n: int, left: np.ndarray, right: np.ndarray) -> np.ndarray:
 
 
 def _near_pairs(vectors: np.ndarray, limit: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Pairs i < j of vectors (m, d) float32 that are nearer than `limit`, and their squared distances.
+    """Pairs i < j of vectors (m, d), maybe mapped, that are nearer than `limit`, and their squared distances.
 
     No two are nearer than their projections on a line are: sorted along the diagonal, each meets only those within the
     limit there. Of thumbnails, whose brightness differs, that is a few per cent.
     """
     along = vectors.sum(1, dtype=np.float64) / np.sqrt(max(1, vectors.shape[1]))
     order = np.argsort(along, kind="stable")
-    vectors, along = vectors[order], along[order]
-    half, ones = (vectors**2).sum(1, keepdims=True) / 2, np.ones((len(vectors), 1), np.float32)
-    rows, columns = np.hstack([vectors, -half, ones]), np.hstack([vectors, ones, -half])
+    along = along[order]
+
+    def block(part: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        x = vectors[order[part]].astype(np.float32)
+        return x, -(x * x).sum(1, keepdims=True) / 2, np.ones((len(x), 1), np.float32)
+
     found = [(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32))]
     for first in range(0, len(vectors), ROWS):
         part = slice(first, first + ROWS)
+        rows = np.hstack(block(part))
         end = int(np.searchsorted(along, along[part][-1] + 1.001 * limit))  # with room for rounding
         for start in range(first, end, COLUMNS):
-            some = slice(start, min(start + COLUMNS, end))
-            product = rows[part] @ columns[some].T  # x.y - |x|^2 / 2 - |y|^2 / 2 = -|x - y|^2 / 2
+            x, minus, ones = block(slice(start, min(start + COLUMNS, end)))
+            product = rows @ np.hstack([x, ones, minus]).T  # x.y - |x|^2 / 2 - |y|^2 / 2 = -|x - y|^2 / 2
             i, j = np.nonzero(product > -(limit**2) / 2)
             i, j = i[i + first < j + start], j[i + first < j + start]
             found.append((i + first, j + start, -2 * product[i, j]))
@@ -109,24 +113,33 @@ def _joined(groups: np.ndarray, embeddings: np.ndarray) -> np.ndarray:
     mean squared distance is p / a + q / b - 2 s·t / (a b). One face alike joins no two groups that are not alike as
     wholes, so that look-alikes do not make a chain of everybody.
     """
-    embeddings = embeddings.astype(np.float64)
     _, of = np.unique(groups, return_inverse=True)
     count = np.bincount(of).astype(np.float64)
-    square = np.bincount(of, (embeddings**2).sum(1))
-    total = np.zeros((len(count), embeddings.shape[1]))
-    np.add.at(total, of, embeddings)
+    square = np.bincount(of, np.einsum("ij,ij->i", embeddings, embeddings, dtype=np.float64))
+    left, right, distance = _near_pairs(embeddings, SAME)
+    total = _sums(embeddings, of, np.concatenate([left, right]))
     parent = np.arange(len(count))
-    left, right, distance = _near_pairs(embeddings.astype(np.float32), SAME)
     order = np.argsort(distance, kind="stable")
     for a, b in zip(of[left[order]], of[right[order]], strict=True):
         a, b = _root(parent, a), _root(parent, b)
+        if a == b:
+            continue
         apart = square[a] / count[a] + square[b] / count[b] - 2 * total[a] @ total[b] / (count[a] * count[b])
-        if a != b and apart < SAME**2:
+        if apart < SAME**2:
             parent[b] = a
             count[a], square[a], total[a] = count[a] + count[b], square[a] + square[b], total[a] + total[b]
     roots = np.array([_root(parent, g) for g in range(len(parent))])[of]
     _, first, of = np.unique(roots, return_index=True, return_inverse=True)
     return first[of]
+
+
+def _sums(embeddings: np.ndarray, of: np.ndarray, near: np.ndarray) -> dict[int, np.ndarray]:
+    """The sum of embeddings (m, d) of each group that has one of the rows `near`; `of` (m,) are the groups."""
+    wanted = np.flatnonzero(np.isin(of, of[near]))
+    wanted = wanted[np.argsort(of[wanted], kind="stable")]
+    groups, first = np.unique(of[wanted], return_index=True)
+    members = np.split(wanted, first[1:])
+    return {int(group): embeddings[own].sum(0, dtype=np.float64) for group, own in zip(groups, members, strict=False)}
 
 
 def _root(parent: np.ndarray, i: int) -> int:

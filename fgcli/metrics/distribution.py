@@ -11,6 +11,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from fgcli.artifacts import verify_finite
+from fgcli.artifacts.mapped import MappedRows
 from fgcli.errors import FgError
 
 
@@ -84,7 +85,7 @@ class Collection:
     ) -> None:
         self.extractors, self.classes = extractors, classes
         self.folder = folder or Path(tempfile.gettempdir())
-        self._kept: dict[tuple[str, bool, str], Rows] = {}
+        self._kept: dict[tuple[str, bool, str], MappedRows] = {}
 
     def update(self, name: str, images: np.ndarray) -> None:
         """Adds uint8 images (n, h, w, 3) to the set `name`.
@@ -100,15 +101,9 @@ class Collection:
                 self._add((label, True, name), extractor.probabilities(images))
 
     def _add(self, key: tuple[str, bool, str], features: np.ndarray) -> None:
-        try:
-            if key not in self._kept:
-                self._kept[key] = Rows(features.shape[1], features.dtype, self.folder)
-            self._kept[key].append(features)
-        except OSError as error:
-            raise FgError(
-                f"{self.folder}: expected room for the features of images, found: {error.strerror}; make room, or "
-                "choose another output"
-            ) from error
+        if key not in self._kept:
+            self._kept[key] = MappedRows(features.shape[1], features.dtype, self.folder)
+        self._kept[key].append(features)
 
     def rows(self, extractor: str, name: str, classes: bool = False) -> np.ndarray:
         """Features (n, d) of the set `name`, or its probabilities of classes (n, k), mapped."""
@@ -156,24 +151,6 @@ class Collection:
                 except FgError:  # too few are left: no interval
                     found[name].append(float("nan"))
         return {name: np.array(numbers) for name, numbers in found.items()}
-
-
-class Rows:
-    """Rows (n, width) that are appended to a nameless file in `folder`, which is made, and mapped from it."""
-
-    def __init__(self, width: int, dtype: np.dtype, folder: Path) -> None:
-        self.width, self.dtype = width, dtype
-        folder.mkdir(parents=True, exist_ok=True)
-        self.file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - it goes with this object
-
-    def append(self, rows: np.ndarray) -> None:
-        """Adds rows (m, width)."""
-        self.file.write(np.ascontiguousarray(rows, self.dtype).data)
-        self.file.flush()
-
-    def mapped(self) -> np.ndarray:
-        """All rows, read only."""
-        return np.asarray(np.memmap(self.file, self.dtype, mode="r")).reshape(-1, self.width)
 
 
 def require(who: str, least: int, *sets: np.ndarray) -> None:

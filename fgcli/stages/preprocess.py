@@ -294,6 +294,7 @@ def _assemble(
     import numpy as np
 
     from fgcli.artifacts import FACES, create
+    from fgcli.artifacts.parts import work_folder
     from fgcli.datasets.united import unite
 
     table = unite(sets)
@@ -302,7 +303,7 @@ def _assemble(
     meta["ignored"] = dict(sorted(sum((Counter(data.ignored) for data in sets), Counter()).items()))
     head = params.model_dump(exclude={"processes"})  # how many processes worked does not change what is in the file
     with create(output, FACES, params=head, inputs={}, meta=meta) as writer:
-        seen = _fill(writer, todo, int(kept.sum()), params.size)
+        seen = _fill(writer, todo, int(kept.sum()), params.size, work_folder(output))
         table.fill_colour(kept, seen.coloured)
         _tell_blurred(seen.enlargements, params.size)
         groups, split = _split(sets, table, np.flatnonzero(kept), seen, params)
@@ -362,7 +363,7 @@ def _allocate(writer: Writer, rows: int, size: int) -> dict[str, Any]:
 class Seen(NamedTuple):
     """What the crops of m rows look like.
 
-    coloured: (m,) bool. thumbnails: (m, t) uint8. embeddings: (m, 128) float32 of dlib, or (m, 0).
+    coloured: (m,) bool. thumbnails: (m, t) uint8, mapped. embeddings: (m, 128) float32 of dlib, mapped, or (m, 0).
 
     enlargements: (m,) float32.
     """
@@ -373,16 +374,18 @@ class Seen(NamedTuple):
     enlargements: np.ndarray
 
 
-def _fill(writer: Writer, todo: list[Chunk], rows: int, size: int) -> Seen:
-    """Copies the chunks' crops into the file."""
+def _fill(writer: Writer, todo: list[Chunk], rows: int, size: int, folder: Path) -> Seen:
+    """Copies the chunks' crops into the file; what they look like lies in `folder`."""
     import numpy as np
 
+    from fgcli.artifacts.mapped import MappedRows
     from fgcli.artifacts.parts import load_part
-    from fgcli.datasets.groups import thumbnail
+    from fgcli.datasets.groups import SIDE, thumbnail
     from fgcli.faces.align import enlargement
 
     fields = _allocate(writer, rows, size)
-    seen, at = [], 0
+    coloured, enlargements = np.zeros(rows, bool), np.zeros(rows, np.float32)
+    thumbnails, embeddings, at = MappedRows(SIDE * SIDE, np.uint8, folder), None, 0
     for chunk in todo:
         arrays = load_part(chunk.file)
         end = at + len(arrays["taken"])
@@ -390,10 +393,13 @@ def _fill(writer: Writer, todo: list[Chunk], rows: int, size: int) -> Seen:
             arrays["enlargement"] = enlargement(arrays["crop"]).astype(np.float32)
             for name, field in fields.items():
                 field[at:end] = arrays[name]
-            looks = _coloured(arrays["images"]), thumbnail(arrays["images"])
-            seen.append((*looks, arrays["embeddings"], arrays["enlargement"]))
+            coloured[at:end], enlargements[at:end] = _coloured(arrays["images"]), arrays["enlargement"]
+            thumbnails.append(thumbnail(arrays["images"]))
+            embeddings = embeddings or MappedRows(arrays["embeddings"].shape[1], np.float32, folder)
+            embeddings.append(arrays["embeddings"])
         at = end
-    return Seen(*(np.concatenate(column) for column in zip(*seen, strict=True)))
+    assert embeddings  # some photos gave faces: `_judge` saw to it
+    return Seen(coloured, thumbnails.mapped(), embeddings.mapped(), enlargements)
 
 
 def _tell_blurred(enlargements: np.ndarray, size: int) -> None:
