@@ -50,7 +50,9 @@ def _moments(images: np.ndarray, rows: np.ndarray) -> tuple[Tensor, Tensor]:
     mirrored places, once more; CHUNK at a time.
     """
     mirror, parts = _mirror(images), [rows[i : i + CHUNK] for i in range(0, len(rows), CHUNK)]
-    total = torch.stack([_flat(images[part]).double().sum(0) for part in parts]).sum(0)
+    total = torch.zeros(len(mirror), dtype=torch.float64)
+    for part in parts:  # into one place: small results kept between large ones would leave holes that nothing fits in
+        total += _flat(images[part]).sum(0, dtype=torch.float64)
     average = ((total + total[mirror]) / (2 * len(rows))).float()
     gram = torch.zeros(len(average), len(average), dtype=torch.float64)
     for part in parts:
