@@ -95,12 +95,14 @@ def expanded(what: Sequence[str]) -> list[str]:
     """The arguments, in place of each folder, zip file or glob its photos; other files, and pictures of fg's, are told.
 
     Raises:
-        FgError: a folder without photos, or a zip file that cannot be read.
+        FgError: a folder or glob without photos, or a zip file that cannot be read.
     """
     names: list[str] = []
     for name in what:
         folder, matched = fixed(Path(name)), globbed(name)
         if not matched and not archives.is_folder(Path(name)):
+            if folder.parts and folder != Path(name) and archives.is_folder(folder):
+                raise FgError(f"{name}: expected photos of such names in {folder}, found none; check the pattern")
             names.append(name)
             continue
         photos, others = photos_among(matched or files_below(folder), folder)

@@ -248,6 +248,9 @@ def test_what_may_be_a_picture_or_a_folder_is_told(crowd):
 def test_a_glob_stands_for_its_photos(crowd):
     for name, count in (("photos/[ac]*.png", 1), ("photos/**/[ac]*.png", 2)):
         assert fg("edit", name, "-a", "odd", "--processes", 1, "-o", f"new{count}")[0]["done"] == count
+    _, said = fg("edit", "photos/*.webp", "-a", "odd", "-o", "none", code=1)
+    assert said == ["fg: photos/*.webp: expected photos of such names in photos, found none; check the pattern"]
+    assert not Path("none").exists()
 
 
 def test_a_page_or_a_strip_of_strengths_wants_a_picture(crowd):
