@@ -47,7 +47,7 @@ def measured(number: int, pictures: int, size: int) -> Times:
     """Times of `number` workers."""
     params = config.overlay(config.defaults(), {"heads": {"n": pictures, "size": size, "processes": 1}})
     given = config.section(params, "heads", heads.Params)
-    options = {"n_workers": number, "threads_per_worker": 1, "dashboard_address": None, "host": "127.0.0.1"}
+    options = {"n_workers": number, "threads_per_worker": 1, "dashboard_address": ":0", "host": "127.0.0.1"}
     took: list[float] = []
 
     def timed(*arguments: Any) -> None:
