@@ -9,8 +9,9 @@ import csv
 import hashlib
 import io
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,10 +21,11 @@ from PIL import Image, ImageOps
 
 from fgcli import archives, artifacts
 from fgcli.artifacts.locks import held
-from fgcli.artifacts.outputs import verify_outputs
+from fgcli.artifacts.outputs import MARKS, verify_outputs
 from fgcli.artifacts.parts import fingerprint
 from fgcli.config import near
 from fgcli.console import progress, readable, say
+from fgcli.datasets.files import IMAGE_ENDINGS
 from fgcli.errors import FgError, UsageError, reason, told
 from fgcli.reports import grid
 from fgcli.subjects import distinct, expanded, is_photo
@@ -34,6 +36,8 @@ FIRST, LAST = ("photo", "picture", "status", "reason"), "job"
 """Columns of the table beside those of the command. job: a hash of all that a picture depends on."""
 TILES, ACROSS, TILE_PX = 60, 6, 256
 """Pictures on the sheet at most, in a row, and their longer side."""
+FILES = {*MARKS, *IMAGE_ENDINGS, ".csv", ".zip", ".h5"}
+"""Endings by which a name is a file's."""
 BOOLEAN = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
 Options = Mapping[str, Any]
@@ -61,7 +65,8 @@ class Work(Protocol):
 class Job:
     """A photo (or row), the picture that is made of it, and by which options.
 
-    where: "FILE: line N: " of a table of jobs, for messages. mark: of all that the picture depends on.
+    where: "FILE: line N: " of a table of jobs, for messages. mark: of all that the picture depends on. wrong: why it
+    cannot be tried, in a sentence.
     """
 
     photo: str
@@ -69,11 +74,21 @@ class Job:
     where: str = ""
     picture: Path = field(default_factory=Path)
     mark: str = ""
+    wrong: str = ""
 
 
-def wanted(output: Path) -> bool:
-    """Whether -o names a folder, not a picture."""
-    return not output.suffix or output.is_dir()
+def wanted(what: Sequence[str], output: Path) -> bool:
+    """Whether -o names a folder, not a picture: one that is there, a name with no ending of a file; of a table always.
+
+    >>> [wanted(["photos"], Path(name)) for name in ("new", "new.v2", "new.png")], wanted(["a.csv"], Path("new.png"))
+    ([True, True, False], True)
+    """
+    return output.is_dir() or output.suffix.lower() not in FILES or any(map(is_table, what))
+
+
+def is_table(name: str) -> bool:
+    """Whether an argument names a CSV of jobs."""
+    return Path(name).suffix.lower() == ".csv"
 
 
 def run(
@@ -89,7 +104,7 @@ def run(
     """Does what is not done yet; returns counts.
 
     Args:
-        what: photos, folders, rows, and CSV files of jobs.
+        what: photos, folders, globs, rows, and CSV files of jobs.
         output: the folder.
         given: options of the command, as texts, which those of a table of jobs stand above.
         build: loads the models of one process, to which it travels; it is told whether there are photos, not rows.
@@ -98,11 +113,12 @@ def run(
         who: the command.
 
     Raises:
-        UsageError: options of a job that are wrong.
+        UsageError: options of all jobs are wrong; or -o may be a picture as well as a folder.
         FgError: a table of other jobs, or an output that is not fg's.
     """
     files = [path for path in reads if path.exists()]
     jobs = placed(listed(what, given), output)
+    verify_folder(what, [job.photo for job in jobs], output)
     verify_outputs([*map(Path, what), *files], {"-o": output}, {"-o": "folder"})
     pictures = {f"picture of {job.photo}": job.picture for job in jobs} | {"sheet of -o": output / SHEET}
     verify_outputs([Path(job.photo) for job in jobs if is_photo(job.photo)], pictures, dict.fromkeys(pictures, ""))
@@ -121,6 +137,19 @@ def run(
     told = {"output": str(output), "table": str(output / TABLE), "photos": len(lines), "done": len(lines) - failed}
     told |= {"not_measured": dict(work.left_out)} if work.left_out else {}
     return told | ({"failed": failed} if failed else {})
+
+
+def verify_folder(what: Sequence[str], photos: Sequence[str], output: Path) -> None:
+    """Raises UsageError where -o is not there, and its name may be that of a picture."""
+    if output.is_dir() or not output.suffix:
+        return
+    if output.suffix.lower() in FILES:
+        raise UsageError(f"-o {output}: expected a folder for a table of jobs, found the name of a file; name a folder")
+    if list(what) == list(photos) and len(photos) == 1:
+        raise UsageError(
+            f"-o {output}: expected a folder or, of one photo, a picture's ending, {', '.join(grid.FORMATS)}, found "
+            f"{output.suffix!r}; make the folder first, or name another"
+        )
 
 
 def clear(folder: Path, names: Container[str]) -> None:
@@ -154,7 +183,7 @@ def listed(what: Sequence[str], given: Options) -> list[Job]:
     """The photos and rows that are asked for, and their options."""
     jobs: list[Job] = []
     for name in what:
-        if Path(name).suffix.lower() == ".csv":
+        if is_table(name):
             jobs += tabled(Path(name), given)
         else:
             jobs += [Job(photo, given) for photo in expanded([name])]
@@ -164,9 +193,11 @@ def listed(what: Sequence[str], given: Options) -> list[Job]:
 def tabled(path: Path, given: Options) -> list[Job]:
     """The jobs of a CSV: a column `photo`, from the folder of the file, and columns of options, blank for those given.
 
+    A line without a photo, with too many values or one that cannot be read is a job that is wrong.
+
     Raises:
         FgError: no such file, another encoding, or nothing in it.
-        UsageError: a column that is no option, a line without a photo or with too many values.
+        UsageError: a column that is no option.
     """
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
@@ -182,18 +213,24 @@ def tabled(path: Path, given: Options) -> list[Job]:
     for column in header:
         if column not in names:
             raise UsageError(f"{path}: expected columns {', '.join(names)}, found {column!r}{near(column, names)}")
-    jobs = []
-    for number, row in enumerate(rows, 2):
-        where = f"{path}: line {number}: "
-        if None in row or not row["photo"].strip():
-            found = "none" if None not in row else f"more than {len(header)} values"
-            raise UsageError(f"{where}expected a photo and its options, found {found}; correct it")
-        own = {name: cell(row[name], given[name], where + name) for name in header if name != "photo"}
-        own = {name: placed_at(path, v) if name.endswith("_from") else v for name, v in own.items() if v is not None}
-        jobs.append(Job(placed_at(path, row["photo"].strip()), {**given, **own}, where))
-    if not jobs:
+    if not rows:
         raise FgError(f"{path}: expected a line for each photo, found none; add some")
-    return jobs
+    return [lined(path, number, row, header, given) for number, row in enumerate(rows, 2)]
+
+
+def lined(path: Path, number: int, row: Mapping[str | None, Any], header: Sequence[str], given: Options) -> Job:
+    """The job of a line of a CSV."""
+    where, photo = f"{path}: line {number}: ", row["photo"].strip()
+    if None in row or not photo:
+        found = "none" if None not in row else f"more than {len(header)} values"
+        return Job(photo, given, where, wrong=f"{where}expected a photo and its options, found {found}; correct it")
+    photo = placed_at(path, photo)
+    try:
+        own = {name: cell(row[name], given[name], where + name) for name in header if name != "photo"}
+    except UsageError as error:
+        return Job(photo, given, where, wrong=str(error))
+    own = {name: placed_at(path, v) if name.endswith("_from") else v for name, v in own.items() if v is not None}
+    return Job(photo, {**given, **own}, where)
 
 
 def placed_at(table: Path, name: str) -> str:
@@ -216,25 +253,26 @@ def cell(text: str, like: Any, where: str) -> Any:
 def placed(jobs: Sequence[Job], output: Path) -> list[Job]:
     """Jobs with the names of their pictures: those of the photos, counted where two are alike."""
     names = distinct([*(readable(job.photo) for job in jobs), TABLE])[:-1]
-    return [
-        Job(job.photo, job.options, job.where, output / f"{name}.png") for job, name in zip(jobs, names, strict=True)
-    ]
+    return [replace(job, picture=output / f"{name}.png") for job, name in zip(jobs, names, strict=True)]
 
 
 def marked(jobs: Sequence[Job], work: Work, common: Any) -> list[Job]:
-    """Jobs whose options are right, with their marks.
+    """Jobs with their marks; those whose options are wrong say so.
 
     Raises:
-        UsageError: those of one are not; its line is named.
+        UsageError: they are all wrong.
     """
     found = []
     for job in jobs:
+        photos, wrong = [job.photo], job.wrong
         try:
-            photos = [job.photo, *work.reads(job.options)]
+            photos += [] if wrong else work.reads(job.options)
         except UsageError as error:
-            raise UsageError(f"{job.where}{error}") from error
+            wrong = f"{job.where}{error}"
         about = [common, readable(job.photo), job.picture.name, dict(job.options), [content(name) for name in photos]]
-        found.append(Job(job.photo, job.options, job.where, job.picture, fingerprint(about)))
+        found.append(replace(job, mark=fingerprint([*about, wrong]), wrong=wrong))
+    if all(job.wrong for job in found):
+        raise UsageError(found[0].wrong)
     return found
 
 
@@ -291,6 +329,7 @@ def finish(
 ) -> None:
     """Does the jobs that are not `done`, and adds their lines to it and to the table as they come."""
     left = [job for job in jobs if job.mark not in done]
+    right, bad = ([job for job in left if bool(job.wrong) == wrong] for wrong in (False, True))
     if done:
         say(f"{who}: going on after {len(done)} of {len(jobs)} photos")
     save(table, columns, done.values())
@@ -299,11 +338,16 @@ def finish(
         progress(who, len(jobs), len(done), "photos") as advance,
     ):
         writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")
-        for line in each(made, left, build, processes or cores(), who, work, cluster):
+        for line in chain(map(refused, bad), each(made, right, build, processes or cores(), who, work, cluster)):
             done[line[LAST]] = line
             writer.writerow(line)
             file.flush()
             advance()
+
+
+def refused(job: Job) -> dict[str, str]:
+    """The line of a job that is wrong."""
+    return {"photo": readable(job.photo), "status": "failed", "reason": " ".join(job.wrong.split()), LAST: job.mark}
 
 
 def made(work: Work, job: Job) -> dict[str, str]:

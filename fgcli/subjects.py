@@ -21,7 +21,7 @@ from fgcli.capabilities import Conditional, Generator, Writes
 from fgcli.codes import Codes
 from fgcli.config.fields import whole
 from fgcli.console import progress, say
-from fgcli.datasets.files import IMAGE_ENDINGS, files_below, photos_among
+from fgcli.datasets.files import IMAGE_ENDINGS, files_below, fixed, globbed, photos_among
 from fgcli.errors import FgError
 from fgcli.faces.align import add_change
 from fgcli.faces.cutter import ChoiceError, Cut, Cutter
@@ -92,18 +92,20 @@ def is_photo(name: str) -> bool:
 
 
 def expanded(what: Sequence[str]) -> list[str]:
-    """The arguments, in place of each folder or zip file its photos; other files in it, and pictures of fg's, are told.
+    """The arguments, in place of each folder, zip file or glob its photos; other files, and pictures of fg's, are told.
 
     Raises:
-        FgError: a folder without photos, or a zip file that cannot be read.
+        FgError: a folder or glob without photos, or a zip file that cannot be read.
     """
     names: list[str] = []
     for name in what:
-        folder = Path(name)
-        if not archives.is_folder(folder):
+        folder, matched = fixed(Path(name)), globbed(name)
+        if not matched and not archives.is_folder(Path(name)):
+            if folder.parts and folder != Path(name) and archives.is_folder(folder):
+                raise FgError(f"{name}: expected photos of such names in {folder}, found none; check the pattern")
             names.append(name)
             continue
-        photos, others = photos_among(files_below(folder), folder)
+        photos, others = photos_among(matched or files_below(folder), folder)
         own = {photo for photo in photos if os.access(photo, os.R_OK) and ours(photo, "")}
         left = Counter(others) + Counter({"written by fg": len(own)})
         found = [str(photo) for photo in photos if photo not in own]

@@ -28,8 +28,8 @@ Item = TypeVar("Item")
 T = TypeVar("T")
 Work = Callable[[Callable[[Any, Item], T], Sequence[Item]], Iterator[T]]
 """(job, todo) -> what the job returns for every item, in the order of completion."""
-ANSWER_S = 5
-"""Time for a cluster to answer."""
+ANSWER_S = 20
+"""Time for a cluster to answer: scripts start the scheduler and the command one right after the other."""
 WORKER_S = 60
 """Time for a cluster to have a worker: Slurm's start one by one, and dask starts another for one that was killed."""
 

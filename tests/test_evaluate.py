@@ -91,7 +91,7 @@ def write_codes(folder, generator, faces):
     save(folder / "density.h5", artifacts.DENSITY, arrays, meta)
 
 
-def measure(folder, out, metrics, density="density.h5", **changed):
+def measure(folder, out, metrics, density="density.h5", cluster="", **changed):
     values = {
         "split": "test",
         "codes_split": "test",
@@ -106,7 +106,8 @@ def measure(folder, out, metrics, density="density.h5", **changed):
     files = {name: folder / f"{name}.h5" for name in ("faces", "generator", "latents", "classifier")}
     outputs = {"output": out / "evaluation.h5", "metrics": out / "metrics.json", "protocols": out / "protocols.json"}
     outputs["sheet"] = out / "neighbours.png"
-    return evaluate.run(**files, density=folder / density if density else None, **outputs, params=params)
+    files["density"] = folder / density if density else None
+    return evaluate.run(**files, **outputs, params=params, cluster=cluster)
 
 
 @pytest.fixture

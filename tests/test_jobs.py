@@ -188,15 +188,7 @@ def test_a_table_of_jobs_has_options_for_each_photo(crowd):
             "mine.csv: expected columns photo, attribute, strength, method, face, ",
         ),
         ("attribute\nodd\n", "mine.csv: expected unique columns with `photo` among them, found attribute"),
-        (
-            "photo,strength\nphotos/anna.png,1:2:3\n",
-            "mine.csv: line 2: --strength 1:2:3: expected one strength or auto",
-        ),
-        ("photo,strength\nphotos/anna.png,1\n7,x\n", "mine.csv: line 3: --strength x: expected a finite number"),
-        ("photo,attribute\n7,even\n", "mine.csv: line 2: --attribute even: expected one of odd"),
-        ("photo,face\n7,left\n", "mine.csv: line 2: --face left: expected only, largest, centre, all or a number"),
-        ("photo,face\n7,1,2\n", "mine.csv: line 2: expected a photo and its options, found more than 2 values"),
-        ("photo,face\n,1\n", "mine.csv: line 2: expected a photo and its options, found none"),
+        ("photo,strength\n7,x\n8,1:2:3\n", "mine.csv: line 2: --strength x: expected a finite number"),
         ("photo\n", "mine.csv: expected a line for each photo, found none"),
         ("photo\n\xe9\n", "mine.csv: expected a CSV of jobs in UTF-8, found another encoding"),
     ],
@@ -210,17 +202,62 @@ def test_wrong_tables_are_one_sentence_before_any_work(crowd, text, expected):
     assert files() == before
 
 
+def test_a_wrong_line_is_told_in_its_line_and_ends_nothing(crowd):
+    wrong = {
+        "photos/anna.png,1:2:3,,": "--strength 1:2:3: expected one strength or auto",
+        "7,x,,": "--strength x: expected a finite number",
+        "7,,even,": "--attribute even: expected one of odd",
+        "7,,,left": "--face left: expected only, largest, centre, all or a number",
+        "7,1,,,2": "expected a photo and its options, found more than 4 values",
+        ",1,,": "expected a photo and its options, found none",
+        "photos/none.png,1,,": "photos/none.png: no face found",
+    }
+    header, good = "photo,strength,attribute,face\n", "photos/ben.png,2,,\n7,1,,\n"
+    Path("mine.csv").write_text(header + "\n".join(wrong) + "\n" + good)
+    told, _ = fg("edit", "mine.csv", "-a", "odd", "--processes", 1, "-o", "new", code=1)
+    assert (told["done"], told["failed"]) == (2, 7)
+    lines = table("new")
+    assert [line["status"] for line in lines] == ["failed"] * 7 + ["done"] * 2
+    for number, (line, reason) in enumerate(zip(lines[:7], wrong.values(), strict=True), 2):
+        assert line["reason"].startswith(reason if "none.png" in reason else f"mine.csv: line {number}: {reason}")
+    Path("mine.csv").write_text(header + "photos/anna.png,1,,\n" + "\n".join([*wrong][1:]) + "\n" + good)
+    crowd.seen = []
+    fg("edit", "mine.csv", "-a", "odd", "--processes", 1, "-o", "new", code=1)
+    assert crowd.seen == ["anna.png", "none.png"]  # what was done is not done again
+
+
+@pytest.mark.parametrize("name", ["out.v2", "2024.05", "new"])
+def test_a_folder_may_have_a_dot_in_its_name(crowd, name):
+    told, _ = fg(*EDIT, "-o", name, code=1)
+    assert told["done"] == 3
+    assert len(table(name)) == 5
+
+
+def test_what_may_be_a_picture_or_a_folder_is_told(crowd):
+    _, said = fg("edit", "photos/ben.png", "-a", "odd", "-o", "out.v2", code=2)
+    assert "-o out.v2: expected a folder or, of one photo, a picture's ending, .png, " in said[-1]
+    assert "found '.v2'; make the folder first, or name another" in said[-1]
+    Path("out.v2").mkdir()
+    assert fg("edit", "photos/ben.png", "-a", "odd", "--processes", 1, "-o", "out.v2")[0]["done"] == 1
+    Path("mine.csv").write_text("photo\n7\n")
+    _, said = fg("edit", "mine.csv", "-a", "odd", "-o", "new.png", code=2)
+    assert "-o new.png: expected a folder for a table of jobs, found the name of a file; name a folder" in said[-1]
+    assert files() == [path for path in files() if "new" not in path]
+
+
+def test_a_glob_stands_for_its_photos(crowd):
+    for name, count in (("photos/[ac]*.png", 1), ("photos/**/[ac]*.png", 2)):
+        assert fg("edit", name, "-a", "odd", "--processes", 1, "-o", f"new{count}")[0]["done"] == count
+    _, said = fg("edit", "photos/*.webp", "-a", "odd", "-o", "none", code=1)
+    assert said == ["fg: photos/*.webp: expected photos of such names in photos, found none; check the pattern"]
+    assert not Path("none").exists()
+
+
 def test_a_page_or_a_strip_of_strengths_wants_a_picture(crowd):
     _, said = fg(*EDIT, "--page", "p.html", "-o", "new", code=2)
     assert "-o new: expected a picture beside p.html, found a folder" in said[-1]
     _, said = fg(*EDIT, "--strength", "-1:1:3", "-o", "new", code=2)
     assert "expected one strength or auto, since -o names a folder" in said[-1]
-
-
-def test_rows_and_processes_change_no_byte(home):
-    for count in (1, 2):
-        fg("edit", 3, 4, 5, "-a", "odd", "--processes", count, "-o", f"new{count}")
-    assert [*map(str, contents("new1").values())] == [*map(str, contents("new2").values())]
 
 
 def test_a_folder_is_reconstructed(crowd):

@@ -40,8 +40,9 @@ def out(tmp_path_factory):
     build = {"name": "masked_vae", "codes": 6, "width": 0.1, "linear": True}
     model = config.build(GENERATORS, build, "test", image_shape=(3, SIZE, SIZE))
     model.start(painted(40)[0])
-    about = {"ema": model.state_dict(), "build": build, "history": {}, "training": {}, "params": {}, "inputs": {}}
-    store.save(folder / "generator.h5", model, **about)
+    about = {"ema": model.state_dict(), "build": build, "history": {}, "params": {}, "inputs": {}}
+    training = {"preprocess": {"size": SIZE, "framing": 0.8}}
+    store.save(folder / "generator.h5", model, training=training, **about)
     latents = folder / "latents.h5"
     odd = (np.arange(ROWS) % 2).astype(np.int8)[:, None]
     arrays = {

@@ -1,24 +1,38 @@
 """Work over processes and over a dask cluster: the same bytes, also where a worker is killed; what is wrong is told."""
 
+import importlib
+import inspect
 import os
 import signal
 import socket
 import threading
 import time
+from contextlib import chdir, nullcontext
 from functools import partial, wraps
+from pathlib import Path
 
-import numpy as np
 import pytest
-from conftest import train_params
+import steered_files
+from conftest import HEAD, heads_params
+from PIL import Image
+from test_evaluate import FACES, PIXELS, measure
+from test_evaluate import made as made
+from test_pictures import out as out
 from typer.testing import CliRunner
 
-from fgcli import config, workers
-from fgcli.artifacts.parts import Part, load_part, make
-from fgcli.cli import app
+from fgcli import config, jobs, workers
+from fgcli.cli import COMMANDS, app, discovery
+from fgcli.datasets import procedural_heads
+from fgcli.datasets.orl import orl
 from fgcli.errors import FgError, UsageError
-from fgcli.stages import invert, train
+from fgcli.faces import chunks
+from fgcli.generators import GENERATORS
+from fgcli.stages import conditions, flame, heads, invert, preprocess
 
-SLOW_S = 0.1
+BATCH, PARTS = 8, 8
+"""Rows that are inverted at a time, and how often."""
+PEOPLE = (0, 20, 40)
+"""Of whom there is a photo."""
 
 
 @pytest.fixture(scope="module")
@@ -34,43 +48,178 @@ def address(cluster):
     return f"dask:{cluster.scheduler_address}"
 
 
-def test_codes_have_equal_bytes_however_they_were_found(cluster, faces, tmp_path):
-    generator = tmp_path / "generator.h5"
-    train.run(faces, generator, tmp_path / "train", params=train_params(steps=2))
-
-    def found(name, processes, where=""):
-        inverter = {"name": "optimize", "steps": 3, "distance": "pixels", "starts": 4}
-        settings = {"inverter": inverter, "batch": 10, "device": "cpu", "threads": 1, "processes": processes}
-        params = config.section(config.overlay(config.defaults(), {"invert": settings}), "invert", invert.Params)
-        invert.run(faces, generator, tmp_path / name, conditions=None, params=params, cluster=where)
-        return (tmp_path / name).read_bytes()
-
-    alone = found("alone.h5", 1)
-    assert found("two.h5", 2) == alone
-    assert found("dask.h5", 1, address(cluster)) == alone
+@pytest.fixture(scope="module")
+def pool():
+    """Two processes for all tests: each imports PyTorch once."""
+    with workers._processes(2, "test") as made:
+        yield made
 
 
-def squares(power, item):
-    time.sleep(SLOW_S)
-    return {"value": np.array([item**power]), "worker": np.array(os.getpid())}
+@pytest.fixture
+def tasks(pool, monkeypatch):
+    """How many tasks each call has handed to workers; processes are those of the pool."""
+    counts, real = [], workers._each
+
+    def counted(pool, count, order, job, todo):
+        counts.append(len(todo))
+        return real(pool, count, order, job, todo)
+
+    monkeypatch.setattr(workers, "_each", counted)
+    monkeypatch.setattr(workers, "_processes", lambda number, who: nullcontext(pool))
+    return counts
 
 
-def test_a_worker_killed_by_9_loses_nothing(cluster, tmp_path):
-    """One of the two, when some parts are there and others under way."""
-    todo = [Part(tmp_path / f"{i:02d}.npz", 1, i) for i in range(40)]
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """Photos of PEOPLE, and a file that is none."""
+    folder = tmp_path_factory.mktemp("photos")
+    for i in PEOPLE:
+        Image.open(orl().photos[i].path).save(folder / f"{i}.png")
+    (folder / "bad.png").write_text("no photo")
+    return folder
+
+
+# ---- what each command does with its work spread: into the folder where it runs
+
+
+def params(stage, **changes):
+    module = importlib.import_module(f"fgcli.stages.{stage}")
+    return config.section(config.overlay(config.defaults(), {stage: changes}), stage, module.Params)
+
+
+def preprocesses(files, processes, cluster):
+    data = [{"name": "image_folder", "path": str(files("photos"))}]
+    given = {"datasets": data, "size": 32, "processes": processes, "max_rejected": 0.5}
+    preprocess.run(Path("faces.h5"), Path("faces.png"), params=params("preprocess", **given), cluster=cluster)
+
+
+def renders(files, processes, cluster):
+    written = Path("faces.h5"), Path("flame.h5"), Path("faces.png")
+    heads.run(*written, params=heads_params(n=6, processes=processes), cluster=cluster)
+
+
+def fits(files, processes, cluster):
+    given = params("flame", head=HEAD, photometric_steps=2, share_shape="identity", smooth=True, processes=processes)
+    read = files("rendered")["faces"], Path("none.h5")
+    flame.run(*read, Path("flame.h5"), Path("flame.png"), params=given, cluster=cluster)
+
+
+def conditions_of(files, processes, cluster):
+    read = files("rendered")["faces"], files("rendered")["flame"]
+    given = params("conditions", processes=processes)
+    conditions.run(*read, Path("conditions.h5"), params=given, cluster=cluster)
+
+
+def inverts(files, processes, cluster, steps=3):
+    inverter = {"name": "optimize", "steps": steps, "distance": "pixels", "starts": 4}
+    given = params("invert", inverter=inverter, batch=BATCH, device="cpu", threads=1, processes=processes)
+    read = files("faces"), files("out") / "generator.h5"
+    invert.run(*read, Path("latents.h5"), conditions=None, params=given, cluster=cluster)
+
+
+def evaluates(files, processes, cluster):
+    measure(files("made"), Path(), PIXELS[:1] + FACES, processes=processes, cluster=cluster)
+
+
+def pictures(command, *options):
+    def work(files, processes, cluster):
+        read = [f"--{name}={files('out') / name}.h5" for name in ("generator", "latents", "density")]
+        read += [f"--editor={files('out') / 'editor.h5'}"] if command == "edit" else []
+        fg(command, files("photos"), 3, *options, *read, "-o", "new", processes=processes, cluster=cluster)
+
+    return work
+
+
+def steers(files, processes, cluster):
+    Path("rows.csv").write_text("photo,yaw\n3,0:0.2:2\n7,-0.1\n")
+    read = steered_files.flags(files("steered") | {"regressor": files("regressor")})
+    fg("steer", "rows.csv", *read, "-o", "new", processes=processes, cluster=cluster)
+
+
+def fg(*arguments, processes, cluster):
+    spread = ["--processes", str(processes), *(["--cluster", cluster] if cluster else [])]
+    done = CliRunner().invoke(app, [*map(str, arguments), *spread])
+    assert done.exit_code in (0, 1), done.output  # 1: the bad photo
+
+
+WORK = {
+    "preprocess": preprocesses,
+    "heads": renders,
+    "flame": fits,
+    "conditions": conditions_of,
+    "invert": inverts,
+    "evaluate": evaluates,
+    "edit": pictures("edit", "-a", "odd"),
+    "reconstruct": pictures("reconstruct"),
+    "steer": steers,
+}
+
+
+@pytest.mark.parametrize("name", WORK)
+def test_equal_bytes_however_it_ran(name, cluster, tasks, request, tmp_path, monkeypatch):
+    for module, rows in ((chunks, 2), (procedural_heads, 2), (flame, 9), (conditions, 9)):
+        monkeypatch.setattr(module, "ROWS", rows)
+    monkeypatch.setattr(jobs, "each", lambda job, left, build, *rest: REAL_EACH(job, left, partial(toys, build), *rest))
+
+    def written(where, processes, cluster):
+        (tmp_path / where).mkdir()
+        monkeypatch.chdir(tmp_path / where)
+        WORK[name](request.getfixturevalue, processes, cluster)
+        return {str(path): path.read_bytes() for path in Path().rglob("*") if path.is_file()}
+
+    alone = written("alone", 1, "")
+    assert alone
+    assert not tasks
+    for where, processes, of in (("two", 2, ""), ("dask", 1, address(cluster))):
+        assert written(where, processes, of) == alone
+        assert max(tasks) > 1
+        tasks.clear()
+
+
+REAL_EACH = workers.each
+
+
+def toys(build):
+    """Lets a worker know the generator of `steered`."""
+    GENERATORS["steered"] = "toys:Steered"
+    return build()
+
+
+def test_the_contract_is_over_every_command_that_knows_a_cluster():
+    """`fg data make procedural_heads` is the stage heads."""
+    spread = {
+        name
+        for name in discovery.stages()
+        if "cluster" in inspect.signature(importlib.import_module(f"fgcli.stages.{name}").run).parameters
+    }
+    told = {name: CliRunner().invoke(app, [name, "--help"], env={"COLUMNS": "160"}).stdout for name in COMMANDS}
+    assert spread | {name for name, text in told.items() if "--cluster" in text} == set(WORK)
+
+
+def test_a_worker_killed_by_9_in_the_middle_of_a_stage_loses_nothing(cluster, request, tmp_path, monkeypatch):
+    """Of two one, when it computes; some codes are found then, others not."""
+    left, work = [], partial(inverts, request.getfixturevalue, 1, steps=40)
 
     def kill():
-        while len(list(tmp_path.glob("*.npz"))) < 6:
-            time.sleep(0.01)
-        os.kill(cluster.workers[0].pid, signal.SIGKILL)
+        while not (found := list(tmp_path.rglob("*.npz"))):
+            time.sleep(0.005)
+        victim = cluster.workers[0]
+        while not cluster.scheduler.workers[victim.worker_address].processing:
+            time.sleep(0.001)
+        os.kill(victim.pid, signal.SIGKILL)
+        left.append(PARTS - len(found))
 
-    killer = threading.Thread(target=kill)
+    def written(where, cluster):
+        Path(where).mkdir()
+        with chdir(where):
+            work(cluster)
+        return Path(where, "latents.h5").read_bytes()
+
+    monkeypatch.chdir(tmp_path)
+    whole, killer = written("whole", ""), threading.Thread(target=kill, daemon=True)
     killer.start()
-    make(squares, todo, partial(int, 2), 1, "test", "rows", cluster=address(cluster))
-    killer.join()
-    parts = [load_part(part.file) for part in todo]
-    assert [int(part["value"][0]) for part in parts] == [i**2 for i in range(40)]
-    assert len({int(part["worker"]) for part in parts}) >= 2
+    assert written("killed", address(cluster)) == whole
+    assert left[0] > 2
 
 
 def built(path):

@@ -177,7 +177,7 @@ def edit_command(
         pages: dict[str, Any] = {"page": page, "recipe": save_recipe}
         return pictures.edit(what, steps, found, output=output, **pages, paste_back=paste_back, face=face, files=files)
 
-    if jobs.wanted(output):
+    if jobs.wanted(what, output):
         report(debug, json, many, [])
         return
     report(debug, json, work, [*what, generator, editor, latents, *([recipe] if recipe else [])], output, *more)
@@ -252,7 +252,7 @@ def reconstruct_command(
     from fgcli.subjects import HeadFiles
 
     heads = HeadFiles(flame, regressor)
-    if jobs.wanted(output):
+    if jobs.wanted(what, output):
         there = (path if path.exists() else None for path in (judges, density))
         files = pictures.Files(generator, None, latents, heads, *there)
         build = partial(pictures.ReconstructJobs, files)

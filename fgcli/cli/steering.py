@@ -79,7 +79,7 @@ def steer_command(
     taken = {"expression_from": expression_from or "", "jaw_from": jaw_from or "", "pose_from": pose_from or ""}
     options: dict[str, Any] = {**numbers, **modes, **taken, "neutral": neutral, "face": face}
     files = Files(generator, latents, conditions, flame, regressor)
-    if jobs.wanted(output):
+    if jobs.wanted([what], output):
         build = partial(stage.SteerJobs, files)
         many = partial(jobs.run, [what], output, options, build, files.paths(), processes, cluster, "steer")
         report(debug, json, many, [])

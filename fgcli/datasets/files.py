@@ -45,6 +45,13 @@ def fixed(path: Path) -> Path:
     return Path(*itertools.takewhile(lambda part: not glob.has_magic(part), path.parts))
 
 
+def globbed(pattern: str) -> list[Path]:
+    """The files that a glob names, in their order; [] of a path that is there, or has no wildcard."""
+    if not glob.has_magic(pattern) or archives.exists(Path(pattern)):
+        return []
+    return [Path(name) for name in sorted(glob.glob(pattern, recursive=True)) if not os.path.isdir(name)]
+
+
 def need(name: str, root: Path, *places: str) -> Path:
     """The first of `places` below `root` that is there: a folder where it ends in "/", else a file.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import glob
 import io
 import unicodedata
 from collections import Counter
@@ -13,7 +12,7 @@ import numpy as np
 
 from fgcli import archives
 from fgcli.console import readable, say
-from fgcli.datasets.files import IMAGE_ENDINGS, files_below, fixed, photos_among, photos_below
+from fgcli.datasets.files import IMAGE_ENDINGS, files_below, fixed, globbed, photos_among, photos_below
 from fgcli.datasets.photoset import Photo, PhotoSet
 from fgcli.errors import FgError, reason
 
@@ -64,7 +63,7 @@ def _find(path: str) -> tuple[Path, list[Path], dict[str, int]]:
     """The folder that names are relative to, the photos in it, and the number of its other files by ending."""
     root = fixed(Path(path))
     if root != Path(path):
-        files = [Path(p) for p in sorted(glob.glob(path, recursive=True)) if not Path(p).is_dir()]
+        files = globbed(path)
     elif archives.is_folder(root):
         files = files_below(root)
     else:
