@@ -66,10 +66,14 @@ class Project:
                 by = MADE_BY.get(name, f"fg {name}")
                 raise FgError(f"{self.path(name)}: expected this file, found none; run {by}, then load this page again")
 
+    def stamp(self, name: str) -> object:
+        """Of an artifact: another one after each change."""
+        stat = path.stat() if (path := self.there(name)) else None
+        return (stat.st_ino, stat.st_mtime_ns, stat.st_size) if stat else None
+
     def once(self, name: str, make: Callable[[], T], *reads: str) -> T:
         """What `make` makes of the artifacts `reads`, kept under a name until one of them changes."""
-        stats = [path.stat() if (path := self.there(read)) else None for read in reads]
-        stamp = [(s.st_ino, s.st_mtime_ns, s.st_size) if s else None for s in stats]
+        stamp = [self.stamp(read) for read in reads]
         with self._lock:
             if name not in self._kept or self._kept[name][0] != stamp:
                 self._kept[name] = (stamp, make())
@@ -89,6 +93,25 @@ class Project:
                 raise gr.Error(told(error), duration=None, print_exception=self.debug) from error
 
         return handler
+
+    def since(self, *names: str) -> Callable[[Callable[..., T]], Callable[..., T]]:
+        """Makes handlers as `said` does, of what a page shows of artifacts: they hold until one of these changes."""
+        shown = {name: self.stamp(name) for name in names if self.there(name)}
+
+        def wrapped(work: Callable[..., T]) -> Callable[..., T]:
+            @functools.wraps(work)
+            def handler(*values: Any) -> T:
+                for name, stamp in shown.items():
+                    if self.stamp(name) != stamp:
+                        raise FgError(
+                            f"{self.path(name)}: expected the file that this page shows, found another; load "
+                            "the page again"
+                        )
+                return work(*values)
+
+            return self.said(handler)
+
+        return wrapped
 
     def generator(self) -> Generator:
         """The generator."""
@@ -133,9 +156,9 @@ class Project:
         return self.once("steering", lambda: Studio(SteeredFiles(*map(self.path, names)), "largest", "Steer"), *names)
 
 
-def sentence(text: str) -> gr.HTML:
-    """Something to read, on the page."""
-    return gr.HTML(f'<p role="status">{html.escape(text)}</p>')
+def paragraph(text: str) -> str:
+    """Something to read, as HTML."""
+    return f'<p role="status">{html.escape(text)}</p>'
 
 
 def table(header: list[str], rows: list[list[str]]) -> str:

@@ -14,7 +14,7 @@ import gradio as gr
 from fgcli.console import say
 from fgcli.errors import FgError, UsageError, told
 from fgcli.studio import data, edit, runs, sample, steer
-from fgcli.studio.models import LARGEST_MB, Project, sentence
+from fgcli.studio.models import LARGEST_MB, Project, paragraph
 
 TABS: dict[str, Callable[[Project], None]] = {
     "Edit": edit.build,
@@ -53,7 +53,7 @@ def lay(build: Callable[[Project], None], project: Project) -> None:
     try:
         build(project)
     except Exception as error:
-        sentence(told(error))
+        gr.HTML(paragraph(told(error)))
 
 
 def launch(project: Project, port: int | None = None, browser: bool = False) -> tuple[gr.Blocks, str]:

@@ -31,6 +31,7 @@ Kept = dict[str, Any]
 def build(project: Project) -> None:
     """Lays the tab."""
     project.need("generator")
+    said = project.since("generator", "density", "latents", "conditions")
     known = densities(project)
     first = drew(project, known[0], 1.0, 0, FIRST)
     draw_of, picked = gr.State(first[0]), gr.State([])
@@ -76,12 +77,12 @@ def build(project: Project) -> None:
         return gr.update(value=save_favourites(project), visible=True)
 
     asked = [density, truncation, seed, count]
-    draw.click(project.said(draws), asked, [draw_of, picked, faces, between, strip, told], **HIDDEN)
-    faces.select(project.said(chosen), [draw_of, picked, way], [picked, between, strip], **HIDDEN)
-    way.input(project.said(moved), [draw_of, picked, way], between, **LIVE)
-    keep.click(project.said(keeps), [draw_of, picked], favourites, **HIDDEN)
-    export.click(project.said(exported), draw_of, files, **HIDDEN)
-    sheet.click(project.said(exported_favourites), None, files, **HIDDEN)
+    draw.click(said(draws), asked, [draw_of, picked, faces, between, strip, told], **HIDDEN)
+    faces.select(said(chosen), [draw_of, picked, way], [picked, between, strip], **HIDDEN)
+    way.input(said(moved), [draw_of, picked, way], between, **LIVE)
+    keep.click(said(keeps), [draw_of, picked], favourites, **HIDDEN)
+    export.click(said(exported), draw_of, files, **HIDDEN)
+    sheet.click(said(exported_favourites), None, files, **HIDDEN)
 
 
 def drew(project: Project, density: str, truncation: float, seed: int, count: int) -> list[Any]:

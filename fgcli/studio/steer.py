@@ -52,6 +52,7 @@ def build(project: Project) -> None:
     faced = is_steered(project)
     if not faced:
         project.need("flame")
+    said = project.since("generator", "latents", "conditions", "flame") if faced else project.since("flame")
     first = start(project, "0", faced)
     state = gr.State(first)
     with gr.Row():
@@ -82,9 +83,9 @@ def build(project: Project) -> None:
         return shown(project, state, list(values))
 
     show = LIVE | {"inputs": [state, *sliders], "outputs": [face, mesh]}
-    gr.on([slider.input for slider in sliders], project.said(moved), **show)
-    photo.upload(project.said(dropped), photo, [state, *sliders], **HIDDEN).success(project.said(moved), **show)
-    row.input(project.said(named), row, [state, *sliders], **LIVE).success(project.said(moved), **show)
+    gr.on([slider.input for slider in sliders], said(moved), **show)
+    photo.upload(said(dropped), photo, [state, *sliders], **HIDDEN).success(said(moved), **show)
+    row.input(said(named), row, [state, *sliders], **LIVE).success(said(moved), **show)
 
 
 def slider(factor: Factor, value: float) -> gr.Slider:
