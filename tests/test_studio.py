@@ -2,12 +2,14 @@
 
 import csv
 import json
+import os
 import re
 import shlex
 import shutil
 import socket
 from importlib.util import find_spec
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -279,6 +281,30 @@ def test_nothing_of_the_users_is_written_over(tab, home):
     Path("out/studio/edited.sh").unlink()
 
 
+def test_another_inverter_finds_the_code_and_the_command_names_it(tab, home):
+    window = tab("Edit")
+    by = window.get_by_role("group").filter(has_text="What finds its code")
+    by.get_by_role("radio").first.wait_for()
+    assert by.get_by_role("radio").count() == 3
+    assert by.get_by_role("radio", name="encoder").is_checked()
+    before = pictures(window)
+    offer(window, "photos/b.png")
+    changed(window, before)
+    before = pictures(window)
+    by.get_by_role("radio", name="hybrid").press("Space")
+    changed(window, before)
+    visible(window, "input[type=range]").first.press("ArrowRight")
+    window.wait_for_function("document.querySelector('textarea').value.includes('even=0.1')")
+    words = command(window)
+    assert words[3:5] == ["--inverter", "hybrid"]
+    window.get_by_role("button", name="Write the pictures").press("Enter")
+    offered(window, "edited-b-edit.png")
+    fg(*words[1:-1], "hybrid.png")
+    assert Path("hybrid.png").read_bytes() == Path("out/studio/edited.png").read_bytes()
+    visible(window, "input[type=number]").first.fill("3")
+    window.wait_for_function("document.querySelector('textarea').value.startsWith('fg edit 3 -a')")
+
+
 # ---- steer
 
 
@@ -369,6 +395,40 @@ def test_a_run_is_watched_while_it_goes_on_and_the_report_is_shown(tab, home):
     window.get_by_text("train: step 30").wait_for()
     window.get_by_role("button", name="Show the report").press("Enter")
     window.frame_locator("iframe[title=Report]").get_by_text("All of the report").wait_for()
+
+
+def test_a_run_and_numbers_that_come_while_the_page_is_open_are_shown(pages, home):
+    addresses, window, _ = pages
+    window.goto(addresses["empty"])
+    window.get_by_role("tab", name="Runs").press("Enter")
+    window.get_by_text("empty: expected a run with its stats.jsonl, found none").wait_for()
+    try:
+        write_run(Path("empty"))
+        window.get_by_text("train: step 20").wait_for()
+        window.get_by_role("row", name=re.compile("given_mask.l1")).wait_for()
+        shutil.copy("out/generator.h5", "empty/train/last.h5")
+        window.get_by_text("train: step 20, checkpoint of").wait_for()
+        Path("empty/train/stats.jsonl").write_text("no line\nof a run\n")
+        window.get_by_text("empty/train/stats.jsonl: expected").wait_for()
+    finally:
+        for name in ("train", "other", "metrics.json", "report.html"):
+            shutil.rmtree(path) if (path := Path("empty") / name).is_dir() else path.unlink()
+
+
+def test_a_folder_that_has_not_changed_is_not_listed_again(tmp_path, monkeypatch):
+    from fgcli.studio import watch
+
+    for name in ("train", "other"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "stats.jsonl").touch()
+        os.utime(tmp_path / name, (0, 1))
+    os.utime(tmp_path, (0, 1))
+    looked = watch.Watch(tmp_path, ["stats.jsonl"])
+    assert [path.parent.name for path in looked.files()] == ["other", "train"]
+    (tmp_path / "train/stats.jsonl").unlink()
+    monkeypatch.setattr(watch.os, "scandir", listed := Mock(side_effect=os.scandir))
+    assert [path.parent.name for path in looked.files()] == ["other"]
+    assert [call.args for call in listed.call_args_list] == [(tmp_path / "train",)]
 
 
 # ---- all
