@@ -13,14 +13,14 @@ BATCH, WIDE = 32, 128
 FULL, NONE = 1_000, 10_000
 """Photos up to which all of the augmentation is needed, and from which on only mirror images are."""
 FEW = 300
-"""Photos below which a face that is not among them is not met: others train beside them; and below which heads are fitted
+"""Photos below which a face that is not among them is not met, so that others train beside them; and heads are fitted
 by landmarks alone, with no regressor to train."""
 BESIDE = {"openpeople": 128, "orl": 64}
 """Data sets of the extra `demo`, 610 photos, and up to which size in px they are large enough."""
 RULE = (
     f"{PASSES} passes over the photos, {SHORTEST} to {LONGEST} steps; {BATCH} photos a step up to {WIDE} px, fewer "
-    f"above, never more than half of them; all augmentation up to {FULL} photos, half up to {NONE}, then mirror images; "
-    f"below {FEW} photos other faces train beside them, and heads are fitted without a regressor"
+    f"above, never more than half of them; all augmentation up to {FULL} photos, half up to {NONE}, then mirror "
+    f"images; below {FEW} photos other faces train beside them, and heads are fitted without a regressor"
 )
 
 
