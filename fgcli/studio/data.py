@@ -30,24 +30,25 @@ def build(project: Project) -> None:
     said = project.since("faces")
     stored = faces_of(project)
     names = [name for name in stored.meta["attribute_names"] if name != MEASURED]
-    chosen, rows = gr.State(None), gr.State(found(project, ALL, ALL, "yes"))
+    everyone, without = found(project, ALL, ALL, "yes"), rejected(stored)
+    first = tiles(project, everyone, 1, False)
+    chosen, rows = gr.State(None), gr.State(everyone)
     with gr.Row():
         split = gr.Dropdown([ALL, *SPLITS], value=ALL, label="Split", interactive=True)
         attribute = gr.Dropdown([ALL, *stored.meta["attribute_names"]], value=ALL, label="Label", interactive=True)
         value = gr.Dropdown(list(WORDS), value="yes", label="which is", interactive=True)
         masks = gr.Checkbox(False, label="Masks and landmarks", interactive=True)
         number = gr.Number(1, label="Page", precision=0, minimum=1, interactive=True)
-    pages = gr.HTML(paged(rows.value))
+    pages = gr.HTML(paged(everyone))
     with gr.Row():
         with gr.Column(scale=3):
-            first = tiles(project, rows.value, 1, False)
             gallery = gr.Gallery(
                 first, label="Faces", columns=COLUMNS, format="png", interactive=False, allow_preview=False, buttons=[]
             )
         with gr.Column(scale=1):
             about = gr.HTML(paragraph("Choose a face to see its labels, and to mend them."))
             radios = [gr.Radio(list(WORDS), label=name, interactive=True) for name in names]
-    gr.HTML(rejected(stored))
+    gr.HTML(without)
 
     def filtered(split: str, attribute: str, value: str, masks: bool) -> list[Any]:
         rows = found(project, split, attribute, value)

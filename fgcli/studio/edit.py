@@ -37,23 +37,24 @@ def build(project: Project) -> None:
     project.need("generator", "latents", "editor")
     said = project.since("generator", "latents", "editor")
     names = attributes(project.editors())
+    ways = inverters.fitting(project.generator())
+    usual = artifacts.load(project.path("latents"), artifacts.LATENTS, ()).meta["inverter"]["name"]
     first = start(project, "0")
+    pair, certified = shown(project, first, []), told(project, first, [])[1]
     person = gr.State(first)
     with gr.Row():
         with gr.Column(scale=2):
             photo = gr.File(label=f"A photo, at most {LARGEST_MB} MB", height=120, interactive=True)
-            ways = inverters.fitting(project.generator())
-            usual = artifacts.load(project.path("latents"), artifacts.LATENTS, ()).meta["inverter"]["name"]
             choices = [(way, "" if way == usual else way) for way in ways]
             by = gr.Radio(choices, value="", label="What finds its code", visible=len(ways) > 1, interactive=True)
             row = gr.Number(0, label="or a row of latents.h5", precision=0, minimum=0, interactive=True)
             sliders = [gr.Slider(-REACH, REACH, 0, step=STEP, label=name, interactive=True) for name in names]
             back = gr.Button("All to 0")
         with gr.Column(scale=3):
-            picture = gr.ImageSlider(shown(project, first, []), label="Before and after", **SEEN)
+            picture = gr.ImageSlider(pair, label="Before and after", **SEEN)
             whole = gr.ImageSlider(label="The whole photo", visible=False, **SEEN)
         with gr.Column(scale=3):
-            numbers = gr.HTML(told(project, first, [])[1])
+            numbers = gr.HTML(certified)
             command = gr.Textbox(label="The same by command", lines=3, buttons=["copy"], interactive=False)
             write = gr.Button("Write the pictures", variant="primary")
             files = gr.File(label="Pictures and command", file_count="multiple", interactive=False, visible=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import html
+import re
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -23,7 +24,8 @@ from fgcli.steered import Studio
 from fgcli.subjects import HeadFiles, Subjects
 
 MADE_BY = {"faces": "fg preprocess", "generator": "fg train", "latents": "fg invert"}
-"""Commands that make an artifact of another name; the others make their own."""
+MADE_BY |= {name: f"fg {name}" for name in ("density", "editor", "judges", "flame", "conditions", "regressor")}
+"""Commands that make the artifacts."""
 LARGEST_MB = 50
 """Of a photo that is dropped."""
 HIDDEN: dict[str, Any] = {"api_visibility": "private"}
@@ -63,8 +65,9 @@ class Project:
         """Raises FgError where one of these artifacts is not there, naming what makes it."""
         for name in names:
             if not self.there(name):
-                by = MADE_BY.get(name, f"fg {name}")
-                raise FgError(f"{self.path(name)}: expected this file, found none; run {by}, then load this page again")
+                raise FgError(
+                    f"{self.path(name)}: expected this file, found none; run {MADE_BY[name]}, then load this page again"
+                )
 
     def stamp(self, name: str) -> object:
         """Of an artifact: another one after each change."""
@@ -90,7 +93,7 @@ class Project:
             except gr.Error:
                 raise
             except Exception as error:
-                raise gr.Error(told(error), duration=None, print_exception=self.debug) from error
+                raise gr.Error(plainly(error), duration=None, print_exception=self.debug) from error
 
         return handler
 
@@ -154,6 +157,17 @@ class Project:
         """A generator that heads steer, and what it needs."""
         names = ("generator", "latents", "conditions", "flame", "regressor")
         return self.once("steering", lambda: Studio(SteeredFiles(*map(self.path, names)), "largest", "Steer"), *names)
+
+
+def plainly(error: Exception) -> str:
+    """An error as one sentence, which names the command that makes the artifact it is about.
+
+    >>> plainly(FgError("out/latents.h5: expected codes, found damage; run the stage that writes it"))
+    'out/latents.h5: expected codes, found damage; run fg invert'
+    """
+    text = told(error)
+    found = re.fullmatch(r"(.*?(\w+)\.h5: .*run )(the stage that writes it|its stage again)", text)
+    return found[1] + MADE_BY[found[2]] if found and found[2] in MADE_BY else text
 
 
 def paragraph(text: str) -> str:

@@ -30,14 +30,16 @@ def build(project: Project) -> None:
     """Lays the tab."""
     watch = Watch(project.out, ("stats.jsonl", "metrics.json"))
     first = look(project.out, watch, None)
+    curves_of, sheets_of = drawn(project.out, first.runs[:1]), pictures(project.out, first.runs[:1])
+    measured_of = metrics(project.out, watch.files())
     seen = gr.State(first)
     choice = gr.Dropdown(first.runs, value=first.runs[:1], multiselect=True, label="Runs", interactive=True)
     with gr.Row():
         with gr.Column(scale=3):
-            losses = gr.HTML(drawn(project.out, first.runs[:1]))
+            losses = gr.HTML(curves_of)
         with gr.Column(scale=2):
-            sheets = gr.Gallery(pictures(project.out, first.runs[:1]), label="Sample sheets, the newest first", **SEEN)
-    numbers = gr.HTML(metrics(project.out, watch.files()))
+            sheets = gr.Gallery(sheets_of, label="Sample sheets, the newest first", **SEEN)
+    numbers = gr.HTML(measured_of)
     page = gr.HTML()
     show = gr.Button("Show the report")
 

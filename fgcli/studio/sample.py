@@ -34,6 +34,7 @@ def build(project: Project) -> None:
     said = project.since("generator", "density", "latents", "conditions")
     known = densities(project)
     first = drew(project, known[0], 1.0, 0, FIRST)
+    liked = favourite_pictures(project)
     draw_of, picked = gr.State(first[0]), gr.State([])
     with gr.Row():
         density = gr.Dropdown(known, value=known[0], label="Density", interactive=True)
@@ -53,7 +54,7 @@ def build(project: Project) -> None:
         with gr.Column():
             between = gr.Image(label="On the way", format="png", interactive=False, buttons=[], height=300)
         with gr.Column():
-            favourites = gr.Gallery(favourite_pictures(project), label="Favourites", columns=6, **SEEN)
+            favourites = gr.Gallery(liked, label="Favourites", columns=6, **SEEN)
             sheet = gr.Button("Export the favourites")
 
     def draws(density: str, truncation: float, seed: int, count: float) -> list[Any]:

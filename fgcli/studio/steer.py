@@ -13,6 +13,7 @@ from fgcli import artifacts, codes
 from fgcli.errors import FgError
 from fgcli.fitting.extract import same_head
 from fgcli.fitting.extraction import drawing
+from fgcli.generators import store
 from fgcli.heads.head import Head
 from fgcli.heads.parameters import SIZES, Parameters
 from fgcli.heads.steering import Factor, recentred
@@ -54,6 +55,7 @@ def build(project: Project) -> None:
         project.need("flame")
     said = project.since("generator", "latents", "conditions", "flame") if faced else project.since("flame")
     first = start(project, "0", faced)
+    drawn = shown(project, first, first.at)
     state = gr.State(first)
     with gr.Row():
         with gr.Column(scale=2, min_width=200):
@@ -63,7 +65,6 @@ def build(project: Project) -> None:
             )
         with gr.Column(scale=3, min_width=200):
             sliders = [slider(factor, value) for factor, value in zip(FACTORS, first.at, strict=True)]
-        drawn = shown(project, first, first.at)
         with gr.Column(scale=2, min_width=200):
             face = gr.Image(drawn[0], label="Face" if faced else "The head in its skin and light", **SEEN)
         with gr.Column(scale=2, min_width=200):
@@ -96,11 +97,15 @@ def slider(factor: Factor, value: float) -> gr.Slider:
 
 
 def is_steered(project: Project) -> bool:
-    """Whether heads steer the generator: then conditions.h5 is needed, too."""
-    if (
-        not (project.there("generator") and project.there("latents"))
-        or codes.conditions(project.path("latents")) is None
-    ):
+    """Whether heads steer the generator: then conditions.h5 is needed, too.
+
+    Raises:
+        FgError: codes of another generator, or no conditions.h5.
+    """
+    if not (project.there("generator") and project.there("latents")):
+        return False
+    store.verify(project.path("latents"), project.path("generator"))
+    if codes.conditions(project.path("latents")) is None:
         return False
     project.need("conditions")
     return True
