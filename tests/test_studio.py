@@ -236,7 +236,7 @@ def test_a_photo_is_changed_whole_and_kept_for_the_command(tab, home):
     offer(window, "photos/b.png")
     changed(window, before)
     visible(window, "input[type=range]").first.press("ArrowRight")
-    window.wait_for_function("document.querySelector('textarea').value.includes('b.png -a even=0.1')")
+    window.wait_for_function("document.querySelector('textarea').value.includes('b.png --face largest -a even=0.1')")
     window.get_by_role("button", name="Write the pictures").press("Enter")
     offered(window, "edited-b-edit.png")
     words = command(window)
@@ -290,13 +290,14 @@ def test_another_inverter_finds_the_code_and_the_command_names_it(tab, home):
     before = pictures(window)
     offer(window, "photos/b.png")
     changed(window, before)
+    visible(window, "input[type=range]").first.press("ArrowRight")
+    window.wait_for_function("document.querySelector('textarea').value.includes('b.png --face largest -a even=0.1')")
     before = pictures(window)
     by.get_by_role("radio", name="hybrid").press("Space")
-    changed(window, before)
-    visible(window, "input[type=range]").first.press("ArrowRight")
-    window.wait_for_function("document.querySelector('textarea').value.includes('even=0.1')")
+    window.wait_for_function("document.querySelector('textarea').value.includes('--inverter hybrid')")
+    assert pictures(window)[1] != before[1]
     words = command(window)
-    assert words[3:5] == ["--inverter", "hybrid"]
+    assert words[5:7] == ["--inverter", "hybrid"]
     window.get_by_role("button", name="Write the pictures").press("Enter")
     offered(window, "edited-b-edit.png")
     fg(*words[1:-1], "hybrid.png")
@@ -468,8 +469,37 @@ def test_a_damaged_artifact_spoils_no_other_tab(pages, home):
     Path("empty/faces.h5").write_text("not an artifact")
     window.goto(addresses["empty"])
     window.get_by_role("tab", name="Data").press("Enter")
-    window.get_by_text("empty/faces.h5: expected a whole HDF5 file, found another kind of file").wait_for()
+    sentence = "empty/faces.h5: expected a whole HDF5 file, found another kind of file; run fg preprocess"
+    window.get_by_text(sentence).wait_for()
     Path("empty/faces.h5").unlink()
+
+
+@pytest.mark.parametrize(
+    ("damaged", "title", "made_by"),
+    [("density", "Edit", "density"), ("latents", "Steer", "invert"), ("studio/favourites.json", "Sample and walk", "")],
+)
+def test_a_tab_whose_last_part_is_damaged_is_not_laid_by_half(home, tmp_path, damaged, title, made_by):
+    from fgcli.studio.models import Project
+    from fgcli.studio.page import TABS, gr, lay
+
+    for name in ("generator", "latents", "editor", "density", "flame"):
+        shutil.copy(f"out/{name}.h5", tmp_path)
+    wrong = tmp_path / damaged if "." in damaged else tmp_path / f"{damaged}.h5"
+    wrong.parent.mkdir(exist_ok=True)
+    wrong.write_text("not an artifact")
+    with gr.Blocks() as blocks:
+        lay(TABS[title], Project(tmp_path))
+    (only,) = blocks.children
+    assert f"{wrong}: expected" in only.value
+    assert f"run fg {made_by}" in only.value or not made_by
+
+
+def test_a_page_whose_files_were_made_anew_asks_to_be_loaded_again(tab, home):
+    window = tab("Sample and walk", "gif")
+    os.utime("gif/generator.h5")
+    window.get_by_role("button", name="Draw").press("Enter")
+    said = "gif/generator.h5: expected the file that this page shows, found another; load the page again"
+    assert error(window) == said
 
 
 # ---- without a browser

@@ -22,7 +22,7 @@ from fgcli.errors import FgError
 from fgcli.plans import Plan, Step, learned
 from fgcli.reports.pictures import decoded, enlarge
 from fgcli.stages import pictures
-from fgcli.studio.models import HIDDEN, LARGEST_MB, LIVE, Project, paragraph, table
+from fgcli.studio.models import FACE, HIDDEN, LARGEST_MB, LIVE, Project, paragraph, table
 from fgcli.subjects import Strip, Subject, is_photo, outputs, save_changed, whole_photo, with_change
 
 REACH, STEP = 3.0, 0.1
@@ -199,7 +199,9 @@ def command_of(project: Project, person: Subject, steps: list[Step]) -> str:
     if not steps:
         return "move a slider"
     output = project.own / "edited.png"
-    words = ["fg", "edit", person.name, *(["--inverter", person.inverter] if person.inverter else [])]
+    words = ["fg", "edit", person.name]
+    words += ["--face", FACE] if person.cut else []
+    words += ["--inverter", person.inverter] if person.inverter else []
     for step in steps:
         words += ["-a", f"{step.attribute}={step.strength:g}"]
     words += ["-o", str(output)]

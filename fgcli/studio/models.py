@@ -28,6 +28,8 @@ MADE_BY |= {name: f"fg {name}" for name in ("density", "editor", "judges", "flam
 """Commands that make the artifacts."""
 LARGEST_MB = 50
 """Of a photo that is dropped."""
+FACE = "largest"
+"""Which face of a photo of several people is taken."""
 HIDDEN: dict[str, Any] = {"api_visibility": "private"}
 LIVE: dict[str, Any] = HIDDEN | {"show_progress": "hidden", "trigger_mode": "always_last"}
 """How events are handled whose newest values alone count."""
@@ -127,14 +129,14 @@ class Project:
     def people(self) -> Subjects:
         """What makes codes of rows."""
         generator, latents = self.path("generator"), self.path("latents")
-        make = lambda: Subjects([], "largest", generator, latents, self.generator(), self.heads())  # noqa: E731
+        make = lambda: Subjects([], FACE, generator, latents, self.generator(), self.heads())  # noqa: E731
         return self.once("people", make, "generator", "latents")
 
     def photographed(self) -> Subjects:
         """The same, and codes of photos."""
 
         def make() -> Subjects:
-            self.people().learn_photos(self.path("generator"), "largest", self.heads())
+            self.people().learn_photos(self.path("generator"), FACE, self.heads())
             return self.people()
 
         return self.once("photographed", make, "generator", "latents", "flame", "regressor")
@@ -156,7 +158,7 @@ class Project:
     def steering(self) -> Studio:
         """A generator that heads steer, and what it needs."""
         names = ("generator", "latents", "conditions", "flame", "regressor")
-        return self.once("steering", lambda: Studio(SteeredFiles(*map(self.path, names)), "largest", "Steer"), *names)
+        return self.once("steering", lambda: Studio(SteeredFiles(*map(self.path, names)), FACE, "Steer"), *names)
 
 
 def plainly(error: Exception) -> str:
