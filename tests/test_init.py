@@ -96,9 +96,8 @@ def test_the_first_command_of_a_project_tells_its_plan(project, monkeypatch):
     assert json.loads(done.output)["params"]["size"] == 16
 
 
-def test_without_labels_nothing_judges_and_directions_have_no_names(photos, tmp_path, monkeypatch):
-    monkeypatch.setattr(rule, "BESIDE", {"orl": 8})
-    done = run(app, ["init", str(tmp_path / "new"), "--photos", str(photos), "--size", "16"])
+def test_without_labels_nothing_judges_and_directions_have_no_names(photos, tmp_path):
+    done = run(app, ["init", str(tmp_path / "new"), "--photos", str(photos), "--size", "16", "--alone"])
     assert done.exit_code == 0, done.output
     made = written(tmp_path / "new")
     assert not {"judges", "edits"} & set(made)
@@ -121,7 +120,7 @@ def test_many_photos_train_alone_and_with_a_regressor_of_heads(photos, tmp_path,
 
 def test_few_photos_bring_labels_and_lack_other_faces_where_the_extra_is_not_installed(photos, tmp_path, monkeypatch):
     done = run(app, ["init", str(tmp_path / "with"), "--photos", str(photos), "--size", "128", "--json"])
-    assert json.loads(done.output)["beside"].startswith("210 of openpeople, since 12 are few")
+    assert json.loads(done.output)["beside"].startswith("210 of openpeople, since 12 alone would")
     assert "fg edit PHOTO -a smiling=1" in (tmp_path / "with/README.md").read_text()
     monkeypatch.setattr("fgcli.datasets.packages.find_spec", lambda name: None)
     done = run(app, ["init", str(tmp_path / "without"), "--photos", str(photos), "--json"])

@@ -1,6 +1,7 @@
 """fg studio in a real browser: every tab is used by keyboard and mouse, and tells what is wrong in one sentence."""
 
 import csv
+import importlib.util
 import json
 import os
 import re
@@ -16,6 +17,7 @@ import pytest
 import torch
 from conftest import painted
 from PIL import Image
+from pipeline_files import ROOT
 from typer.testing import CliRunner
 
 from fgcli import artifacts, config
@@ -207,6 +209,7 @@ def command(window):
 
 def test_sliders_move_by_keyboard_and_the_command_makes_the_same_pixels(tab, home):
     window = tab("Edit")
+    visible(window, "input[type=range]").nth(1).wait_for()
     one, other = visible(window, "input[type=range]").all()
     before = pictures(window)
     for slider, key, times in ((one, "ArrowRight", 12), (other, "ArrowLeft", 5)):
@@ -500,6 +503,25 @@ def test_a_page_whose_files_were_made_anew_asks_to_be_loaded_again(tab, home):
     window.get_by_role("button", name="Draw").press("Enter")
     said = "gif/generator.h5: expected the file that this page shows, found another; load the page again"
     assert error(window) == said
+    window = tab("Edit")
+    os.utime("out/editor.h5")
+    visible(window, "input[type=range]").first.press("ArrowRight")
+    assert error(window) == said.replace("gif/generator", "out/editor")
+
+
+@pytest.mark.parametrize("title", ["Edit", "Steer", "Sample and walk", "Data", "Runs"])
+def test_a_picture_of_each_tab_is_made_as_those_of_the_docs(tab, home, tmp_path, monkeypatch, title):
+    where = importlib.util.spec_from_file_location("studio", ROOT / "benchmarks/studio.py")
+    bench = importlib.util.module_from_spec(where)
+    where.loader.exec_module(bench)
+    monkeypatch.setattr(bench, "PAUSE_MS", 300)
+    window = tab(title, "gif" if title == "Steer" else "out")
+    bench.prepare(window, title, Path("photos/b.png"))
+    bench.shoot(window, title, tmp_path)
+    (made,) = tmp_path.iterdir()
+    assert (ROOT / "docs/studio" / made.name).exists()
+    assert len(np.unique(np.asarray(Image.open(made)))) > 20
+    assert window.get_by_test_id("toast-body").count() == 0
 
 
 # ---- without a browser

@@ -37,8 +37,10 @@ If more than a tenth of the photos is rejected, preprocess stops: `fg data rejec
 """
 
 
-def files(folder: Path, photos: Path, labels: Path | None, size: int, generator: str) -> tuple[dict[str, str], Any]:
-    """The files of the project, by path, and what follows from the photos.
+def files(
+    folder: Path, photos: Path, labels: Path | None, size: int, generator: str, alone: bool
+) -> tuple[dict[str, str], Any]:
+    """The files of the project, by path, and what follows from the photos; `alone`: no others train beside them.
 
     Raises:
         UsageError: an unknown generator, params that do not fit together, too few photos, or the project among them.
@@ -56,7 +58,7 @@ def files(folder: Path, photos: Path, labels: Path | None, size: int, generator:
     count = len(found)
     if count < rule.LEAST:
         raise UsageError(f"--photos {photos}: expected {rule.LEAST} photos or more, found {count}; add some")
-    others, beside = company(count, size)
+    others, beside = ([], "no other faces, as asked") if alone else company(count, size)
     attributes = [name for other in (found, *others) for name in other.attribute_names if name != "colour"]
     total = count + sum(map(len, others))
     changes = changed([data, *({"name": other.name} for other in others)], total, size, generator, bool(attributes))
@@ -84,8 +86,7 @@ def company(photos: int, size: int) -> tuple[list[PhotoSet], str]:
     except FgError as error:
         return [], f"no other faces ({error}, then make the project anew): those that are not among yours are met badly"
     listed = ", ".join(f"{len(data)} of {data.name}" for data in found)
-    drop = "without them in preprocess.datasets yours train alone, and others are met badly"
-    return found, f"{listed}, since {photos} are few; {drop}"
+    return found, f"{listed}, since {photos} alone would meet other faces badly (fg init --alone)"
 
 
 def changed(data: list[dict[str, str]], photos: int, size: int, generator: str, labelled: bool) -> dict[str, Any]:

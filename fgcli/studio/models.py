@@ -33,6 +33,8 @@ FACE = "largest"
 HIDDEN: dict[str, Any] = {"api_visibility": "private"}
 LIVE: dict[str, Any] = HIDDEN | {"show_progress": "hidden", "trigger_mode": "always_last"}
 """How events are handled whose newest values alone count."""
+AT_ONCE: dict[str, Any] = LIVE | {"queue": False}
+"""The same past gradio's queue, which takes two more requests; but errors of such a handler are not shown."""
 T = TypeVar("T")
 
 

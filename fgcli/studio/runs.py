@@ -14,7 +14,7 @@ import gradio as gr
 from fgcli.console import flat
 from fgcli.errors import FgError, told
 from fgcli.reports.plots import curves, together
-from fgcli.studio.models import HIDDEN, LIVE, Project, paragraph, table
+from fgcli.studio.models import AT_ONCE, HIDDEN, Project, paragraph, table
 from fgcli.studio.watch import Watch
 from fgcli.training.run_folder import RunFolder
 from fgcli.training.session import read_history
@@ -52,7 +52,7 @@ def build(project: Project) -> None:
         measured = metrics(project.out, watch.files()) if now.numbers != before.numbers else gr.skip()
         return [now, choices, drawn(project.out, chosen), pictures(project.out, chosen), measured]
 
-    watched: dict[str, Any] = LIVE | {"inputs": [choice, seen], "outputs": [seen, choice, losses, sheets, numbers]}
+    watched: dict[str, Any] = AT_ONCE | {"inputs": [choice, seen], "outputs": [seen, choice, losses, sheets, numbers]}
     choice.change(project.said(looked), **watched)
     gr.Timer(EVERY_S).tick(project.said(looked), **watched)
     show.click(project.said(lambda: report(project.out / "report.html")), None, page, **HIDDEN)

@@ -24,7 +24,7 @@ from fgcli.studio.models import HIDDEN, LIVE, Project
 
 SIDE = 384
 """Of the pictures, px."""
-SEEN: dict[str, Any] = {"format": "png", "interactive": False, "buttons": []}
+SEEN: dict[str, Any] = {"format": "jpeg", "interactive": False, "buttons": []}
 LEADING = 3
 """Modes of shape and expression that have a slider."""
 RANGES = {"shape": (-3.0, 3.0), "expression": (-3.0, 3.0), "jaw": (-0.1, 0.5), "yaw": (-0.8, 0.8), "light": (-2.0, 4.0)}
