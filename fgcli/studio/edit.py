@@ -22,7 +22,7 @@ from fgcli.errors import FgError
 from fgcli.plans import Plan, Step, learned
 from fgcli.reports.pictures import decoded, enlarge
 from fgcli.stages import pictures
-from fgcli.studio.models import AT_ONCE, FACE, HIDDEN, LARGEST_MB, LIVE, Project, paragraph, table
+from fgcli.studio.models import FACE, HIDDEN, LARGEST_MB, LIVE, Project, paragraph, table
 from fgcli.subjects import Strip, Subject, is_photo, outputs, save_changed, whole_photo, with_change
 
 REACH, STEP = 3.0, 0.1
@@ -83,14 +83,14 @@ def build(project: Project) -> None:
         return gr.update(value=save(project, person, steps(values)), visible=True)
 
     live = LIVE | {"inputs": [person, *sliders]}
-    show, tell = live | AT_ONCE | {"outputs": picture}, live | {"outputs": [whole, numbers, command]}
+    show, tell = live | {"outputs": picture}, live | {"outputs": [whole, numbers, command]}
     for events in (
         gr.on([slider.change for slider in sliders], said(moved), **show),
         photo.upload(said(dropped), [photo, by], person, **HIDDEN).success(said(moved), **show),
         by.input(said(found), [person, by], person, **HIDDEN).success(said(moved), **show),
         row.input(said(named), row, person, **LIVE).success(said(moved), **show),
     ):
-        events.then(said(measured), **tell)  # and if the picture failed, this tells why
+        events.success(said(measured), **tell)
     back.click(lambda: [0] * len(names), None, sliders, **LIVE)
     write.click(said(written), live["inputs"], files, **HIDDEN)
 

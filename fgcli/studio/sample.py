@@ -79,7 +79,8 @@ def build(project: Project) -> None:
 
     asked = [density, truncation, seed, count]
     draw.click(said(draws), asked, [draw_of, picked, faces, between, strip, told], **HIDDEN)
-    faces.select(said(chosen), [draw_of, picked, way], [picked, between, strip], **HIDDEN)
+    every: dict[str, Any] = HIDDEN | {"trigger_mode": "multiple"}  # a second click waits for the first, and is not lost
+    faces.select(said(chosen), [draw_of, picked, way], [picked, between, strip], **every)
     way.input(said(moved), [draw_of, picked, way], between, **LIVE)
     keep.click(said(keeps), [draw_of, picked], favourites, **HIDDEN)
     export.click(said(exported), draw_of, files, **HIDDEN)
