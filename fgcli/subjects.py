@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,7 @@ class Subject:
     """One face: the place and text of its argument, its code, and for photos how it was cut from the file.
 
     face: uint8 (h, w, 3), the crop of the photo; of a row what the code gives; of a sentence its drawing.
+    inverter: the name of the one that found the code, if it is not that of latents.h5.
     title: the name, and the number of the face where all of a photo were asked for.
     """
 
@@ -50,6 +52,7 @@ class Subject:
     code: Codes
     face: np.ndarray
     cut: Cut | None = None
+    inverter: str = ""
 
     @property
     def title(self) -> str:  # noqa: D102
@@ -69,19 +72,20 @@ class HeadFiles:
     regressor: Path
 
 
-def projector(latents: Path, model: Generator) -> Callable[..., Codes]:
-    """A function from a crop, uint8 (s, s, 3), to its code, inverted as those of latents.h5.
+def projector(latents: Path, model: Generator, inverter: str = "") -> Callable[..., Codes]:
+    """A function from a crop, uint8 (s, s, 3), to its code, inverted as those of latents.h5, or by another `inverter`.
 
     Its `known`, bool (s, s), says which pixels count, if not all do; its `condition` (1, ...) is that of the crop.
 
     Raises:
+        UsageError: no such inverter, or none for this generator.
         FgError: not a latents file, or what it was made with is not here.
     """
-    inverter, context = inverters.load(latents, model)
+    by, context = inverters.load(latents, model, inverter)
 
     def project(image: np.ndarray, known: np.ndarray | None = None, condition: Tensor | None = None) -> Codes:
         mask = None if known is None else torch.from_numpy(known)[None, None]
-        return inverter.invert(model, tensor(image[None]), replace(context, known=mask, condition=condition))
+        return by.invert(model, tensor(image[None]), replace(context, known=mask, condition=condition))
 
     return project
 
@@ -149,6 +153,7 @@ class Subjects:
 
     Where heads steer the generator, those of photos are fitted by `heads`. Photos without a usable face are told and
     left out, as long as `least` faces can remain; beside `output` faces are numbered that a person has to choose from.
+    Photos are inverted by the one of latents.h5, or by another `inverter`.
 
     Attributes:
         left_out: those so far.
@@ -168,9 +173,10 @@ class Subjects:
         heads: HeadFiles | None = None,
         least: int = 1,
         output: Path | None = None,
+        inverter: str = "",
     ) -> None:
         store.verify(latents, generator)
-        self.face, self.output = face, output
+        self.face, self.output, self.inverter = face, output, inverter
         self.what, self.model, self.least, self.read = what, model, least, codes.reader(latents)
         self.latents, self.rows = latents, len(artifacts.rows(latents, "codes"))
         for name in what:
@@ -189,7 +195,8 @@ class Subjects:
 
     def learn_photos(self, generator: Path, face: str, heads: HeadFiles | None) -> None:
         """Loads what cuts and inverts photos."""
-        self.cutter, self.project = Cutter.of(generator, face), projector(self.latents, self.model)
+        self.cutter, self.project = Cutter.of(generator, face), cache(partial(projector, self.latents, self.model))
+        self.project(self.inverter)  # what is wrong with it is said now
         if isinstance(self.model, Conditional) and heads:
             self.fitter = Fitter(generator, heads.flame, heads.regressor, self.cutter.settings)
 
@@ -208,7 +215,7 @@ class Subjects:
                     yield self.sentence(place, name, self.model)
                 else:
                     for cut, condition in self.photo(name):
-                        yield self.inverted(place, name, cut, condition)
+                        yield self.inverted(place, name, cut, condition, self.inverter)
                 advance()
 
     def row(self, place: int, name: str) -> Subject:
@@ -216,9 +223,10 @@ class Subjects:
         code = self.read([int(name)])
         return Subject(place, name, code, decoded(self.model, code)[0])
 
-    def inverted(self, place: int, name: str, cut: Cut, condition: Tensor | None) -> Subject:
+    def inverted(self, place: int, name: str, cut: Cut, condition: Tensor | None, inverter: str = "") -> Subject:
         """Of what was cut out of a photo."""
-        return Subject(place, name, self.project(cut.image, condition=condition), cut.image, cut)
+        code = self.project(inverter)(cut.image, condition=condition)
+        return Subject(place, name, code, cut.image, cut, inverter)
 
     def sentence(self, place: int, text: str, model: Writes) -> Subject:
         """Of a text.
@@ -254,7 +262,7 @@ class Subjects:
                 ) from error
             return []
 
-    def of(self, name: str, face: str, preview: Path) -> list[Subject]:
+    def of(self, name: str, face: str, preview: Path, inverter: str = "") -> list[Subject]:
         """The faces of one photo or row, alone.
 
         Raises:
@@ -266,7 +274,7 @@ class Subjects:
         if isinstance(self.model, Writes):
             return [self.sentence(0, name, self.model)]
         cuts = asked_faces(self.cutter.choosing(face), name, face, preview)
-        return [self.inverted(0, name, cut, self.condition(cut, name)) for cut in cuts]
+        return [self.inverted(0, name, cut, self.condition(cut, name), inverter) for cut in cuts]
 
     def found_all(self, name: str) -> list[tuple[Cut, Tensor | None]]:
         """The same; raises FgError where there is no usable face."""

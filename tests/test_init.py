@@ -59,11 +59,11 @@ def refused(arguments, sentence):
 
 def test_a_project_has_the_stages_of_the_pipeline_and_no_source_of_fg(project, photos):
     made, known = written(project), yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
-    assert list(made) == list(known)
+    assert list(made) == [name for name in known if name not in pipelines.LEARNED]
     assert made["preprocess"].pop("deps") == [str(photos), str(photos.parent / "labels.csv")]
     for name, stage in made.items():
         whole = known[name]
-        data = [path for path in whole.pop("deps") if not path.startswith("fgcli")]
+        data = [path for path in whole.pop("deps") if not path.startswith(("fgcli", "out/regressor.h5"))]
         assert stage.pop("deps", []) == data
         assert stage == whole
     assert len((project / "README.md").read_text().splitlines()) == 10
@@ -84,7 +84,8 @@ def test_params_of_a_project_are_fgs_but_for_the_photos_and_the_rule(project, ph
         assert stage["params"] == [name]
     labels = str(photos.parent / "labels.csv")
     data = {"name": "image_folder", "path": str(photos), "attributes": labels}
-    assert raw == config.overlay(config.defaults(), own.changed(data, 12, 16, "masked_vae", True))
+    beside = [{"name": name} for name in rule.BESIDE]
+    assert raw == config.overlay(config.defaults(), own.changed([data, *beside], 12 + 610, 16, "masked_vae", True))
     assert "# optimiser steps" in (project / "params.yaml").read_text()
 
 
@@ -96,7 +97,7 @@ def test_the_first_command_of_a_project_tells_its_plan(project, monkeypatch):
 
 
 def test_without_labels_nothing_judges_and_directions_have_no_names(photos, tmp_path):
-    done = run(app, ["init", str(tmp_path / "new"), "--photos", str(photos), "--size", "16"])
+    done = run(app, ["init", str(tmp_path / "new"), "--photos", str(photos), "--size", "16", "--alone"])
     assert done.exit_code == 0, done.output
     made = written(tmp_path / "new")
     assert not {"judges", "edits"} & set(made)
@@ -106,7 +107,26 @@ def test_without_labels_nothing_judges_and_directions_have_no_names(photos, tmp_
 
 @pytest.mark.parametrize("generator", config.parse(own.PRESETS))
 def test_presets_fit_together(generator):
-    own.verify(own.changed({"name": "image_folder", "path": "photos"}, 60, 64, generator, True))
+    own.verify(own.changed([{"name": "image_folder", "path": "photos"}], 60, 64, generator, True))
+
+
+def test_many_photos_train_alone_and_with_a_regressor_of_heads(photos, tmp_path, monkeypatch):
+    monkeypatch.setattr(rule, "FEW", 12)
+    done = run(app, ["init", str(tmp_path / "new"), "--photos", str(photos), "--json"])
+    assert json.loads(done.output)["beside"].startswith("no other faces, which only fewer than 12 photos up to 128 px")
+    assert written(tmp_path / "new")["flame"]["deps"] == ["out/faces.h5", "out/regressor.h5"]
+    assert len(config.parse(tmp_path / "new/params.yaml")["preprocess"]["datasets"]) == 1
+
+
+def test_few_photos_bring_labels_and_lack_other_faces_where_the_extra_is_not_installed(photos, tmp_path, monkeypatch):
+    done = run(app, ["init", str(tmp_path / "with"), "--photos", str(photos), "--size", "128", "--json"])
+    assert json.loads(done.output)["beside"].startswith("210 of openpeople, since 12 alone would")
+    assert "fg edit PHOTO -a smiling=1" in (tmp_path / "with/README.md").read_text()
+    monkeypatch.setattr("fgcli.datasets.packages.find_spec", lambda name: None)
+    done = run(app, ["init", str(tmp_path / "without"), "--photos", str(photos), "--json"])
+    assert done.exit_code == 0, done.output
+    assert 'pip install "fgcli[demo]", then make the project anew' in json.loads(done.output)["beside"]
+    assert "judges" not in written(tmp_path / "without")
 
 
 def test_what_is_there_is_never_overwritten(photos, tmp_path):

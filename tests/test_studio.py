@@ -1,19 +1,23 @@
 """fg studio in a real browser: every tab is used by keyboard and mouse, and tells what is wrong in one sentence."""
 
 import csv
+import importlib.util
 import json
+import os
 import re
 import shlex
 import shutil
 import socket
 from importlib.util import find_spec
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 import torch
 from conftest import painted
 from PIL import Image
+from pipeline_files import ROOT
 from typer.testing import CliRunner
 
 from fgcli import artifacts, config
@@ -205,6 +209,7 @@ def command(window):
 
 def test_sliders_move_by_keyboard_and_the_command_makes_the_same_pixels(tab, home):
     window = tab("Edit")
+    visible(window, "input[type=range]").nth(1).wait_for()
     one, other = visible(window, "input[type=range]").all()
     before = pictures(window)
     for slider, key, times in ((one, "ArrowRight", 12), (other, "ArrowLeft", 5)):
@@ -234,7 +239,7 @@ def test_a_photo_is_changed_whole_and_kept_for_the_command(tab, home):
     offer(window, "photos/b.png")
     changed(window, before)
     visible(window, "input[type=range]").first.press("ArrowRight")
-    window.wait_for_function("document.querySelector('textarea').value.includes('b.png -a even=0.1')")
+    window.wait_for_function("document.querySelector('textarea').value.includes('b.png --face largest -a even=0.1')")
     window.get_by_role("button", name="Write the pictures").press("Enter")
     offered(window, "edited-b-edit.png")
     words = command(window)
@@ -277,6 +282,31 @@ def test_nothing_of_the_users_is_written_over(tab, home):
     )
     assert Path("out/studio/edited.sh").read_text() == "mine"
     Path("out/studio/edited.sh").unlink()
+
+
+def test_another_inverter_finds_the_code_and_the_command_names_it(tab, home):
+    window = tab("Edit")
+    by = window.get_by_role("group").filter(has_text="What finds its code")
+    by.get_by_role("radio").first.wait_for()
+    assert by.get_by_role("radio").count() == 3
+    assert by.get_by_role("radio", name="encoder").is_checked()
+    before = pictures(window)
+    offer(window, "photos/b.png")
+    changed(window, before)
+    visible(window, "input[type=range]").first.press("ArrowRight")
+    window.wait_for_function("document.querySelector('textarea').value.includes('b.png --face largest -a even=0.1')")
+    before = pictures(window)
+    by.get_by_role("radio", name="hybrid").press("Space")
+    window.wait_for_function("document.querySelector('textarea').value.includes('--inverter hybrid')")
+    assert pictures(window)[1] != before[1]
+    words = command(window)
+    assert words[5:7] == ["--inverter", "hybrid"]
+    window.get_by_role("button", name="Write the pictures").press("Enter")
+    offered(window, "edited-b-edit.png")
+    fg(*words[1:-1], "hybrid.png")
+    assert Path("hybrid.png").read_bytes() == Path("out/studio/edited.png").read_bytes()
+    visible(window, "input[type=number]").first.fill("3")
+    window.wait_for_function("document.querySelector('textarea').value.startsWith('fg edit 3 -a')")
 
 
 # ---- steer
@@ -371,6 +401,40 @@ def test_a_run_is_watched_while_it_goes_on_and_the_report_is_shown(tab, home):
     window.frame_locator("iframe[title=Report]").get_by_text("All of the report").wait_for()
 
 
+def test_a_run_and_numbers_that_come_while_the_page_is_open_are_shown(pages, home):
+    addresses, window, _ = pages
+    window.goto(addresses["empty"])
+    window.get_by_role("tab", name="Runs").press("Enter")
+    window.get_by_text("empty: expected a run with its stats.jsonl, found none").wait_for()
+    try:
+        write_run(Path("empty"))
+        window.get_by_text("train: step 20").wait_for()
+        window.get_by_role("row", name=re.compile("given_mask.l1")).wait_for()
+        shutil.copy("out/generator.h5", "empty/train/last.h5")
+        window.get_by_text("train: step 20, checkpoint of").wait_for()
+        Path("empty/train/stats.jsonl").write_text("no line\nof a run\n")
+        window.get_by_text("empty/train/stats.jsonl: expected").wait_for()
+    finally:
+        for name in ("train", "other", "metrics.json", "report.html"):
+            shutil.rmtree(path) if (path := Path("empty") / name).is_dir() else path.unlink()
+
+
+def test_a_folder_that_has_not_changed_is_not_listed_again(tmp_path, monkeypatch):
+    from fgcli.studio import watch
+
+    for name in ("train", "other"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "stats.jsonl").touch()
+        os.utime(tmp_path / name, (0, 1))
+    os.utime(tmp_path, (0, 1))
+    looked = watch.Watch(tmp_path, ["stats.jsonl"])
+    assert [path.parent.name for path in looked.files()] == ["other", "train"]
+    (tmp_path / "train/stats.jsonl").unlink()
+    monkeypatch.setattr(watch.os, "scandir", listed := Mock(side_effect=os.scandir))
+    assert [path.parent.name for path in looked.files()] == ["other"]
+    assert [call.args for call in listed.call_args_list] == [(tmp_path / "train",)]
+
+
 # ---- all
 
 
@@ -408,8 +472,56 @@ def test_a_damaged_artifact_spoils_no_other_tab(pages, home):
     Path("empty/faces.h5").write_text("not an artifact")
     window.goto(addresses["empty"])
     window.get_by_role("tab", name="Data").press("Enter")
-    window.get_by_text("empty/faces.h5: expected a whole HDF5 file, found another kind of file").wait_for()
+    sentence = "empty/faces.h5: expected a whole HDF5 file, found another kind of file; run fg preprocess"
+    window.get_by_text(sentence).wait_for()
     Path("empty/faces.h5").unlink()
+
+
+@pytest.mark.parametrize(
+    ("damaged", "title", "made_by"),
+    [("density", "Edit", "density"), ("latents", "Steer", "invert"), ("studio/favourites.json", "Sample and walk", "")],
+)
+def test_a_tab_whose_last_part_is_damaged_is_not_laid_by_half(home, tmp_path, damaged, title, made_by):
+    from fgcli.studio.models import Project
+    from fgcli.studio.page import TABS, gr, lay
+
+    for name in ("generator", "latents", "editor", "density", "flame"):
+        shutil.copy(f"out/{name}.h5", tmp_path)
+    wrong = tmp_path / damaged if "." in damaged else tmp_path / f"{damaged}.h5"
+    wrong.parent.mkdir(exist_ok=True)
+    wrong.write_text("not an artifact")
+    with gr.Blocks() as blocks:
+        lay(TABS[title], Project(tmp_path))
+    (only,) = blocks.children
+    assert f"{wrong}: expected" in only.value
+    assert f"run fg {made_by}" in only.value or not made_by
+
+
+def test_a_page_whose_files_were_made_anew_asks_to_be_loaded_again(tab, home):
+    window = tab("Sample and walk", "gif")
+    os.utime("gif/generator.h5")
+    window.get_by_role("button", name="Draw").press("Enter")
+    said = "gif/generator.h5: expected the file that this page shows, found another; load the page again"
+    assert error(window) == said
+    window = tab("Edit")
+    os.utime("out/editor.h5")
+    visible(window, "input[type=range]").first.press("ArrowRight")
+    assert error(window) == said.replace("gif/generator", "out/editor")
+
+
+@pytest.mark.parametrize("title", ["Edit", "Steer", "Sample and walk", "Data", "Runs"])
+def test_a_picture_of_each_tab_is_made_as_those_of_the_docs(tab, home, tmp_path, monkeypatch, title):
+    where = importlib.util.spec_from_file_location("studio", ROOT / "benchmarks/studio.py")
+    bench = importlib.util.module_from_spec(where)
+    where.loader.exec_module(bench)
+    monkeypatch.setattr(bench, "PAUSE_MS", 300)
+    window = tab(title, "gif" if title == "Steer" else "out")
+    bench.prepare(window, title, Path("photos/b.png"))
+    bench.shoot(window, title, tmp_path)
+    (made,) = tmp_path.iterdir()
+    assert (ROOT / "docs/studio" / made.name).exists()
+    assert len(np.unique(np.asarray(Image.open(made)))) > 20
+    assert window.get_by_test_id("toast-body").count() == 0
 
 
 # ---- without a browser

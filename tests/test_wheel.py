@@ -73,7 +73,7 @@ def did(place):
 @pytest.fixture(scope="module")
 def project(place, did):
     """A project of the photos, its pipeline run."""
-    did("fgcli init faces --photos photos --size 32")
+    did("fgcli init faces --photos photos --size 32 --alone")
     params = place / "faces/params.yaml"
     params.write_text(yaml.safe_dump(config.overlay(config.parse(params), TINY), sort_keys=False))
     did("python -m dvc repro", place / "faces")

@@ -20,6 +20,7 @@ def init_command(
     labels: Annotated[Path | None, typer.Option(help="CSV of attributes: see image_folder in fg data list.")] = None,
     size: Annotated[int | None, typer.Option(help=f"Side of the faces, px.  [default: {SIZE}]")] = None,
     generator: Annotated[str | None, typer.Option(help=f"What is trained.  [default: {GENERATOR}]")] = None,
+    alone: Annotated[bool, typer.Option("--alone", help="No other faces beside yours, however few these are.")] = False,
     paper: Annotated[str | None, typer.Option(help="A paper's pipeline instead, as in fg's pipelines.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Results as one JSON line.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
@@ -31,6 +32,7 @@ def init_command(
     Example: fg init faces --photos my/photos --labels my/labels.csv && cd faces && dvc repro
     """
     given = {"--photos": photos, "--labels": labels, "--size": size, "--generator": generator}
+    given["--alone"] = alone or None
     guarded(lambda: show(made(folder, paper, given), json), debug)
 
 
@@ -55,7 +57,8 @@ def made(folder: Path, paper: str | None, given: dict[str, Any]) -> dict[str, An
         raise UsageError("--photos: expected a folder of photos, or --paper NAME, found neither; name one")
     else:
         size = SIZE if given["--size"] is None else given["--size"]
-        files, about = own.files(folder, given["--photos"], given["--labels"], size, given["--generator"] or GENERATOR)
+        more = given["--generator"] or GENERATOR, bool(given["--alone"])
+        files, about = own.files(folder, given["--photos"], given["--labels"], size, *more)
     project.write(folder, files)
     return {"folder": str(folder), **about, "next": f"cd {folder} && dvc repro"}
 

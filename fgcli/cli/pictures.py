@@ -131,6 +131,9 @@ def edit_command(
     page: Annotated[Path | None, typer.Option(help=".html file to write: before and after, with a slider.")] = None,
     paste_back: Annotated[bool, typer.Option(help="Also write the whole photo with each change.")] = True,
     face: FaceOption = "only",
+    inverter: Annotated[
+        str, typer.Option(help="What finds codes of photos: encoder, hybrid, optimize; by default that of latents.h5.")
+    ] = "",
     generator: Generator = Path("out/generator.h5"),
     editor: Annotated[Path, typer.Option(help="Editor to use.")] = Path("out/editor.h5"),
     latents: Latents = Path("out/latents.h5"),
@@ -147,7 +150,7 @@ def edit_command(
 
     Where -o names a folder: a picture for each photo and jobs.csv with a line for each, its certificate in it. There a
     CSV may stand for photos, with a column photo and, as wanted, attribute (several with ; between), strength, method,
-    face, paste_back. What was stopped goes on.
+    face, inverter, paste_back. What was stopped goes on.
 
     Below each picture stand the change of the probability of what was asked for, the distance of identity (one person
     below 0.6 by dlib, 0.72 by ArcFace), and what was not asked for and changed. --json has all of it.
@@ -166,7 +169,7 @@ def edit_command(
         for path in more:
             raise UsageError(f"-o {output}: expected a picture beside {path}, found a folder; name a .png")
         given: dict[str, Any] = {"attribute": attribute, "strength": strength or "1", "method": method, "face": face}
-        given["paste_back"] = paste_back
+        given |= {"inverter": inverter, "paste_back": paste_back}
         build = partial(pictures.EditJobs, files, recipe)
         reads = [*files.paths(), *([recipe] if recipe else [])]
         return jobs.run(what, output, given, build, reads, processes, cluster, "edit")
@@ -174,8 +177,8 @@ def edit_command(
     def work() -> dict[str, Any]:
         steps = pictures.asked(recipe, attribute, method)
         found = None if strength == "auto" else strengths(strength or "-3:3:7")
-        pages: dict[str, Any] = {"page": page, "recipe": save_recipe}
-        return pictures.edit(what, steps, found, output=output, **pages, paste_back=paste_back, face=face, files=files)
+        how: dict[str, Any] = {"page": page, "recipe": save_recipe, "face": face, "inverter": inverter}
+        return pictures.edit(what, steps, found, output=output, paste_back=paste_back, **how, files=files)
 
     if jobs.wanted(what, output):
         report(debug, json, many, [])

@@ -78,14 +78,27 @@ def create(spec: dict[str, Any], generator: Generator, path: str) -> Inverter:
     return inverter
 
 
-def load(latents: Path, generator: Generator) -> tuple[Inverter, Context]:
-    """The inverter that made latents.h5, and its seed.
+def load(latents: Path, generator: Generator, name: str = "") -> tuple[Inverter, Context]:
+    """The inverter that made latents.h5, or another `name` with its defaults, and the seed of that file.
 
     Raises:
+        UsageError: no such inverter, or none for this generator.
         FgError: not a latents file, or what it was made with is not here.
     """
     meta = artifacts.load(latents, artifacts.LATENTS, ()).meta
-    return create(meta["inverter"], generator, str(latents)), Context(meta["seed"])
+    if name in ("", meta["inverter"]["name"]):
+        return create(meta["inverter"], generator, str(latents)), Context(meta["seed"])
+    return create({"name": name}, generator, "inverter"), Context(meta["seed"])
+
+
+def fitting(generator: Generator) -> list[str]:
+    """Names of the inverters that can invert a generator."""
+    kinds = {name: config.lookup(INVERTERS, name, "inverter") for name in INVERTERS}
+    return [
+        name
+        for name, kind in kinds.items()
+        if all(isinstance(generator, wanted) for wanted in kind.requires) and not isinstance(generator, kind.refuses)
+    ]
 
 
 @torch.no_grad()

@@ -21,23 +21,26 @@ README = """# {title}
 """
 LABELLED = ("judges", "edits")
 """Stages that want a table of attributes."""
+LEARNED = ("heads", "regressor")
+"""Stages that make what sees heads."""
 
 
-def own(photos: Iterable[str], labelled: bool) -> str:
-    """dvc.yaml of a project whose stage `preprocess` depends on `photos`."""
+def own(photos: Iterable[str], labelled: bool, regressor: bool) -> str:
+    """dvc.yaml of a project whose stage `preprocess` depends on `photos`; what needs labels or a regressor may lack."""
     text = (HOME / "pipeline.yaml").read_text(encoding="utf-8").partition("\nplots:")[0] + "\n"
     text = re.sub(r"preprocess:.*\n", "preprocess:\n", without_source(text), count=1)
     listed = ", ".join(quoted(path) for path in photos)
     text = text.replace("    params: [preprocess]\n", f"    params: [preprocess]\n    deps: [{listed}]\n")
     text = re.sub(r"^# .*\n(# .*\n)*", "# `dvc repro` runs what has changed, in this order.\n", text)
-    return text if labelled else unlabelled(text)
+    text = text if labelled else without(text, LABELLED).replace("out/judges.h5, ", "")
+    return text if regressor else without(text, LEARNED).replace(", out/regressor.h5", "")
 
 
-def unlabelled(text: str) -> str:
-    """The same without what judges attributes."""
-    for name in LABELLED:
+def without(text: str, stages: Iterable[str]) -> str:
+    """The text of a dvc.yaml without some stages."""
+    for name in stages:
         text = re.sub(rf"^  {name}:.*\n(    .*\n)+", "", text, flags=re.MULTILINE)
-    return text.replace("out/judges.h5, ", "")
+    return text
 
 
 def quoted(path: str) -> str:

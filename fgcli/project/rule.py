@@ -12,10 +12,25 @@ BATCH, WIDE = 32, 128
 """Photos of a step, up to this size in px: above it as many fewer as there are more pixels, 4 at least."""
 FULL, NONE = 1_000, 10_000
 """Photos up to which all of the augmentation is needed, and from which on only mirror images are."""
+FEW = 300
+"""Photos below which a face that is not among them is not met, so that others train beside them; and heads are fitted
+by landmarks alone, with no regressor to train."""
+BESIDE = {"openpeople": 128, "orl": 64}
+"""Data sets of the extra `demo`, 610 photos, and up to which size in px they are large enough."""
 RULE = (
     f"{PASSES} passes over the photos, {SHORTEST} to {LONGEST} steps; {BATCH} photos a step up to {WIDE} px, fewer "
-    f"above, never more than half of them; all augmentation up to {FULL} photos, half up to {NONE}, then mirror images"
+    f"above, never more than half of them; all augmentation up to {FULL} photos, half up to {NONE}, then mirror "
+    f"images; below {FEW} photos other faces train beside them, and heads are fitted without a regressor"
 )
+
+
+def beside(photos: int, size: int) -> list[str]:
+    """Data sets that train beside so many photos of such a size in px.
+
+    >>> beside(60, 64), beside(60, 128), beside(300, 64)
+    (['openpeople', 'orl'], ['openpeople'], [])
+    """
+    return [name for name, largest in BESIDE.items() if photos < FEW and size <= largest]
 
 
 def training(photos: int, size: int) -> dict[str, Any]:

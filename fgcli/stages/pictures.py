@@ -84,6 +84,7 @@ def edit(
     recipe: Path | None,
     paste_back: bool,
     face: str,
+    inverter: str,
     files: Files,
 ) -> dict[str, Any]:
     """A strip per subject: the face, its reconstruction, then one picture per strength; and the photos, changed.
@@ -98,6 +99,7 @@ def edit(
         recipe: a YAML file for the steps, if one is wanted.
         paste_back: whether changed photos are written, too.
         face: which face of a photo.
+        inverter: by which photos are inverted; "": that of latents.h5.
         files: what is read.
     """
     from fgcli import artifacts
@@ -117,7 +119,8 @@ def edit(
     if plan.auto:
         verify_known([s.attribute for s in plan.steps if s.strength is None], examiner)
     strip = Strip(output, model, what, ["face", "code", *plan.labels], lines=len(steps) + 2)
-    people = Subjects(what, face, files.generator, files.latents, model, files.heads, output=output)
+    by: dict[str, Any] = {"output": output, "inverter": inverter}
+    people = Subjects(what, face, files.generator, files.latents, model, files.heads, **by)
     made, certificates, pairs = [output], {}, []
     for place, group in groupby(people, lambda person: person.place):
         faces = [edited(person, plan, known, examiner) for person in group]
@@ -160,10 +163,12 @@ class EditJobs:
 
     def reads(self, options: Mapping[str, Any]) -> list[str]:
         """None; the options are checked."""
+        from fgcli import inverters
         from fgcli.certificate import verify_known
         from fgcli.config.fields import face
 
         face(options["face"])
+        inverters.load(self.people.latents, self.people.model, options["inverter"])
         plan = self.plan(options)
         if len(plan.trials) > 1 and not plan.auto:
             raise UsageError(
@@ -188,7 +193,7 @@ class EditJobs:
         from fgcli.subjects import save_all_changed
 
         plan = self.plan(options)
-        people = self.people.of(photo, options["face"], jobs.numbering(picture))
+        people = self.people.of(photo, options["face"], jobs.numbering(picture), options["inverter"])
         faces = [edited(person, plan, self.known, self.examiner) for person in people]
         cuts = [(found.person.cut, found.changes) for found in faces if found.person.cut]
         if cuts and options["paste_back"]:

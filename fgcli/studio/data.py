@@ -14,7 +14,7 @@ from fgcli.artifacts import SPLITS, Artifact
 from fgcli.faces.overlay import overlay
 from fgcli.faces.rejections import grouped
 from fgcli.studio import labels
-from fgcli.studio.models import HIDDEN, LIVE, Project, table
+from fgcli.studio.models import HIDDEN, LIVE, Project, paragraph, table
 
 PAGE, COLUMNS, SIDE = 32, 8, 128
 """Faces on a page, in a row; side of each, px."""
@@ -27,26 +27,28 @@ MEASURED = "colour"
 def build(project: Project) -> None:
     """Lays the tab."""
     project.need("faces")
+    said = project.since("faces")
     stored = faces_of(project)
     names = [name for name in stored.meta["attribute_names"] if name != MEASURED]
-    chosen, rows = gr.State(None), gr.State(found(project, ALL, ALL, "yes"))
+    everyone, without = found(project, ALL, ALL, "yes"), rejected(stored)
+    first = tiles(project, everyone, 1, False)
+    chosen, rows = gr.State(None), gr.State(everyone)
     with gr.Row():
         split = gr.Dropdown([ALL, *SPLITS], value=ALL, label="Split", interactive=True)
         attribute = gr.Dropdown([ALL, *stored.meta["attribute_names"]], value=ALL, label="Label", interactive=True)
         value = gr.Dropdown(list(WORDS), value="yes", label="which is", interactive=True)
         masks = gr.Checkbox(False, label="Masks and landmarks", interactive=True)
         number = gr.Number(1, label="Page", precision=0, minimum=1, interactive=True)
-    pages = gr.HTML(paged(rows.value))
+    pages = gr.HTML(paged(everyone))
     with gr.Row():
         with gr.Column(scale=3):
-            first = tiles(project, rows.value, 1, False)
             gallery = gr.Gallery(
                 first, label="Faces", columns=COLUMNS, format="png", interactive=False, allow_preview=False, buttons=[]
             )
         with gr.Column(scale=1):
-            about = gr.HTML('<p role="status">Choose a face to see its labels, and to mend them.</p>')
+            about = gr.HTML(paragraph("Choose a face to see its labels, and to mend them."))
             radios = [gr.Radio(list(WORDS), label=name, interactive=True) for name in names]
-    gr.HTML(rejected(stored))
+    gr.HTML(without)
 
     def filtered(split: str, attribute: str, value: str, masks: bool) -> list[Any]:
         rows = found(project, split, attribute, value)
@@ -64,11 +66,11 @@ def build(project: Project) -> None:
 
     choice, page = [split, attribute, value, masks], [rows, number, masks]
     which = [split.input, attribute.input, value.input]
-    gr.on(which, project.said(filtered), choice, [rows, number, pages, gallery], **LIVE)
-    gr.on([number.input, masks.input], project.said(turned), page, gallery, **LIVE)
-    gallery.select(project.said(picked), [rows, number], [chosen, about, *radios], **HIDDEN)
+    gr.on(which, said(filtered), choice, [rows, number, pages, gallery], **LIVE)
+    gr.on([number.input, masks.input], said(turned), page, gallery, **LIVE)
+    gallery.select(said(picked), [rows, number], [chosen, about, *radios], **HIDDEN)
     for name, radio in zip(names, radios, strict=True):
-        radio.input(project.said(partial(mended, name)), [chosen, radio], about, **HIDDEN)
+        radio.input(said(partial(mended, name)), [chosen, radio], about, **HIDDEN)
 
 
 def faces_of(project: Project) -> Artifact:
@@ -92,7 +94,7 @@ def found(project: Project, split: str, attribute: str, value: str) -> list[int]
 
 def paged(rows: list[int]) -> str:
     """How many there are."""
-    return f'<p role="status">{len(rows)} faces, {max(1, -(-len(rows) // PAGE))} pages</p>'
+    return paragraph(f"{len(rows)} faces, {max(1, -(-len(rows) // PAGE))} pages")
 
 
 def tiles(project: Project, rows: list[int], number: int, masks: bool) -> list[Any]:
@@ -118,7 +120,7 @@ def told(project: Project, row: int) -> str:
     who = int(stored["identity"][row])
     person = "unknown" if who < 0 else people[who] if who < len(people) else str(who)
     words = f"{stored['source'][row]}, row {row}: {SPLITS[stored['split'][row]]}, person {person}"
-    return f'<p role="status">{html.escape(words)}</p>'
+    return paragraph(words)
 
 
 def words(project: Project, row: int) -> list[str]:
@@ -140,7 +142,7 @@ def mend(project: Project, row: int | None, attribute: str, value: int) -> str:
     written = labels.fix(project.own, stored, source, attribute, value)
     place = f"{attribute} of {source} is written to {written}"
     how = "name that file as attributes in preprocess.datasets (and among the deps in dvc.yaml), then run fg preprocess"
-    return f'<p role="status">{html.escape(f"{place}: {how}")}</p>'
+    return paragraph(f"{place}: {how}")
 
 
 def rejected(stored: Artifact) -> str:

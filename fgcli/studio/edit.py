@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import html
 import shlex
 import shutil
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ import gradio as gr
 import numpy as np
 from PIL import Image
 
+from fgcli import artifacts, inverters
 from fgcli.artifacts import write_aside
 from fgcli.artifacts.outputs import verify_outputs
 from fgcli.certificate import Certificate, Examiner
@@ -22,7 +22,7 @@ from fgcli.errors import FgError
 from fgcli.plans import Plan, Step, learned
 from fgcli.reports.pictures import decoded, enlarge
 from fgcli.stages import pictures
-from fgcli.studio.models import HIDDEN, LARGEST_MB, LIVE, Project, table
+from fgcli.studio.models import FACE, HIDDEN, LARGEST_MB, LIVE, Project, paragraph, table
 from fgcli.subjects import Strip, Subject, is_photo, outputs, save_changed, whole_photo, with_change
 
 REACH, STEP = 3.0, 0.1
@@ -35,20 +35,26 @@ SEEN: dict[str, Any] = {"format": "png", "interactive": False, "buttons": []}
 def build(project: Project) -> None:
     """Lays the tab."""
     project.need("generator", "latents", "editor")
+    said = project.since("generator", "latents", "editor")
     names = attributes(project.editors())
+    ways = inverters.fitting(project.generator())
+    usual = artifacts.load(project.path("latents"), artifacts.LATENTS, ()).meta["inverter"]["name"]
     first = start(project, "0")
+    pair, certified = shown(project, first, []), told(project, first, [])[1]
     person = gr.State(first)
     with gr.Row():
         with gr.Column(scale=2):
             photo = gr.File(label=f"A photo, at most {LARGEST_MB} MB", height=120, interactive=True)
+            choices = [(way, "" if way == usual else way) for way in ways]
+            by = gr.Radio(choices, value="", label="What finds its code", visible=len(ways) > 1, interactive=True)
             row = gr.Number(0, label="or a row of latents.h5", precision=0, minimum=0, interactive=True)
             sliders = [gr.Slider(-REACH, REACH, 0, step=STEP, label=name, interactive=True) for name in names]
             back = gr.Button("All to 0")
         with gr.Column(scale=3):
-            picture = gr.ImageSlider(shown(project, first, []), label="Before and after", **SEEN)
+            picture = gr.ImageSlider(pair, label="Before and after", **SEEN)
             whole = gr.ImageSlider(label="The whole photo", visible=False, **SEEN)
         with gr.Column(scale=3):
-            numbers = gr.HTML(told(project, first, [])[1])
+            numbers = gr.HTML(certified)
             command = gr.Textbox(label="The same by command", lines=3, buttons=["copy"], interactive=False)
             write = gr.Button("Write the pictures", variant="primary")
             files = gr.File(label="Pictures and command", file_count="multiple", interactive=False, visible=False)
@@ -58,8 +64,11 @@ def build(project: Project) -> None:
         wanted = [Step(attribute=name, strength=float(f"{value:g}")) for name, value in found if value]
         return learned(project.editors(), wanted)
 
-    def dropped(path: str) -> Subject:
-        return start(project, kept(project, path))
+    def dropped(path: str, by: str) -> Subject:
+        return start(project, kept(project, path), by)
+
+    def found(person: Subject, by: str) -> Any:
+        return start(project, person.name, by) if person.cut else gr.skip()
 
     def named(value: int | None) -> Any:
         return gr.skip() if value is None else start(project, str(value))
@@ -76,13 +85,14 @@ def build(project: Project) -> None:
     live = LIVE | {"inputs": [person, *sliders]}
     show, tell = live | {"outputs": picture}, live | {"outputs": [whole, numbers, command]}
     for events in (
-        gr.on([slider.change for slider in sliders], project.said(moved), **show),
-        photo.upload(project.said(dropped), photo, person, **HIDDEN).success(project.said(moved), **show),
-        row.input(project.said(named), row, person, **LIVE).success(project.said(moved), **show),
+        gr.on([slider.change for slider in sliders], said(moved), **show),
+        photo.upload(said(dropped), [photo, by], person, **HIDDEN).success(said(moved), **show),
+        by.input(said(found), [person, by], person, **HIDDEN).success(said(moved), **show),
+        row.input(said(named), row, person, **LIVE).success(said(moved), **show),
     ):
-        events.success(project.said(measured), **tell)
+        events.success(said(measured), **tell)
     back.click(lambda: [0] * len(names), None, sliders, **LIVE)
-    write.click(project.said(written), live["inputs"], files, **HIDDEN)
+    write.click(said(written), live["inputs"], files, **HIDDEN)
 
 
 def attributes(known: Editors) -> list[str]:
@@ -108,11 +118,11 @@ def kept(project: Project, path: str) -> str:
     return str(place)
 
 
-def start(project: Project, name: str) -> Subject:
-    """The face of a photo, or of a row."""
+def start(project: Project, name: str, by: str = "") -> Subject:
+    """The face of a photo, whose code the inverter `by` finds, or of a row."""
     if is_photo(name):
         people = project.photographed()
-        return people.inverted(0, name, *people.found(name))
+        return people.inverted(0, name, *people.found(name), by)
     people = project.people()
     people.verify_row(int(name))
     return people.row(0, name)
@@ -180,7 +190,7 @@ def certificate(found: Certificate, by: Examiner) -> str:
     rows.append(["mean change of the face", "", f"{found.inside:.1f}", f"of 255; around it {found.outside:.1f}"])
     verdict = f"Warning: {'; '.join(found.warnings)}." if found.warnings else "It holds: nothing else changed."
     left = [f"Not measured: {what} ({why})." for what, why in by.left_out.items()]
-    words = "".join(f'<p role="status">{html.escape(line)}</p>' for line in (verdict, *left))
+    words = "".join(map(paragraph, (verdict, *left)))
     return words + table(["", "before", "after", ""], rows)
 
 
@@ -190,6 +200,8 @@ def command_of(project: Project, person: Subject, steps: list[Step]) -> str:
         return "move a slider"
     output = project.own / "edited.png"
     words = ["fg", "edit", person.name]
+    words += ["--face", FACE] if person.cut else []
+    words += ["--inverter", person.inverter] if person.inverter else []
     for step in steps:
         words += ["-a", f"{step.attribute}={step.strength:g}"]
     words += ["-o", str(output)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import html
+import re
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -23,12 +24,17 @@ from fgcli.steered import Studio
 from fgcli.subjects import HeadFiles, Subjects
 
 MADE_BY = {"faces": "fg preprocess", "generator": "fg train", "latents": "fg invert"}
-"""Commands that make an artifact of another name; the others make their own."""
+MADE_BY |= {name: f"fg {name}" for name in ("density", "editor", "judges", "flame", "conditions", "regressor")}
+"""Commands that make the artifacts."""
 LARGEST_MB = 50
 """Of a photo that is dropped."""
+FACE = "largest"
+"""Which face of a photo of several people is taken."""
 HIDDEN: dict[str, Any] = {"api_visibility": "private"}
 LIVE: dict[str, Any] = HIDDEN | {"show_progress": "hidden", "trigger_mode": "always_last"}
 """How events are handled whose newest values alone count."""
+AT_ONCE: dict[str, Any] = LIVE | {"queue": False}
+"""The same past gradio's queue, which takes two more requests; but errors of such a handler are not shown."""
 T = TypeVar("T")
 
 
@@ -63,13 +69,18 @@ class Project:
         """Raises FgError where one of these artifacts is not there, naming what makes it."""
         for name in names:
             if not self.there(name):
-                by = MADE_BY.get(name, f"fg {name}")
-                raise FgError(f"{self.path(name)}: expected this file, found none; run {by}, then load this page again")
+                raise FgError(
+                    f"{self.path(name)}: expected this file, found none; run {MADE_BY[name]}, then load this page again"
+                )
+
+    def stamp(self, name: str) -> object:
+        """Of an artifact: another one after each change."""
+        stat = path.stat() if (path := self.there(name)) else None
+        return (stat.st_ino, stat.st_mtime_ns, stat.st_size) if stat else None
 
     def once(self, name: str, make: Callable[[], T], *reads: str) -> T:
         """What `make` makes of the artifacts `reads`, kept under a name until one of them changes."""
-        stats = [path.stat() if (path := self.there(read)) else None for read in reads]
-        stamp = [(s.st_ino, s.st_mtime_ns, s.st_size) if s else None for s in stats]
+        stamp = [self.stamp(read) for read in reads]
         with self._lock:
             if name not in self._kept or self._kept[name][0] != stamp:
                 self._kept[name] = (stamp, make())
@@ -86,9 +97,28 @@ class Project:
             except gr.Error:
                 raise
             except Exception as error:
-                raise gr.Error(told(error), duration=None, print_exception=self.debug) from error
+                raise gr.Error(plainly(error), duration=None, print_exception=self.debug) from error
 
         return handler
+
+    def since(self, *names: str) -> Callable[[Callable[..., T]], Callable[..., T]]:
+        """Makes handlers as `said` does, of what a page shows of artifacts: they hold until one of these changes."""
+        shown = {name: self.stamp(name) for name in names if self.there(name)}
+
+        def wrapped(work: Callable[..., T]) -> Callable[..., T]:
+            @functools.wraps(work)
+            def handler(*values: Any) -> T:
+                for name, stamp in shown.items():
+                    if self.stamp(name) != stamp:
+                        raise FgError(
+                            f"{self.path(name)}: expected the file that this page shows, found another; load "
+                            "the page again"
+                        )
+                return work(*values)
+
+            return self.said(handler)
+
+        return wrapped
 
     def generator(self) -> Generator:
         """The generator."""
@@ -101,14 +131,14 @@ class Project:
     def people(self) -> Subjects:
         """What makes codes of rows."""
         generator, latents = self.path("generator"), self.path("latents")
-        make = lambda: Subjects([], "largest", generator, latents, self.generator(), self.heads())  # noqa: E731
+        make = lambda: Subjects([], FACE, generator, latents, self.generator(), self.heads())  # noqa: E731
         return self.once("people", make, "generator", "latents")
 
     def photographed(self) -> Subjects:
         """The same, and codes of photos."""
 
         def make() -> Subjects:
-            self.people().learn_photos(self.path("generator"), "largest", self.heads())
+            self.people().learn_photos(self.path("generator"), FACE, self.heads())
             return self.people()
 
         return self.once("photographed", make, "generator", "latents", "flame", "regressor")
@@ -130,12 +160,23 @@ class Project:
     def steering(self) -> Studio:
         """A generator that heads steer, and what it needs."""
         names = ("generator", "latents", "conditions", "flame", "regressor")
-        return self.once("steering", lambda: Studio(SteeredFiles(*map(self.path, names)), "largest", "Steer"), *names)
+        return self.once("steering", lambda: Studio(SteeredFiles(*map(self.path, names)), FACE, "Steer"), *names)
 
 
-def sentence(text: str) -> gr.HTML:
-    """Something to read, on the page."""
-    return gr.HTML(f'<p role="status">{html.escape(text)}</p>')
+def plainly(error: Exception) -> str:
+    """An error as one sentence, which names the command that makes the artifact it is about.
+
+    >>> plainly(FgError("out/latents.h5: expected codes, found damage; run the stage that writes it"))
+    'out/latents.h5: expected codes, found damage; run fg invert'
+    """
+    text = told(error)
+    found = re.fullmatch(r"(.*?(\w+)\.h5: .*run )(the stage that writes it|its stage again)", text)
+    return found[1] + MADE_BY[found[2]] if found and found[2] in MADE_BY else text
+
+
+def paragraph(text: str) -> str:
+    """Something to read, as HTML."""
+    return f'<p role="status">{html.escape(text)}</p>'
 
 
 def table(header: list[str], rows: list[list[str]]) -> str:

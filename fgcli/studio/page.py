@@ -12,9 +12,9 @@ from typing import Any
 import gradio as gr
 
 from fgcli.console import say
-from fgcli.errors import FgError, UsageError, told
+from fgcli.errors import FgError, UsageError
 from fgcli.studio import data, edit, runs, sample, steer
-from fgcli.studio.models import LARGEST_MB, Project, sentence
+from fgcli.studio.models import LARGEST_MB, Project, paragraph, plainly
 
 TABS: dict[str, Callable[[Project], None]] = {
     "Edit": edit.build,
@@ -49,11 +49,14 @@ def page(project: Project) -> gr.Blocks:
 
 
 def lay(build: Callable[[Project], None], project: Project) -> None:
-    """Makes a tab; where an artifact is missing or damaged it tells which, and the others work."""
+    """Makes a tab; where an artifact is missing or damaged it tells which, and the others work.
+
+    A tab reads all that it shows before it lays the first part: half of one would have parts that do nothing.
+    """
     try:
         build(project)
     except Exception as error:
-        sentence(told(error))
+        gr.HTML(paragraph(plainly(error)))
 
 
 def launch(project: Project, port: int | None = None, browser: bool = False) -> tuple[gr.Blocks, str]:
@@ -100,4 +103,4 @@ def serve(out: Path, port: int | None, browser: bool, debug: bool) -> None:
         try:
             threading.Event().wait()
         finally:
-            blocks.close()
+            blocks.close(verbose=False)

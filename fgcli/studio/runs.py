@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import html
 import json
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from fgcli.console import flat
-from fgcli.errors import FgError
+from fgcli.errors import FgError, told
 from fgcli.reports.plots import curves, together
-from fgcli.studio.models import HIDDEN, LIVE, Project, sentence, table
+from fgcli.studio.models import AT_ONCE, HIDDEN, Project, paragraph, table
+from fgcli.studio.watch import Watch
 from fgcli.training.run_folder import RunFolder
 from fgcli.training.session import read_history
 
@@ -25,40 +28,70 @@ SEEN: dict[str, Any] = {"columns": 1, "object_fit": "contain", "interactive": Fa
 
 def build(project: Project) -> None:
     """Lays the tab."""
-    runs, reports = folders(project.out), project.out / "report.html"
-    seen = gr.State("")
-    if runs:
-        choice = gr.Dropdown(runs, value=runs[:1], multiselect=True, label="Runs", interactive=True)
-        with gr.Row():
-            with gr.Column(scale=3):
-                losses = gr.HTML(drawn(project.out, runs[:1]))
-            with gr.Column(scale=2):
-                sheets = gr.Gallery(pictures(project.out, runs[:1]), label="Sample sheets, the newest first", **SEEN)
-    else:
-        sentence(
-            f"{project.out}: expected a run with its stats.jsonl, found none; run fg train, then load this page again"
-        )
-    gr.HTML(metrics(project.out))
+    watch = Watch(project.out, ("stats.jsonl", "metrics.json"))
+    first = look(project.out, watch, None)
+    curves_of, sheets_of = drawn(project.out, first.runs[:1]), pictures(project.out, first.runs[:1])
+    measured_of = metrics(project.out, watch.files())
+    seen = gr.State(first)
+    choice = gr.Dropdown(first.runs, value=first.runs[:1], multiselect=True, label="Runs", interactive=True)
+    with gr.Row():
+        with gr.Column(scale=3):
+            losses = gr.HTML(curves_of)
+        with gr.Column(scale=2):
+            sheets = gr.Gallery(sheets_of, label="Sample sheets, the newest first", **SEEN)
+    numbers = gr.HTML(measured_of)
     page = gr.HTML()
     show = gr.Button("Show the report")
 
-    def looked(chosen: list[str], before: str) -> list[Any]:
-        now = stamp(project.out, chosen)
+    def looked(chosen: list[str], before: Look) -> list[Any]:
+        now = look(project.out, watch, chosen)
         if now == before:
-            return [gr.skip()] * 3
-        return [now, drawn(project.out, chosen), pictures(project.out, chosen)]
+            return [gr.skip()] * 5
+        chosen = [name for name in chosen if name in now.runs] if before.runs else now.runs[:1]
+        choices = gr.update(choices=now.runs, value=chosen) if now.runs != before.runs else gr.skip()
+        measured = metrics(project.out, watch.files()) if now.numbers != before.numbers else gr.skip()
+        return [now, choices, drawn(project.out, chosen), pictures(project.out, chosen), measured]
 
-    if runs:
-        watch: dict[str, Any] = LIVE | {"inputs": [choice, seen], "outputs": [seen, losses, sheets]}
-        choice.change(project.said(looked), **watch)
-        gr.Timer(EVERY_S).tick(project.said(looked), **watch)
-    show.click(project.said(lambda: report(reports)), None, page, **HIDDEN)
+    watched: dict[str, Any] = AT_ONCE | {"inputs": [choice, seen], "outputs": [seen, choice, losses, sheets, numbers]}
+    choice.change(project.said(looked), **watched)
+    gr.Timer(EVERY_S).tick(project.said(looked), **watched)
+    show.click(project.said(lambda: report(project.out / "report.html")), None, page, **HIDDEN)
 
 
-def folders(out: Path) -> list[str]:
-    """Folders of runs below `out`, the one that was written last first."""
-    found = sorted(out.rglob("stats.jsonl"), key=lambda path: -path.stat().st_mtime)
-    return [str(path.parent.relative_to(out)) for path in found]
+@dataclass(frozen=True)
+class Look:
+    """What changes when there is something new to show: the runs, the one begun last first; sizes and times of files.
+
+    chosen: of the runs that are shown. numbers: of every metrics.json.
+    """
+
+    runs: list[str]
+    chosen: list[str]
+    numbers: list[str]
+
+
+def look(out: Path, watch: Watch, chosen: list[str] | None) -> Look:
+    """What there is now; by default the first run is chosen."""
+    files = watch.files()
+    begun = [path.parent for path in files if path.name == "stats.jsonl"]
+    runs = [str(path.relative_to(out)) for path in sorted(begun, key=lambda path: (-time_of(path / "run.json"), path))]
+    shown = [run_at(out, name) for name in (runs[:1] if chosen is None else chosen)]
+    parts = [part for run in shown for part in (run.stats, run.last, run.sheet(0).parent)]
+    return Look(runs, list(map(state, parts)), [state(path) for path in files if path.name == "metrics.json"])
+
+
+def state(path: Path) -> str:
+    """Of a file or folder; another one after each change."""
+    try:
+        about = path.stat()
+    except OSError:
+        return f"{path} is not there"
+    return f"{path} {about.st_size} {about.st_mtime_ns}"
+
+
+def time_of(path: Path) -> float:
+    """When a file was written, in seconds; 0 where there is none."""
+    return path.stat().st_mtime if path.exists() else 0.0
 
 
 def run_at(out: Path, name: str) -> RunFolder:
@@ -66,18 +99,18 @@ def run_at(out: Path, name: str) -> RunFolder:
     return RunFolder(out / name, name, 0)
 
 
-def stamp(out: Path, chosen: list[str]) -> str:
-    """Changes when one of the runs goes on."""
-    return " ".join(f"{name}:{path.stat().st_size}" for name in chosen if (path := run_at(out, name).stats).exists())
-
-
 def drawn(out: Path, chosen: list[str]) -> str:
     """Curves of runs as HTML: what validates in one drawing where there are several, then each term of each."""
-    found = {name: read_history(run_at(out, name).stats) for name in chosen if run_at(out, name).stats.exists()}
+    if not chosen:
+        return paragraph(f"{out}: expected a run with its stats.jsonl, found none chosen; run fg train, or choose one")
+    found, parts = {}, []
+    for name in chosen:
+        try:
+            found[name] = read_history(run_at(out, name).stats)
+        except (FgError, OSError) as error:
+            parts.append(paragraph(told(error)))
+    parts += [paragraph(f"{name}: no step was told yet") for name, h in found.items() if not len(h.get("step", ()))]
     found = {name: history for name, history in found.items() if len(history.get("step", ()))}
-    if not found:
-        return '<p role="status">No step was told yet.</p>'
-    parts = []
     scores = {name: (h["step"], h["validation"]) for name, h in found.items() if "validation" in h}
     if len(scores) > 1:
         parts.append(together({k: (x.tolist(), y.tolist()) for k, (x, y) in scores.items()}, "step", "validation"))
@@ -86,7 +119,9 @@ def drawn(out: Path, chosen: list[str]) -> str:
             f"<figure><figcaption>{html.escape(c.name)}: {c.last:.4g}</figcaption>{c.svg}</figure>"
             for c in curves(history)
         ]
-        parts.append(f"<h3>{html.escape(name)}: step {history['step'][-1]:.0f}</h3>{''.join(figures)}")
+        last = run_at(out, name).last
+        saved = f", checkpoint of {datetime.fromtimestamp(time_of(last)):%d %b %H:%M:%S}" if last.exists() else ""
+        parts.append(f"<h3>{html.escape(name)}: step {history['step'][-1]:.0f}{saved}</h3>{''.join(figures)}")
     return "".join(f'<div class="curves">{part}</div>' for part in parts)
 
 
@@ -99,24 +134,22 @@ def pictures(out: Path, chosen: list[str]) -> list[tuple[str, str]]:
     return found
 
 
-def metrics(out: Path) -> str:
-    """Every metrics.json below `out`, side by side, as HTML.
-
-    Raises:
-        FgError: one of them is damaged.
-    """
-    found = {}
-    for path in sorted(out.rglob("metrics.json")):
+def metrics(out: Path, files: list[Path]) -> str:
+    """Every metrics.json of some files, side by side, as HTML; of a damaged one what is wrong."""
+    found, wrong = {}, []
+    for path in (path for path in files if path.name == "metrics.json"):
         try:
             found[str(path.parent)] = dict(flat(json.loads(path.read_bytes())))
-        except (ValueError, AttributeError) as error:
-            raise FgError(f"{path}: expected the numbers of fg evaluate, found another file; run it again") from error
+        except (ValueError, AttributeError, OSError):
+            wrong.append(f"{path}: expected the numbers of fg evaluate, found another file; run it again")
+    if not found and not wrong:
+        wrong.append(f"{out / 'metrics.json'}: expected this file, found none; run fg evaluate")
+    said = "".join(map(paragraph, wrong))
     if not found:
-        none = f"{out / 'metrics.json'}: expected this file, found none; run fg evaluate"
-        return f'<p role="status">{html.escape(none)}</p>'
+        return said
     names = dict.fromkeys(name for numbers in found.values() for name in numbers if is_of_model(name))
     rows = [[name, *(number(numbers.get(name)) for numbers in found.values())] for name in names]
-    return f"<h3>Metrics</h3>{table(['', *found], [row for row in rows if any(row[1:])])}"
+    return f"{said}<h3>Metrics</h3>{table(['', *found], [row for row in rows if any(row[1:])])}"
 
 
 def is_of_model(name: str) -> bool:

@@ -31,8 +31,10 @@ Kept = dict[str, Any]
 def build(project: Project) -> None:
     """Lays the tab."""
     project.need("generator")
+    said = project.since("generator", "density", "latents", "conditions")
     known = densities(project)
     first = drew(project, known[0], 1.0, 0, FIRST)
+    liked = favourite_pictures(project)
     draw_of, picked = gr.State(first[0]), gr.State([])
     with gr.Row():
         density = gr.Dropdown(known, value=known[0], label="Density", interactive=True)
@@ -52,7 +54,7 @@ def build(project: Project) -> None:
         with gr.Column():
             between = gr.Image(label="On the way", format="png", interactive=False, buttons=[], height=300)
         with gr.Column():
-            favourites = gr.Gallery(favourite_pictures(project), label="Favourites", columns=6, **SEEN)
+            favourites = gr.Gallery(liked, label="Favourites", columns=6, **SEEN)
             sheet = gr.Button("Export the favourites")
 
     def draws(density: str, truncation: float, seed: int, count: float) -> list[Any]:
@@ -76,12 +78,13 @@ def build(project: Project) -> None:
         return gr.update(value=save_favourites(project), visible=True)
 
     asked = [density, truncation, seed, count]
-    draw.click(project.said(draws), asked, [draw_of, picked, faces, between, strip, told], **HIDDEN)
-    faces.select(project.said(chosen), [draw_of, picked, way], [picked, between, strip], **HIDDEN)
-    way.input(project.said(moved), [draw_of, picked, way], between, **LIVE)
-    keep.click(project.said(keeps), [draw_of, picked], favourites, **HIDDEN)
-    export.click(project.said(exported), draw_of, files, **HIDDEN)
-    sheet.click(project.said(exported_favourites), None, files, **HIDDEN)
+    draw.click(said(draws), asked, [draw_of, picked, faces, between, strip, told], **HIDDEN)
+    every: dict[str, Any] = HIDDEN | {"trigger_mode": "multiple"}  # a second click waits for the first, and is not lost
+    faces.select(said(chosen), [draw_of, picked, way], [picked, between, strip], **every)
+    way.input(said(moved), [draw_of, picked, way], between, **LIVE)
+    keep.click(said(keeps), [draw_of, picked], favourites, **HIDDEN)
+    export.click(said(exported), draw_of, files, **HIDDEN)
+    sheet.click(said(exported_favourites), None, files, **HIDDEN)
 
 
 def drew(project: Project, density: str, truncation: float, seed: int, count: int) -> list[Any]:

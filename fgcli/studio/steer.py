@@ -13,6 +13,7 @@ from fgcli import artifacts, codes
 from fgcli.errors import FgError
 from fgcli.fitting.extract import same_head
 from fgcli.fitting.extraction import drawing
+from fgcli.generators import store
 from fgcli.heads.head import Head
 from fgcli.heads.parameters import SIZES, Parameters
 from fgcli.heads.steering import Factor, recentred
@@ -23,7 +24,7 @@ from fgcli.studio.models import HIDDEN, LIVE, Project
 
 SIDE = 384
 """Of the pictures, px."""
-SEEN: dict[str, Any] = {"format": "png", "interactive": False, "buttons": []}
+SEEN: dict[str, Any] = {"format": "jpeg", "interactive": False, "buttons": []}
 LEADING = 3
 """Modes of shape and expression that have a slider."""
 RANGES = {"shape": (-3.0, 3.0), "expression": (-3.0, 3.0), "jaw": (-0.1, 0.5), "yaw": (-0.8, 0.8), "light": (-2.0, 4.0)}
@@ -52,7 +53,9 @@ def build(project: Project) -> None:
     faced = is_steered(project)
     if not faced:
         project.need("flame")
+    said = project.since("generator", "latents", "conditions", "flame") if faced else project.since("flame")
     first = start(project, "0", faced)
+    drawn = shown(project, first, first.at)
     state = gr.State(first)
     with gr.Row():
         with gr.Column(scale=2, min_width=200):
@@ -62,7 +65,6 @@ def build(project: Project) -> None:
             )
         with gr.Column(scale=3, min_width=200):
             sliders = [slider(factor, value) for factor, value in zip(FACTORS, first.at, strict=True)]
-        drawn = shown(project, first, first.at)
         with gr.Column(scale=2, min_width=200):
             face = gr.Image(drawn[0], label="Face" if faced else "The head in its skin and light", **SEEN)
         with gr.Column(scale=2, min_width=200):
@@ -82,9 +84,9 @@ def build(project: Project) -> None:
         return shown(project, state, list(values))
 
     show = LIVE | {"inputs": [state, *sliders], "outputs": [face, mesh]}
-    gr.on([slider.input for slider in sliders], project.said(moved), **show)
-    photo.upload(project.said(dropped), photo, [state, *sliders], **HIDDEN).success(project.said(moved), **show)
-    row.input(project.said(named), row, [state, *sliders], **LIVE).success(project.said(moved), **show)
+    gr.on([slider.input for slider in sliders], said(moved), **show)
+    photo.upload(said(dropped), photo, [state, *sliders], **HIDDEN).success(said(moved), **show)
+    row.input(said(named), row, [state, *sliders], **LIVE).success(said(moved), **show)
 
 
 def slider(factor: Factor, value: float) -> gr.Slider:
@@ -95,11 +97,15 @@ def slider(factor: Factor, value: float) -> gr.Slider:
 
 
 def is_steered(project: Project) -> bool:
-    """Whether heads steer the generator: then conditions.h5 is needed, too."""
-    if (
-        not (project.there("generator") and project.there("latents"))
-        or codes.conditions(project.path("latents")) is None
-    ):
+    """Whether heads steer the generator: then conditions.h5 is needed, too.
+
+    Raises:
+        FgError: codes of another generator, or no conditions.h5.
+    """
+    if not (project.there("generator") and project.there("latents")):
+        return False
+    store.verify(project.path("latents"), project.path("generator"))
+    if codes.conditions(project.path("latents")) is None:
         return False
     project.need("conditions")
     return True
