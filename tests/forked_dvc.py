@@ -16,9 +16,10 @@ from dvc.stage.exceptions import StageCmdFailedError
 
 def forked(executable: str, cmd: str, *, cwd: str, env: dict[str, str], **_: Any) -> None:
     """In place of a shell that starts `fgcli STAGE`."""
-    import sklearn.mixture  # noqa: F401
-    import torch._dynamo  # noqa: F401 - optimisers import it
-    import torchvision  # noqa: F401
+    if cmd != "fgcli preprocess":  # which needs none of them
+        import sklearn.mixture  # noqa: F401
+        import torch._dynamo  # noqa: F401 - optimisers import it
+        import torchvision  # noqa: F401
 
     stage = multiprocessing.get_context("fork").Process(target=command, args=(cmd, cwd, env))
     stage.start()
