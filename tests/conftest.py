@@ -15,12 +15,16 @@ import pytest
 from fgcli import artifacts, config
 
 SIZE, FACES = 16, 64
-LONGEST = ("test_pipeline.py", "test_families.py", "test_preprocess.py", "test_mutations.py", "test_refit.py")
+LONGEST = [
+    f"test_{name}.py"
+    for name in ("pipeline", "preprocess", "training", "heads", "families", "wheel", "studio", "mutations", "steer")
+]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest files first: of two workers none is to wait for what the other began last."""
-    items.sort(key=lambda item: item.path.name not in LONGEST)
+    places = {name: i for i, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.name, len(places)))
 
 
 @pytest.fixture(scope="session", autouse=True)

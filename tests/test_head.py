@@ -95,8 +95,8 @@ def test_gradients_by_finite_differences(head):
     shape, expression, pose, neck, _ = (x.detach().double() for x in coefficients(2, shapes=4, expressions=3))
     rows = double.contour_rows(pose, neck)
     given = [x.requires_grad_() for x in (shape, expression, pose, neck)]
-    torch.autograd.gradcheck(lambda s, e, p, n: double.landmark_points(s, e, p, rows, n), given)
-    torch.autograd.gradcheck(
+    assert torch.autograd.gradcheck(lambda s, e, p, n: double.landmark_points(s, e, p, rows, n), given)
+    assert torch.autograd.gradcheck(
         lambda s: double.normals(double.vertices(s, expression, pose))[:, :20], given[:1], atol=1e-4
     )
 

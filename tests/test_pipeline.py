@@ -59,7 +59,7 @@ SMALL = {
         "precision": "float32",
     },
     "edits": {"trials": [1.0], "compared": 2},
-    "evaluate": {"samples": 16},
+    "evaluate": {"samples": 8},
     "density": {"methods": {"gmm": {"name": "gmm", "components": 2, "starts": 1}}},
     "editor": {
         "attributes": ["smiling"],
@@ -100,7 +100,7 @@ def dvc(folder: Path, *arguments: str) -> str:
         "OMP_NUM_THREADS": "1",
         "DVC_NO_ANALYTICS": "1",
     }
-    command = [sys.executable, "-m", "dvc", *arguments]
+    command = [sys.executable, ROOT / "tests/forked_dvc.py", *arguments]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

@@ -33,6 +33,7 @@ READ = {files: run for folder in FOLDERS for files, run in combinations(folder).
 def test_params_of_pipelines_make_what_they_name(files):
     raw = config.read([str(ROOT / file) for file in files])
     params = {name: config.section(raw, name, stage.Params) for name, stage in STAGES.items()}
+    assert READ[files], "no stage reads them"
     for name in READ[files]:
         if name in MAKES:
             MAKES[name](params[name], params["preprocess"].size)
