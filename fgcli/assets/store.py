@@ -8,6 +8,7 @@ import importlib.util
 import os
 import shutil
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -46,7 +47,8 @@ def need(name: str, who: str) -> Path:
             f"{who}: expected the asset {name}, found none; {how_to_get(asset)} ({asset.licence}); "
             f"{asset.without} works without it"
         )
-    problem = _damage(asset, path)
+    about = path.stat()
+    problem = _damage_once(asset, path, about.st_size, about.st_mtime_ns)
     if problem:
         raise FgError(f"{path}: expected the asset {name}, found {problem}; {how_to_get(asset)}")
     return path
@@ -142,6 +144,12 @@ def _damage(asset: Asset, path: Path) -> str:
     if size != asset.bytes:
         return f"{size} bytes where {asset.bytes} belong"
     return "" if _sha256(path) == asset.sha256 else "other content than its sha256 says"
+
+
+@cache
+def _damage_once(asset: Asset, path: Path, size: int, changed: int) -> str:
+    """The same of a file that was changed at this time, in ns: read once, however often it is needed."""
+    return _damage(asset, path)
 
 
 def _mismatch(path: Path, found: str, wanted: list[Asset]) -> str:

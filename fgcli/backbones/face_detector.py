@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import dlib
@@ -14,13 +15,19 @@ PAD = 32
 """Edge pixels repeated around, since crops are tighter than the detector's frame."""
 
 
+@cache
+def detector() -> Any:
+    """dlib's detector of frontal faces, which takes half a second to make: once."""
+    return dlib.get_frontal_face_detector()
+
+
 class FaceDetector:
     """1 where the detector finds a face, 0 where it finds none. It is kind: it takes the mean face for one, too."""
 
     name, size = "face_detector", 1
 
     def __init__(self) -> None:
-        self.detector: Any = dlib.get_frontal_face_detector()
+        self.detector = detector()
 
     @property
     def protocol(self) -> dict[str, Any]:

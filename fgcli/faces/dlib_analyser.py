@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 from PIL import Image
 
+from fgcli.backbones.face_detector import detector
 from fgcli.errors import FgError
 from fgcli.faces.landmarks import COUNT, Box, Face, averaged, flaw, turn
 
@@ -49,7 +50,7 @@ class DlibAnalyser:
     def __init__(self) -> None:
         import dlib
 
-        self._detector: Any = dlib.get_frontal_face_detector()
+        self._detector = detector()
         self._predictor = _predictor(model("shape_predictor_68_face_landmarks.dat"))
         self._rectangle: Any = dlib.rectangle
 
