@@ -23,7 +23,7 @@ SIDE = 16
 """Of thumbnails, px."""
 TOLD = 5
 """Pairs of nearly equal photos that are named."""
-ROWS, COLUMNS = 1024, 8192
+ROWS, COLUMNS = 512, 2048
 """Rows that are compared with others at a time, and with how many: memory is flat however many there are."""
 
 
@@ -152,11 +152,8 @@ def sentences(table: Table, groups: Groups, rows: np.ndarray, split: np.ndarray)
     """What a person should know of the groups of n photos, of which `rows` (m,) gave a face, split (n,)."""
     people, near, of = groups.people[rows], groups.near[rows], table.identity[rows]
     known: dict[int, dict[str, None]] = {}
-    parts: dict[int, set[int]] = {}
-    for leader, person, part in zip(people.tolist(), of.tolist(), split[rows].tolist(), strict=True):
-        parts.setdefault(leader, set()).add(part)
-        if person >= 0:
-            known.setdefault(leader, {})[table.identity_names[person]] = None
+    for leader, person in zip(people[of >= 0].tolist(), of[of >= 0].tolist(), strict=True):
+        known.setdefault(leader, {})[table.identity_names[person]] = None
     lines = [
         f"{', '.join(names[:-1])} and {names[-1]} are split as one person, as their faces are alike"
         for names in map(list, known.values())
@@ -169,7 +166,8 @@ def sentences(table: Table, groups: Groups, rows: np.ndarray, split: np.ndarray)
     if equal:
         more = f"; and {len(equal) - TOLD} more pairs" if len(equal) > TOLD else ""
         lines.append(f"nearly equal photos stay together: {'; '.join(equal[:TOLD])}{more}")
-    parted = sum(len(found) > 1 for found in parts.values())
+    leaders, _ = np.unique(np.stack([people, split[rows]]), axis=1)
+    parted = int((np.unique(leaders, return_counts=True)[1] > 1).sum())
     if parted:
         lines.append(f"{parted} people or nearly equal photos are in several splits, as their data sets have it")
     return lines

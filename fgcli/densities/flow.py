@@ -18,7 +18,7 @@ from fgcli.errors import FlawError
 BUILD, LARGEST = ("transforms", "bins", "hidden"), 2**14
 """What a file keeps of the arguments, and the greatest that is built from one."""
 ROWS = 4096
-"""Codes whose density is told at a time: one takes 10 kB of memory."""
+"""Codes that pass the network at a time: one takes 10 kB of memory."""
 
 
 class Flow(Density):
@@ -85,7 +85,8 @@ class Flow(Density):
         m = self.gaussian.mixture
         noise = torch.from_numpy(rng.standard_normal((n, m.means.shape[1])))
         with torch.no_grad():
-            white = self.net().transform.inv(noise).numpy()
+            back = self.net().transform.inv
+            white = torch.cat([back(part) for part in noise.split(ROWS)]).numpy()
         return ((white @ m.factors[0].T).reshape(n, *m.center.shape) * m.scale + m.center).astype(np.float32)
 
     def log_prob(self, codes: np.ndarray) -> np.ndarray:
