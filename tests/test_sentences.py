@@ -145,6 +145,10 @@ def test_every_selfies_is_a_molecule():
     pytest.importorskip("rdkit")
     molecules = pytest.importorskip("fgcli.grammars.molecules")
     pytest.importorskip("selfies")
+    from fgcli.grammars.scores import penalised_logp, penalised_logp_of_selfies
+
+    assert penalised_logp_of_selfies("[C][C][O]") == penalised_logp("CCO")
+    assert penalised_logp_of_selfies("") is None
     assert molecules.smiles_of(molecules.selfies_of("CC(=O)O")) == "CC(=O)O"
     assert languages.valid("selfies", "[C][=C][=C][Branch1]")
 

@@ -17,3 +17,8 @@ def expression_error(text: str) -> float:
 def penalised_logp(text: str) -> float | None:
     """log P, less synthetic accessibility and large rings, of a SMILES; higher is better. None: no molecule."""
     return None if molecules.molecule(text) is None else molecules.penalised_log_p(text)
+
+
+def penalised_logp_of_selfies(text: str) -> float | None:
+    """The same of a SELFIES."""
+    return penalised_logp(molecules.smiles_of(text))
