@@ -17,6 +17,7 @@ from fgcli.studio.page import TABS, launch
 MOVES, PAUSE_MS = 24, 3000
 """Times that a slider is moved; how long a tab has for what comes after a click."""
 SEEN = "all => all.filter(i => i.offsetParent).map(i => i.src).join()"
+TEXTS = "[...document.querySelectorAll('textarea')]"
 NAMES = {"Sample and walk": "sample"}
 SLIDERS = {"Edit": "smiling", "Steer": "yaw"}
 """Of the tabs whose slider is moved."""
@@ -41,8 +42,12 @@ def prepare(page: Any, tab: str, photo: Path | None) -> None:
     """Uses a tab, so that there is something to see."""
     page.get_by_role("tab", name=tab, exact=True).click()
     if tab == "Edit" and photo:
+        before = page.eval_on_selector_all("img", SEEN)
         page.locator("input[type=file]").first.set_input_files(photo)
-        page.wait_for_function("name => document.querySelector('textarea').value.includes(name)", arg=photo.name)
+        page.wait_for_function(f"before => ({SEEN})([...document.images]) != before", arg=before)
+        page.wait_for_timeout(PAUSE_MS)
+        page.locator("input[type=range]:visible").last.press("ArrowRight")
+        page.wait_for_function(f"name => ({TEXTS}).some(t => t.value.includes(name))", arg=photo.name)
     if tab == "Steer":
         page.get_by_role("slider", name="yaw").last.press("ArrowRight")
     if tab == "Sample and walk":

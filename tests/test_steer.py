@@ -219,7 +219,7 @@ def test_what_follows_is_told_and_what_does_not(steered):
             "fg steer: expected a generator that is steered by a condition",
             2,
         ),
-        (["3", "--yaw", "0", "-o", "x.txt"], {}, "x.txt: expected a picture's ending", 2),
+        (["3", "--yaw", "0", "-o", "x.txt"], {}, "x.txt: expected a folder or, of one photo, a picture's ending", 2),
     ],
 )
 def test_what_cannot_be_steered_is_one_sentence(home, steered, arguments, changes, message, code):
