@@ -46,7 +46,7 @@ def prepare(page: Any, tab: str, photo: Path | None) -> None:
         page.locator("input[type=file]").first.set_input_files(photo)
         page.wait_for_function(f"before => ({SEEN})([...document.images]) != before", arg=before)
         page.wait_for_timeout(PAUSE_MS)
-        page.locator("input[type=range]:visible").last.press("ArrowRight")
+        page.locator("input[type=range]:visible").last.fill("1.5")
         page.wait_for_function(f"name => ({TEXTS}).some(t => t.value.includes(name))", arg=photo.name)
     if tab == "Steer":
         page.get_by_role("slider", name="yaw").last.press("ArrowRight")

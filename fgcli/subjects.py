@@ -179,6 +179,7 @@ class Subjects:
         self.face, self.output, self.inverter = face, output, inverter
         self.what, self.model, self.least, self.read = what, model, least, codes.reader(latents)
         self.latents, self.rows = latents, len(artifacts.rows(latents, "codes"))
+        self.project = cache(partial(projector, latents, model))
         for name in what:
             if not is_photo(name):
                 self.verify_row(int(name))
@@ -195,7 +196,7 @@ class Subjects:
 
     def learn_photos(self, generator: Path, face: str, heads: HeadFiles | None) -> None:
         """Loads what cuts and inverts photos."""
-        self.cutter, self.project = Cutter.of(generator, face), cache(partial(projector, self.latents, self.model))
+        self.cutter = Cutter.of(generator, face)
         self.project(self.inverter)  # what is wrong with it is said now
         if isinstance(self.model, Conditional) and heads:
             self.fitter = Fitter(generator, heads.flame, heads.regressor, self.cutter.settings)

@@ -163,12 +163,11 @@ class EditJobs:
 
     def reads(self, options: Mapping[str, Any]) -> list[str]:
         """None; the options are checked."""
-        from fgcli import inverters
         from fgcli.certificate import verify_known
         from fgcli.config.fields import face
 
         face(options["face"])
-        inverters.load(self.people.latents, self.people.model, options["inverter"])
+        self.people.project(options["inverter"])
         plan = self.plan(options)
         if len(plan.trials) > 1 and not plan.auto:
             raise UsageError(

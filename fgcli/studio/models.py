@@ -21,6 +21,7 @@ from fgcli.generators import store
 from fgcli.stages import pictures
 from fgcli.steered import Files as SteeredFiles
 from fgcli.steered import Studio
+from fgcli.studio.watch import stamp
 from fgcli.subjects import HeadFiles, Subjects
 
 MADE_BY = {"faces": "fg preprocess", "generator": "fg train", "latents": "fg invert"}
@@ -73,17 +74,12 @@ class Project:
                     f"{self.path(name)}: expected this file, found none; run {MADE_BY[name]}, then load this page again"
                 )
 
-    def stamp(self, name: str) -> object:
-        """Of an artifact: another one after each change."""
-        stat = path.stat() if (path := self.there(name)) else None
-        return (stat.st_ino, stat.st_mtime_ns, stat.st_size) if stat else None
-
     def once(self, name: str, make: Callable[[], T], *reads: str) -> T:
         """What `make` makes of the artifacts `reads`, kept under a name until one of them changes."""
-        stamp = [self.stamp(read) for read in reads]
+        stamps = [stamp(self.path(read)) for read in reads]
         with self._lock:
-            if name not in self._kept or self._kept[name][0] != stamp:
-                self._kept[name] = (stamp, make())
+            if name not in self._kept or self._kept[name][0] != stamps:
+                self._kept[name] = (stamps, make())
             found: T = self._kept[name][1]
             return found
 
@@ -103,13 +99,13 @@ class Project:
 
     def since(self, *names: str) -> Callable[[Callable[..., T]], Callable[..., T]]:
         """Makes handlers as `said` does, of what a page shows of artifacts: they hold until one of these changes."""
-        shown = {name: self.stamp(name) for name in names if self.there(name)}
+        shown = {name: stamp(self.path(name)) for name in names if self.there(name)}
 
         def wrapped(work: Callable[..., T]) -> Callable[..., T]:
             @functools.wraps(work)
             def handler(*values: Any) -> T:
-                for name, stamp in shown.items():
-                    if self.stamp(name) != stamp:
+                for name, before in shown.items():
+                    if stamp(self.path(name)) != before:
                         raise FgError(
                             f"{self.path(name)}: expected the file that this page shows, found another; load "
                             "the page again"

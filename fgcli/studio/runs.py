@@ -15,7 +15,7 @@ from fgcli.console import flat
 from fgcli.errors import FgError, told
 from fgcli.reports.plots import curves, together
 from fgcli.studio.models import AT_ONCE, HIDDEN, Project, paragraph, table
-from fgcli.studio.watch import Watch
+from fgcli.studio.watch import Watch, stamp
 from fgcli.training.run_folder import RunFolder
 from fgcli.training.session import read_history
 
@@ -60,14 +60,14 @@ def build(project: Project) -> None:
 
 @dataclass(frozen=True)
 class Look:
-    """What changes when there is something new to show: the runs, the one begun last first; sizes and times of files.
+    """What changes when there is something new to show: the runs, the one begun last first; stamps of files.
 
     chosen: of the runs that are shown. numbers: of every metrics.json.
     """
 
     runs: list[str]
-    chosen: list[str]
-    numbers: list[str]
+    chosen: list[Any]
+    numbers: list[Any]
 
 
 def look(out: Path, watch: Watch, chosen: list[str] | None) -> Look:
@@ -77,16 +77,8 @@ def look(out: Path, watch: Watch, chosen: list[str] | None) -> Look:
     runs = [str(path.relative_to(out)) for path in sorted(begun, key=lambda path: (-time_of(path / "run.json"), path))]
     shown = [run_at(out, name) for name in (runs[:1] if chosen is None else chosen)]
     parts = [part for run in shown for part in (run.stats, run.last, run.sheet(0).parent)]
-    return Look(runs, list(map(state, parts)), [state(path) for path in files if path.name == "metrics.json"])
-
-
-def state(path: Path) -> str:
-    """Of a file or folder; another one after each change."""
-    try:
-        about = path.stat()
-    except OSError:
-        return f"{path} is not there"
-    return f"{path} {about.st_size} {about.st_mtime_ns}"
+    numbers = [path for path in files if path.name == "metrics.json"]
+    return Look(runs, *([(path, stamp(path)) for path in paths] for paths in (parts, numbers)))
 
 
 def time_of(path: Path) -> float:

@@ -11,6 +11,15 @@ SETTLED_S = 2.0
 """Seconds after which a folder's time of change tells of every change: some file systems count whole seconds."""
 
 
+def stamp(path: Path) -> tuple[int, int, int] | None:
+    """Of a file or folder: another one after each change; None where there is none."""
+    try:
+        about = path.stat()
+    except OSError:
+        return None
+    return about.st_ino, about.st_mtime_ns, about.st_size
+
+
 class Watch:
     """Files of some names below a folder; links are not followed.
 
