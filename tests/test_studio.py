@@ -189,9 +189,9 @@ def error(window):
 
 def offer(window, path):
     """Gives a file to the photo field of the tab, in place of the one before."""
-    for field in visible(window, "[aria-label='Clear'], [title='Clear']").all():
+    for field in reversed(visible(window, "[aria-label='Clear'], [title='Clear']").all()):
         field.click()
-    window.locator("input[type=file]").first.set_input_files(path)
+    window.locator("[role=tabpanel]:visible input[type=file]").first.set_input_files(path)
 
 
 def offered(window, name):
@@ -250,22 +250,31 @@ def test_a_photo_is_changed_whole_and_kept_for_the_command(tab, home):
     np.testing.assert_array_equal(shown, np.asarray(Image.open("photo-b-edit.png").convert("RGB")))
 
 
-def test_what_is_no_photo_of_a_face_is_told_in_one_sentence(tab, home):
-    window = tab("Edit")
+@pytest.mark.parametrize(("title", "project"), [("Edit", "out"), ("Steer", "gif")])
+def test_what_is_no_photo_of_a_face_is_told_in_one_sentence(tab, home, title, project):
+    window = tab(title, project)
     Path("notes.jpg").write_text("not a photo")
     Image.new("RGB", (200, 200), "grey").save("grey.png")
     with open("huge.jpg", "wb") as file:
         file.truncate(100_000_000)
+    before = pictures(window)
     for name, sentence in (
         ("huge.jpg", r'File.s. exceed the maximum allowed size of 50.0 Mb: "huge.jpg"'),
-        ("notes.jpg", r"out/studio/photos/\w+/notes.jpg: not an image, whatever its name says"),
-        ("grey.png", r"out/studio/photos/\w+/grey.png: no face found.*"),
+        ("notes.jpg", rf"{project}/studio/photos/\w+/notes.jpg: not an image, whatever its name says"),
+        ("grey.png", rf"{project}/studio/photos/\w+/grey.png: no face found.*"),
     ):
         offer(window, name)
         assert re.fullmatch(sentence, error(window)), name
     row = visible(window, "input[type=number]").first
     row.fill("99")
-    assert error(window) == "out/latents.h5: expected a row below 40, found 99; choose another row"
+    assert re.fullmatch(
+        rf"{project}/(latents|conditions).h5: expected a row below \d+, found 99; choose another row", error(window)
+    )
+    assert pictures(window) == before
+
+
+def test_a_face_that_no_slider_moved_is_not_written(tab, home):
+    window = tab("Edit")
     window.get_by_role("button", name="Write the pictures").press("Enter")
     assert error(window) == "Edit: expected a changed face, found all sliders at 0; move one"
 

@@ -116,7 +116,7 @@ def read_table(path: Path) -> tuple[list[str], list[dict[str, str]]]:
             if column not in ("file", "identity") and row[column].strip().lower() not in VALUES:
                 raise FgError(
                     f"{path}: expected 1, 0, -1, true, false or blank for {column} in line {number}, "
-                    f"found {row[column]!r}"
+                    f"found {row[column]!r}; correct it, or call the column `identity` if it names people"
                 )
         if None in row:
             raise FgError(f"{path}: expected {len(header)} values in line {number}, found more; quote commas")

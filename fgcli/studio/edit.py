@@ -22,7 +22,7 @@ from fgcli.errors import FgError
 from fgcli.plans import Plan, Step, learned
 from fgcli.reports.pictures import decoded, enlarge
 from fgcli.stages import pictures
-from fgcli.studio.models import FACE, HIDDEN, LARGEST_MB, LIVE, Project, paragraph, table
+from fgcli.studio.models import FACE, HIDDEN, LARGEST_MB, LIVE, SLOW, Project, paragraph, table
 from fgcli.subjects import Strip, Subject, is_photo, outputs, save_changed, whole_photo, with_change
 
 REACH, STEP = 3.0, 0.1
@@ -84,10 +84,11 @@ def build(project: Project) -> None:
 
     live = LIVE | {"inputs": [person, *sliders]}
     show, tell = live | {"outputs": picture}, live | {"outputs": [whole, numbers, command]}
+    slow = SLOW | {"show_progress_on": picture}
     for events in (
         gr.on([slider.change for slider in sliders], said(moved), **show),
-        photo.upload(said(dropped), [photo, by], person, **HIDDEN).success(said(moved), **show),
-        by.input(said(found), [person, by], person, **HIDDEN).success(said(moved), **show),
+        photo.upload(said(dropped), [photo, by], person, **slow).success(said(moved), **show),
+        by.input(said(found), [person, by], person, **slow).success(said(moved), **show),
         row.input(said(named), row, person, **LIVE).success(said(moved), **show),
     ):
         events.success(said(measured), **tell)

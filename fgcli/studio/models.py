@@ -31,8 +31,11 @@ LARGEST_MB = 50
 """Of a photo that is dropped."""
 FACE = "largest"
 """Which face of a photo of several people is taken."""
-HIDDEN: dict[str, Any] = {"api_visibility": "private"}
-LIVE: dict[str, Any] = HIDDEN | {"show_progress": "hidden", "trigger_mode": "always_last"}
+SLOW: dict[str, Any] = {"api_visibility": "private"}
+"""How events are handled that take a while; with `show_progress_on` what they may cover, also by the word Error."""
+HIDDEN: dict[str, Any] = SLOW | {"show_progress": "hidden"}
+"""How the others are: what is there stays to be seen when a sentence tells an error."""
+LIVE: dict[str, Any] = HIDDEN | {"trigger_mode": "always_last"}
 """How events are handled whose newest values alone count."""
 AT_ONCE: dict[str, Any] = LIVE | {"queue": False}
 """The same past gradio's queue, which takes two more requests; but errors of such a handler are not shown."""

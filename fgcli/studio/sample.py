@@ -19,7 +19,7 @@ from fgcli.errors import FgError
 from fgcli.reports import grid
 from fgcli.reports.pictures import decoded, enlarge
 from fgcli.stages.sample import RANDOM, drawn, outputs, save_codes
-from fgcli.studio.models import HIDDEN, LIVE, Project
+from fgcli.studio.models import HIDDEN, LIVE, SLOW, Project
 
 COLUMNS, FRAMES, FIRST = 8, 9, 16
 """Faces in a row of the sheet; pictures from one face to the other; faces that are drawn at once."""
@@ -78,7 +78,7 @@ def build(project: Project) -> None:
         return gr.update(value=save_favourites(project), visible=True)
 
     asked = [density, truncation, seed, count]
-    draw.click(said(draws), asked, [draw_of, picked, faces, between, strip, told], **HIDDEN)
+    draw.click(said(draws), asked, [draw_of, picked, faces, between, strip, told], **SLOW, show_progress_on=told)
     every: dict[str, Any] = HIDDEN | {"trigger_mode": "multiple"}  # a second click waits for the first, and is not lost
     faces.select(said(chosen), [draw_of, picked, way], [picked, between, strip], **every)
     way.input(said(moved), [draw_of, picked, way], between, **LIVE)

@@ -20,7 +20,7 @@ from fgcli.heads.steering import Factor, recentred
 from fgcli.reports.heads import enlarged, modelled, u8
 from fgcli.steered import Person
 from fgcli.studio.edit import kept
-from fgcli.studio.models import HIDDEN, LIVE, Project
+from fgcli.studio.models import LIVE, SLOW, Project
 
 SIDE = 384
 """Of the pictures, px."""
@@ -70,23 +70,22 @@ def build(project: Project) -> None:
         with gr.Column(scale=2, min_width=200):
             mesh = gr.Image(drawn[1], label="Mesh", **SEEN)
 
-    def dropped(path: str) -> list[Any]:
-        found = start(project, kept(project, path), faced)
-        return [found, *found.at]
+    def dropped(path: str) -> Steered:
+        return start(project, kept(project, path), faced)
 
-    def named(value: int | None) -> list[Any]:
-        if value is None:
-            return [gr.skip()] * (1 + len(sliders))
-        found = start(project, str(value), faced)
-        return [found, *found.at]
+    def named(value: int | None) -> Any:
+        return gr.skip() if value is None else start(project, str(value), faced)
 
     def moved(state: Steered, *values: float) -> list[np.ndarray]:
         return shown(project, state, list(values))
 
     show = LIVE | {"inputs": [state, *sliders], "outputs": [face, mesh]}
     gr.on([slider.input for slider in sliders], said(moved), **show)
-    photo.upload(said(dropped), photo, [state, *sliders], **HIDDEN).success(said(moved), **show)
-    row.input(said(named), row, [state, *sliders], **LIVE).success(said(moved), **show)
+    for found in (
+        photo.upload(said(dropped), photo, state, **SLOW, show_progress_on=face),
+        row.input(said(named), row, state, **LIVE),
+    ):
+        found.success(lambda state: state.at, state, sliders, **LIVE).success(said(moved), **show)
 
 
 def slider(factor: Factor, value: float) -> gr.Slider:
