@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from textwrap import fill
 
 import numpy as np
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
@@ -11,12 +12,17 @@ from fgcli.reports.plots import INK, LINE, WIDE_RANGE, canvas
 
 WIDTH, LINE_HEIGHT, MARGIN = 3.3, 0.2, 0.62
 """Of a drawing, of one of its lines, of what stands around them, inches."""
+LONGEST = 20
+"""Letters of a row's name in a line."""
 STYLES = ("-", "--", ":", "-.")
 
 
 def dots(name: str, rows: Mapping[str, Sequence[float]], unit: str = "", zero: bool = False) -> str:
     """A line per row, a dot per seed and a stroke at their mean; `zero` draws where 0 is."""
-    with canvas(name, (1.6 * WIDTH if zero else WIDTH, MARGIN + LINE_HEIGHT * len(rows))) as (axes, finish):
+    names = [fill(label, LONGEST) for label in rows]
+    lines = 1 + max(label.count("\n") for label in names)
+    height = MARGIN + LINE_HEIGHT * (0.4 + 0.6 * lines) * len(rows)
+    with canvas(name, (1.6 * WIDTH if zero else WIDTH, height)) as (axes, finish):
         for y, values in enumerate(rows.values()):
             axes.plot(values, [y] * len(values), "o", color=LINE, markersize=4, alpha=0.6, markeredgewidth=0)
             axes.plot([np.mean(values)], [y], "|", color=INK, markersize=9, markeredgewidth=1.4)
@@ -29,8 +35,8 @@ def dots(name: str, rows: Mapping[str, Sequence[float]], unit: str = "", zero: b
             axes.xaxis.set_minor_locator(NullLocator())
             axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
         if axes.get_xscale() == "linear":
-            axes.xaxis.set_major_locator(MaxNLocator(5))
-        axes.set_yticks(range(len(rows)), list(rows))
+            axes.xaxis.set_major_locator(MaxNLocator(5 if zero or lines == 1 else 3))
+        axes.set_yticks(range(len(rows)), names)
         axes.set_ylim(len(rows) - 0.4, -0.6)
         axes.tick_params(axis="y", length=0)
         axes.set_xlabel(unit)
