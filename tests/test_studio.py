@@ -160,7 +160,8 @@ def visible(window, selector):
 
 
 def pictures(window):
-    """Addresses of the pictures that can be seen."""
+    """Addresses of the pictures that can be seen, once there are two: every tab that is asked has as many."""
+    window.wait_for_function("[...document.images].filter(i => i.offsetParent).length >= 2")
     return window.eval_on_selector_all("img", "all => all.filter(i => i.offsetParent).map(i => i.src)")
 
 
