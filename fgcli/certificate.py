@@ -31,6 +31,10 @@ ENOUGH, MOST = 20, 20_000
 """Validation codes that the region is found by, else by training codes, which a density knows too well; and at most."""
 
 
+FOOT = 4
+"""Lines that `Certificate.foot` takes at most, as broken below a picture, beside one for each attribute."""
+
+
 @dataclass(frozen=True)
 class Certificate:
     """Of one edited face, against its unedited reconstruction.
@@ -231,7 +235,7 @@ def least(density: densities.Density, latents: Path) -> float:
     """The log-density that all but KEPT of the codes have that validate; of the training ones, where those are few."""
     split = artifacts.load(latents, artifacts.LATENTS, ("split",))["split"]
     rows = np.flatnonzero(split == int((split == 1).sum() >= ENOUGH))[:MOST]
-    return float(np.quantile(density.log_prob(codes.reader(latents)(rows).numpy()), KEPT))
+    return float(np.quantile(density.log_prob(codes.plain(latents)(rows).numpy()), KEPT))
 
 
 def errors(judges: judging.Judges | None) -> dict[str, float]:

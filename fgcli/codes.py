@@ -205,16 +205,25 @@ def reader(latents: Path) -> Callable[[Any], Codes]:
     Raises:
         FgError: another file; and of the function: codes that are not finite.
     """
+    read, known = plain(latents), conditions(latents)
+
+    def conditioned(rows: Any) -> Codes:
+        return replace(read(rows), condition=None if known is None else told(known[rows]))
+
+    return conditioned
+
+
+def plain(latents: Path) -> Callable[[Any], Codes]:
+    """The same without conditions, which are pictures: for whoever does not decode."""
     stored = artifacts.load(latents, names=())
     if stored.schema != artifacts.SAMPLES.tag:
         stored = artifacts.load(latents, artifacts.LATENTS, ())
-    space = stored.meta["space"]
-    values, known = artifacts.rows(latents, "codes"), conditions(latents)
+    space, values = stored.meta["space"], artifacts.rows(latents, "codes")
 
     def read(rows: Any) -> Codes:
         found = np.array(values[rows])
         artifacts.verify_finite(f"{latents} codes", found, "invert again")
-        return Codes(torch.from_numpy(found), space, None if known is None else told(known[rows]))
+        return Codes(torch.from_numpy(found), space)
 
     return read
 

@@ -43,8 +43,10 @@ def bootstrap(values: np.ndarray, people: np.ndarray) -> np.ndarray:
 
 
 def stated(values: np.ndarray, people: np.ndarray) -> dict[str, float]:
-    """The mean of values (n), and its interval over people (n)."""
+    """The mean of values (n), and its interval over people (n); of one person there is none."""
     value = float(values.mean())
+    if len(set(people.tolist())) < 2:
+        return {"value": value}
     low, high = interval(value, bootstrap(values, people), jackknifed=False)
     return {"value": value, "low": low, "high": high}
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+from collections import Counter
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -22,13 +23,13 @@ from PIL import Image, ImageOps
 from fgcli import archives, artifacts
 from fgcli.artifacts.locks import held
 from fgcli.artifacts.outputs import MARKS, verify_outputs
-from fgcli.artifacts.parts import fingerprint
+from fgcli.artifacts.parts import fingerprint, name_of
 from fgcli.config import near
 from fgcli.console import progress, readable, say
 from fgcli.datasets.files import IMAGE_ENDINGS
 from fgcli.errors import FgError, UsageError, reason, told
 from fgcli.reports import grid
-from fgcli.subjects import distinct, expanded, is_photo
+from fgcli.subjects import expanded, is_photo
 from fgcli.workers import cores, each
 
 TABLE, SHEET = "jobs.csv", "jobs.png"
@@ -120,7 +121,8 @@ def run(
     jobs = placed(listed(what, given), output)
     verify_folder(what, [job.photo for job in jobs], output)
     verify_outputs([*map(Path, what), *files], {"-o": output}, {"-o": "folder"})
-    pictures = {f"picture of {job.photo}": job.picture for job in jobs} | {"sheet of -o": output / SHEET}
+    pictures = {f"picture {i} of {job.photo}": job.picture for i, job in enumerate(jobs, 1)}
+    pictures |= {"sheet of -o": output / SHEET}
     verify_outputs([Path(job.photo) for job in jobs if is_photo(job.photo)], pictures, dict.fromkeys(pictures, ""))
     with held([output / TABLE]):
         clear(output, {job.picture.name for job in jobs})
@@ -130,6 +132,7 @@ def run(
         jobs = marked(jobs, work, [who, columns, *map(artifacts.sha256, files)])
         done = kept(output / TABLE, columns, jobs)
         finish(jobs, done, work, built, output / TABLE, columns, processes, cluster, who)
+        clear(output, {job.picture.name for job in jobs})  # a worker may have been killed
         lines = [done[job.mark] for job in jobs]
         save(output / TABLE, columns, lines)
         save_sheet(output / SHEET, [line for line in lines if line["status"] == "done"], output)
@@ -251,9 +254,15 @@ def cell(text: str, like: Any, where: str) -> Any:
 
 
 def placed(jobs: Sequence[Job], output: Path) -> list[Job]:
-    """Jobs with the names of their pictures: those of the photos, counted where two are alike."""
-    names = distinct([*(readable(job.photo) for job in jobs), TABLE])[:-1]
-    return [replace(job, picture=output / f"{name}.png") for job, name in zip(jobs, names, strict=True)]
+    """Jobs with the names of their pictures: those of the photos; where two are alike each has a hash of its own.
+
+    So a name says nothing of how many others there are, which may become more. Of equal jobs one is enough.
+    """
+    once = {name_of([readable(job.photo), dict(job.options), job.wrong]): job for job in jobs}
+    stems = [Path(readable(job.photo)).stem for job in once.values()]
+    alike = Counter(stem.casefold() for stem in [*stems, Path(TABLE).stem])
+    names = [f"{s}-{own[:8]}" if alike[s.casefold()] > 1 else s for s, own in zip(stems, once, strict=True)]
+    return [replace(job, picture=output / f"{name}.png") for job, name in zip(once.values(), names, strict=True)]
 
 
 def marked(jobs: Sequence[Job], work: Work, common: Any) -> list[Job]:
@@ -269,7 +278,7 @@ def marked(jobs: Sequence[Job], work: Work, common: Any) -> list[Job]:
             photos += [] if wrong else work.reads(job.options)
         except UsageError as error:
             wrong = f"{job.where}{error}"
-        about = [common, readable(job.photo), job.picture.name, dict(job.options), [content(name) for name in photos]]
+        about = [common, readable(job.photo), dict(job.options), [content(name) for name in photos]]
         found.append(replace(job, mark=fingerprint([*about, wrong]), wrong=wrong))
     if all(job.wrong for job in found):
         raise UsageError(found[0].wrong)
@@ -283,7 +292,7 @@ def content(name: str) -> str:
     try:
         with archives.opened(Path(name)) as file:
             return hashlib.sha256(file.read()).hexdigest()
-    except OSError:
+    except (OSError, FgError):  # of a damaged zip file
         return readable(name)
 
 
@@ -306,14 +315,14 @@ def kept(table: Path, columns: Sequence[str], jobs: Sequence[Job]) -> dict[str, 
             f"{table}: expected nothing or the table of these jobs, found another; name another -o, or remove the file"
         )
     done = {line[LAST]: line for line in reader if line["status"] == "done"}
-    asked = {job.mark: job.picture for job in jobs}
+    asked = {job.mark for job in jobs}
     other = [line["photo"] for mark, line in done.items() if mark not in asked]
     if other:
         raise FgError(
             f"{table}: expected the jobs that it was begun with, found {len(other)} of another photo, option, model or "
             f"fg, or asked for no more (first {other[0]}); name another -o, or remove the file to begin anew"
         )
-    return {mark: line for mark, line in done.items() if asked[mark].exists()}
+    return {mark: line for mark, line in done.items() if (table.parent / line["picture"]).exists()}
 
 
 def finish(

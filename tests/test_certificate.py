@@ -14,13 +14,14 @@ from typer.testing import CliRunner
 
 from fgcli import artifacts, config
 from fgcli.capabilities import Encodes
-from fgcli.certificate import MOVED, Certificate, Examiner
+from fgcli.certificate import FOOT, MOVED, Certificate, Examiner
 from fgcli.classifiers.judges import load
 from fgcli.cli import app
 from fgcli.codes import Codes
 from fgcli.densities.gaussian import Gaussian
 from fgcli.errors import UsageError
 from fgcli.generators import GENERATORS, store
+from fgcli.reports import grid
 from fgcli.stages import density, editor, invert, pictures
 
 SOUND = Certificate({"smiling": 0.5}, {"male": 0.1}, {"smiling": 0.2}, 0.3, 1.0, True, 9.0, 2.0, 0.6, -3.0, -5.0)
@@ -46,6 +47,24 @@ def test_a_certificate_warns_of_another_person_strange_codes_and_what_moved():
     unmeasured = replace(SOUND, identity=None, likely=None, identity_below=None)
     assert unmeasured.warnings == []
     assert not {"identity", "likely", "identity_below"} & set(unmeasured.told())
+
+
+@pytest.mark.parametrize("worst", [{"identity": 0.71}, {"likely": False, "log_density": -1234.5}])
+def test_a_warning_is_read_whole_below_a_small_picture(worst):
+    foot, small = replace(SOUND, **worst).foot, np.zeros((128, 128, 3), np.uint8)
+    assert foot[-1].startswith("! ")
+    lines = [line for text in foot for line in grid.broken(text, 124)]
+    assert " ".join(lines) == " ".join(foot)
+    assert len(foot) < len(lines) <= 1 + FOOT
+    assert max(map(grid.label_font().getlength, lines)) <= 124
+    page = np.asarray(grid.sheet([[small]], feet=[[foot]]))
+    assert page.shape == (128 + len(lines) * grid.LINE, 128, 3)
+    assert (page[-grid.LINE :] < 255).any()  # the last line is there
+
+
+def test_a_word_that_is_wider_than_a_picture_is_cut():
+    one, other = grid.broken("C" * 40 + " end", 60)
+    assert (one[-1], other) == ("…", "end")
 
 
 def test_every_number_is_of_the_edit_against_the_reconstruction():

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import pytest
 from typer.testing import CliRunner
 
 from fgcli import config
-from fgcli.cli import COMMANDS, app
+from fgcli.cli import COMMANDS, app, doctor
 from fgcli.cli.discovery import stages
 from fgcli.cli.stage import flag
 from fgcli.config.fields import strengths
@@ -127,6 +128,7 @@ def test_doctor_speaks_json():
     found = json.loads(done.output.splitlines()[-1])
     assert found["versions"]["torch"]
     assert found["advice"]
+    assert set(doctor.EXTRAS) == set(metadata.metadata("fgcli").get_all("Provides-Extra"))
 
 
 def test_version():

@@ -46,14 +46,11 @@ def test_faces_go_out_and_come_back_as_the_same_bytes(rendered, tmp_path):
     assert done.exit_code == 0, done.output
     before, after = artifacts.load(rendered["faces"]), artifacts.load(tmp_path / "faces.h5")
     assert (before.meta, before.params) == (after.meta, after.params)
-    assert set(before.arrays) == set(after.arrays)
+    assert list(before.arrays) == list(after.arrays)
     for name, array in before.arrays.items():
         np.testing.assert_array_equal(array, after[name])
         assert array.dtype == after[name].dtype, name
-    again = tmp_path / "again.h5"
-    data.export(tmp_path / "faces.h5", tmp_path / "second")
-    data.gather(tmp_path / "second", again)
-    assert again.read_bytes() == (tmp_path / "faces.h5").read_bytes()
+    assert (tmp_path / "faces.h5").read_bytes() == rendered["faces"].read_bytes()
 
 
 def test_the_data_set_image_folder_reads_labels_people_and_masks(faces, folder):
@@ -101,7 +98,7 @@ def test_an_interrupted_export_goes_on(faces, tmp_path, monkeypatch):
     with pytest.raises(FgError, match="expected a whole export, found an unfinished one"):
         data.gather(folder, tmp_path / "faces.h5")
     other = write_faces(tmp_path / "other.h5", 8)
-    with pytest.raises(UsageError, match="found an unfinished export of another file"):
+    with pytest.raises(UsageError, match="found what another command left unfinished"):
         data.export(other, folder)
     first = (folder / "images/000000.png").stat().st_mtime_ns
     data.export(faces, folder)

@@ -479,6 +479,19 @@ def test_editors(name, tmp_path):
         np.testing.assert_array_equal(loaded.edit(new, attribute, 2.0), editor.edit(new, attribute, 2.0))
 
 
+@pytest.mark.parametrize("name", EDITORS)
+def test_editors_take_every_seed(name):
+    editor = built(EDITORS, name)
+    if name in LEARNING:
+        editor.fit(witnessed(task("smiling")), seed=2**63 - 1)
+    else:
+        generator = fitted("stylegan2")
+        generator.code_shape = (2, 3)
+        generator.entrance = lambda: [torch.randn(9, 3, generator=rng())]
+        editor.discover(code_rows(60), generator, 2**63 - 1)
+    assert all(np.isfinite(array).all() for array in editor.arrays().values())
+
+
 @pytest.mark.parametrize("name", JUDGES)
 def test_judges(name):
     torch.manual_seed(0)

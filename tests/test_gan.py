@@ -8,9 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from fgcli import config
 from fgcli.capabilities import Contested, Critic
 from fgcli.errors import UsageError
 from fgcli.frechet import Gaussian, frechet
+from fgcli.generators import GENERATORS
 from fgcli.generators.dcgan import DCGAN, InvertibleDCGAN
 from fgcli.objectives.augmenter import MOST, Augmenter, colour, hole, move
 from fgcli.objectives.gan import GAN, auto_gamma, critic_loss, generator_loss, look
@@ -258,6 +260,24 @@ def test_half_of_the_fakes_have_codes_of_the_batch_before():
     assert torch.equal(first[:4], second[:4])
     torch.testing.assert_close(second[4:], objective.network.encode(batch["images"])[:4])
     assert not objective.before.requires_grad
+
+
+def test_fakes_of_inferred_codes_are_of_no_class():
+    torch.manual_seed(0)
+    network = config.build(
+        GENERATORS,
+        {"name": "invertible_biggan", "codes": 6, "width": 0.1, "classes": 3},
+        "test",
+        image_shape=(3, 16, 16),
+    )
+    objective = InvGAN(network, batch=8).train()
+    batch = photos() | {"labels": torch.arange(8) % 3}
+    assert (objective.fakes(batch, rng())[2] >= 0).all()  # before there was a batch before
+    terms = objective.critic_loss(batch, rng(1))
+    objective.settle({name: value.item() for name, value in terms.items()})
+    labels = objective.fakes(batch, rng())[2]
+    assert (labels[:4] >= 0).all()
+    assert (labels[4:] == -1).all()
 
 
 def test_through_inferred_codes_alone_the_generator_teaches_the_critic():

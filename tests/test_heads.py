@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from conftest import HEAD, heads_params, regressor_params
+from conftest import HEAD, heads_params, regressor_params, write_faces
 from PIL import Image
 from torch.nn import functional
 from typer.testing import CliRunner
@@ -18,7 +18,7 @@ from fgcli import artifacts, config
 from fgcli.artifacts import parts
 from fgcli.cli import app, follow
 from fgcli.datasets import procedural_heads
-from fgcli.errors import FgError
+from fgcli.errors import FgError, Interrupted
 from fgcli.faces.head_segmenter import HeadSegmenter
 from fgcli.faces.view import View
 from fgcli.fitting import extraction
@@ -459,7 +459,15 @@ def test_a_shape_is_shared_by_people_who_are_known(rendered, tmp_path):
 def test_a_video_or_a_folder_becomes_faces_and_heads_in_a_new_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     ran = {}
-    monkeypatch.setattr(follow.preprocess, "run", lambda *a, params: ran.update(faces=params) or {"rejected": 1})
+
+    def cut(faces, sheet, params):
+        write_faces(faces, 4)
+        ran["faces"] = params
+
+    def raising(error):
+        return lambda *a, params: (_ for _ in ()).throw(error)
+
+    monkeypatch.setattr(follow.preprocess, "run", cut)
     monkeypatch.setattr(follow.flame, "run", lambda *a, params: ran.update(paths=a, heads=params) or {"rows": 2})
     for name in ("anna/1.png", "anna/2.png", "ben/1.png"):
         (tmp_path / "album" / name).parent.mkdir(parents=True, exist_ok=True)
@@ -473,15 +481,23 @@ def test_a_video_or_a_folder_becomes_faces_and_heads_in_a_new_folder(tmp_path, m
     assert [str(path) for path in ran["paths"]] == [
         "one/faces.h5", "out/regressor.h5", "one/flame.h5", "one/flame.png"
     ]  # fmt: skip
-    done = call("flame", "album", "-o", "one", code=1)
-    assert "-o one: expected a new or empty folder, found one with files; name another" in done.stderr
+    done = call("flame", "album", "-o", "one", code=2)
+    assert "one: expected an empty folder or none, found one with files in it; name another" in done.stderr
     done = call("flame", "none.mp4", code=1)
     assert "none.mp4: expected a video or a folder of its frames, found no such file" in done.stderr
     call("flame", "album", "-o", "two", "--share-shape", "person", code=2)
     call("flame", "albun", code=2)
-    monkeypatch.setattr(follow.preprocess, "run", lambda *a, params: (_ for _ in ()).throw(FgError("no faces")))
+    fitting = follow.flame.run
+    monkeypatch.setattr(follow.flame, "run", raising(Interrupted(2)))
+    call("flame", "album", "-o", "three", code=130)
+    done = call("flame", "album", "-o", "three", "--smooth", code=2)
+    assert "three: expected an empty folder or none, found what another command left unfinished" in done.stderr
+    monkeypatch.setattr(follow.flame, "run", fitting)
+    monkeypatch.setattr(follow.preprocess, "run", raising(FgError("no faces")))
+    call("flame", "album", "-o", "three")  # which goes on after faces.h5
+    assert sorted(path.name for path in (tmp_path / "three").iterdir()) == ["faces.h5", "people.csv"]
     call("flame", "album", "-o", "two", code=1)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["album", "one"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["album", "one", "three"]
 
 
 # ---- the report's section

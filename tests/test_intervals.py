@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from fgcli.intervals import RESAMPLES, blocks, bootstrap, interval
+from fgcli.classifiers.judges import worth
+from fgcli.intervals import RESAMPLES, blocks, bootstrap, interval, stated
 from fgcli.metrics.floors import LookAlike, NearestTraining
 from fgcli.metrics.identity import verification
 from fgcli.metrics.results import Results
@@ -62,6 +63,10 @@ def test_one_person_gives_no_interval_and_that_is_told():
     result.add_intervals(np.zeros(5, int))
     assert "intervals" not in result.numbers
     assert result.left_out["intervals"] == "the held-out images show one person"
+    assert stated(np.array([1.0, 2.0]), np.zeros(2, int)) == {"value": 1.5}
+    assert set(stated(np.array([1.0, 2.0]), np.arange(2))) == {"value", "low", "high"}
+    said = worth(["smiling"], np.array([[0.1], [0.9]]), np.array([[0], [1]]), np.zeros(2, int))
+    assert set(said["smiling"]) == {"average_precision", "floor", "error", "rows"}
 
 
 def test_the_nearest_training_picture_is_nearest_where_the_mask_is():

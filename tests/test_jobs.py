@@ -143,6 +143,23 @@ def test_new_photos_are_added_and_changed_jobs_are_never_mixed(crowd):
     assert len(table("new")) == 6
 
 
+def test_photos_that_share_a_name_are_added_and_none_is_done_again(crowd):
+    one, more = ["edit", "photos/ben.png"], ["-a", "odd", "--processes", 1, "-o", "new"]
+    fg(*one, "photos/anna.png", *more)
+    before = contents("new")
+    for folder in ("a", "z"):
+        Path(folder).mkdir()
+        Image.fromarray(255 - pixels("photos/ben.png").astype(np.uint8)).save(f"{folder}/ben.png")
+    crowd.seen = []
+    fg(*one, "photos/anna.png", "a/ben.png", *more)
+    fg("edit", "z/ben.png", "photos/anna.png", "a/ben.png", "photos/ben.png", "a/ben.png", *more)
+    assert crowd.seen == ["ben.png", "ben.png"]
+    assert [line["photo"] for line in table("new")] == ["z/ben.png", "photos/anna.png", "a/ben.png", "photos/ben.png"]
+    assert len({line["picture"] for line in table("new")}) == 4
+    for name in ("new/anna.png", "new/ben.png"):
+        assert Path(name).read_bytes() == before[name]
+
+
 def test_one_photo_that_fails_in_any_way_never_ends_it(crowd):
     Image.open("photos/anna.png").save("photos/aodd.png")
     told, _ = fg(*EDIT, "-o", "new", code=1)
@@ -175,9 +192,18 @@ def test_a_table_of_jobs_has_options_for_each_photo(crowd):
     told, _ = fg("edit", "lists/mine.csv", "-a", "odd", "--processes", 1, "-o", "new")
     assert told["done"] == 3
     assert [line["edit"] for line in table("new")] == ["odd -1", "odd +2, odd -1", "odd +2"]
-    assert [line["picture"] for line in table("new")] == ["1-anna.png", "2-anna.png", "3-7.png"]
+    pictures = [line["picture"] for line in table("new")]
+    assert len(set(pictures)) == 3
+    assert [re.sub("-[0-9a-f]{8}", "-HASH", name) for name in pictures] == ["anna-HASH.png", "anna-HASH.png", "7.png"]
     fg("edit", "photos/anna.png", "-a", "odd=2", "-a", "odd=-1", "-o", "strip.png")
-    np.testing.assert_array_equal(pixels("new/2-anna.png"), pixels("strip-anna-edit.png"))
+    np.testing.assert_array_equal(pixels(f"new/{pictures[1]}"), pixels("strip-anna-edit.png"))
+    for name in pictures:
+        Path("other").mkdir(exist_ok=True)
+        Path("other", name).write_text("mine")
+        _, said = fg("edit", "lists/mine.csv", "-a", "odd", "--processes", 1, "-o", "other", code=1)
+        assert f"other/{name}: expected nothing or a .png file of fg's to replace" in said[-1]
+        assert Path("other", name).read_text() == "mine"
+        Path("other", name).unlink()
 
 
 @pytest.mark.parametrize(
@@ -211,19 +237,22 @@ def test_a_wrong_line_is_told_in_its_line_and_ends_nothing(crowd):
         "7,1,,,2": "expected a photo and its options, found more than 4 values",
         ",1,,": "expected a photo and its options, found none",
         "photos/none.png,1,,": "photos/none.png: no face found",
+        "half.zip/anna.png,1,,": "half.zip/anna.png: no face found",
     }
+    Path("half.zip").write_bytes(b"PK half a zip file")
     header, good = "photo,strength,attribute,face\n", "photos/ben.png,2,,\n7,1,,\n"
     Path("mine.csv").write_text(header + "\n".join(wrong) + "\n" + good)
     told, _ = fg("edit", "mine.csv", "-a", "odd", "--processes", 1, "-o", "new", code=1)
-    assert (told["done"], told["failed"]) == (2, 7)
+    assert (told["done"], told["failed"]) == (2, 8)
     lines = table("new")
-    assert [line["status"] for line in lines] == ["failed"] * 7 + ["done"] * 2
-    for number, (line, reason) in enumerate(zip(lines[:7], wrong.values(), strict=True), 2):
-        assert line["reason"].startswith(reason if "none.png" in reason else f"mine.csv: line {number}: {reason}")
+    assert [line["status"] for line in lines] == ["failed"] * 8 + ["done"] * 2
+    for number, (line, reason) in enumerate(zip(lines[:8], wrong.values(), strict=True), 2):
+        tried = "none.png" in reason or "zip" in reason
+        assert line["reason"].startswith(reason if tried else f"mine.csv: line {number}: {reason}")
     Path("mine.csv").write_text(header + "photos/anna.png,1,,\n" + "\n".join([*wrong][1:]) + "\n" + good)
     crowd.seen = []
     fg("edit", "mine.csv", "-a", "odd", "--processes", 1, "-o", "new", code=1)
-    assert crowd.seen == ["anna.png", "none.png"]  # what was done is not done again
+    assert crowd.seen == ["anna.png", "none.png", "anna.png"]  # what was done is not done again
 
 
 @pytest.mark.parametrize("name", ["out.v2", "2024.05", "new"])

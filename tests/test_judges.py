@@ -1,6 +1,7 @@
 """Judges: what teaches them, what makes probabilities of their logits, and what `fg judges` says of them."""
 
 import json
+import shutil
 import sys
 
 import numpy as np
@@ -12,9 +13,11 @@ from sklearn.metrics import average_precision_score
 from fgcli import artifacts, config
 from fgcli.classifiers.judges import LatentJudge, known_to, load
 from fgcli.errors import FgError
+from fgcli.generators import GENERATORS, store
 from fgcli.intervals import average_precision, precision_interval
 from fgcli.objectives.judging import Judging
 from fgcli.stages import judges as stage
+from fgcli.training import checkpoint
 from fgcli.training.columns import COLUMNS, Column, real
 
 CODES = Column("codes", "latents", "codes", real)
@@ -68,9 +71,9 @@ def params(**changes):
     )
 
 
-def train(folder, name="judges", **changes):
+def train(folder, name="judges", generator=None, **changes):
     files = {"output": folder / f"{name}.h5", "metrics": folder / f"{name}.json", "folder": folder / name}
-    given = {"faces": folder / "faces.h5", "latents": folder / "latents.h5", "generator": None}
+    given = {"faces": folder / "faces.h5", "latents": folder / "latents.h5", "generator": generator}
     return stage.run(**given, **files, params=params(**changes))
 
 
@@ -207,6 +210,25 @@ def test_judges_of_what_nobody_has_are_told(judged, tmp_path):
         FgError, match=r"judges.consistency: expected latents.h5 and generator.h5, found none; give both"
     ):
         train(folder, "never", steps=1, consistency=True)
+
+
+def test_a_judge_of_reconstructions_is_of_this_generator_alone(judged, tmp_path):
+    folder, _ = judged
+    shutil.copy(folder / "faces.h5", tmp_path)
+    build, found = {"name": "conv_autoencoder", "codes": 3, "width": 0.1}, []
+    stored = artifacts.load(folder / "latents.h5", artifacts.LATENTS)
+    for seed in (0, 0, 1):
+        torch.manual_seed(seed)
+        model = config.build(GENERATORS, build, "test", image_shape=(3, 16, 16))
+        about = {"ema": model.state_dict(), "build": build, "history": {}, "params": {}, "inputs": {}, "training": {}}
+        store.save(tmp_path / "generator.h5", model, **about)
+        meta = stored.meta | {"generator": artifacts.sha256(tmp_path / "generator.h5"), "build": build}
+        artifacts.save(tmp_path / "latents.h5", artifacts.LATENTS, stored.arrays, params={}, inputs={}, meta=meta)
+        told = train(tmp_path, steps=3, consistency=True, generator=tmp_path / "generator.h5")
+        found.append(checkpoint.about(tmp_path / "judges/reconstructions/last.h5")["fingerprint"])
+        assert set(told["consistency"]) == {"taught_by_photos", "taught_by_reconstructions", "floor"}
+        assert told["split"] == "test"
+    assert found[0] == found[1] != found[2]
 
 
 def test_a_judge_of_identity_that_is_not_here_is_told_before_any_training(tmp_path, monkeypatch):

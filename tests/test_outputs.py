@@ -19,6 +19,7 @@ from fgcli.artifacts.outputs import verify_outputs
 from fgcli.cli import app, discovery
 from fgcli.cli.stage import is_path, written
 from fgcli.errors import FgError, UsageError
+from fgcli.heads.parameters import Parameters, save_npz
 from fgcli.reports.grid import FORMATS, save_picture
 
 
@@ -94,18 +95,18 @@ def test_what_fg_wrote_is_replaced(home):
             save_picture(Path(f"sheet{ending}"), page)
     writes = {"-o": Path("out/faces.h5"), "--numbers": Path("n.json"), "--sheet": Path("sheet.png")}
     verify_outputs([Path("mine.txt")], writes | {"--more": Path("empty.h5")}, kinds)
-    for name, arrays, mine in (("p.npz", {"expression": np.zeros(3)}, False), ("q.npz", {"notes": np.zeros(3)}, True)):
-        np.savez(name, **arrays)
-        if mine:
-            with pytest.raises(FgError, match=r"q.npz: expected nothing or a .npz file of fg's"):
-                verify_outputs([], {"-o": Path(name)}, {"-o": ""})
-        else:
-            verify_outputs([], {"-o": Path(name)}, {"-o": ""})
-    Path("n.json").write_text("no json")
-    with pytest.raises(
-        FgError, match=r"n.json: expected nothing or a .json file of fg's to replace, found another file"
-    ):
-        verify_outputs([], {"--numbers": Path("n.json")}, kinds)
+    head = Parameters.zeros(1)
+    save_npz(Path("p.npz"), head)
+    verify_outputs([], {"-o": Path("p.npz")}, {"-o": ""})
+    np.savez("p.npz", **head.to_arrays())
+    with pytest.raises(FgError, match=r"p.npz: expected nothing or a .npz file of fg's"):
+        verify_outputs([], {"-o": Path("p.npz")}, {"-o": ""})
+    for text in ("no json", '{"a": 1}', '{\n  "a": 1\n}'):
+        Path("n.json").write_text(text)
+        with pytest.raises(
+            FgError, match=r"n.json: expected nothing or a .json file of fg's to replace, found another"
+        ):
+            verify_outputs([], {"--numbers": Path("n.json")}, kinds)
     os.link("mine.txt", "same.h5")
     with pytest.raises(UsageError, match="same.h5: expected a file of its own, found that mine.txt is read"):
         verify_outputs([Path("mine.txt")], {"-o": Path("same.h5")}, kinds)

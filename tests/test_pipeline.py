@@ -142,6 +142,15 @@ def test_new_photos_make_repro_run(reproduced, tmp_path):
     assert "modified:           attributes.csv" in dvc(mine, "status", "preprocess")
 
 
+def test_faces_of_photos_go_out_and_come_back_as_the_same_bytes(reproduced, tmp_path):
+    faces, folder, back = reproduced / "out/faces.h5", tmp_path / "folder", tmp_path / "faces.h5"
+    for words in (["export", faces, folder], ["import", folder, "-o", back]):
+        done = CliRunner().invoke(app, ["data", *map(str, words)])
+        assert done.exit_code == 0, done.output
+    assert "enlargement" in artifacts.layout(back)
+    assert back.read_bytes() == faces.read_bytes()
+
+
 def test_provenance_chains_the_files(reproduced):
     out = reproduced / "out"
     for name, inputs in {
@@ -153,6 +162,8 @@ def test_provenance_chains_the_files(reproduced):
     }.items():
         told = artifacts.load(out / f"{name}.h5", names=()).inputs
         assert told == {i: artifacts.sha256(out / f"{i}.h5") for i in inputs}
+    assert b"attributes.csv" in (out / "faces.h5").read_bytes()
+    assert b"attributes.csv" not in (out / "generator.h5").read_bytes()  # which is given away
 
 
 def test_the_same_by_plain_commands_is_equal_byte_for_byte(reproduced, monkeypatch):

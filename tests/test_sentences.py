@@ -151,6 +151,7 @@ def test_every_selfies_is_a_molecule():
     assert penalised_logp_of_selfies("") is None
     assert molecules.smiles_of(molecules.selfies_of("CC(=O)O")) == "CC(=O)O"
     assert languages.valid("selfies", "[C][=C][=C][Branch1]")
+    assert not languages.valid("selfies", "[C][foo]")
 
 
 # ---- the artifact
@@ -197,6 +198,12 @@ def test_what_is_no_sentence_of_a_text_of_your_own_is_a_rejected_row(tmp_path):
     assert reasons["x+"].startswith("line 2: at character 3: expected '(' '1'")
     assert reasons["x+1"] == "line 4: expected another sentence, found one that is there already"
     assert reasons["(((((x)))))"] == "line 5: expected at most 8 rules, found 12; raise sentences.limit"
+    deep = ["(" * 300 + "x" + ")" * 300, "+".join("x" * 3000)]
+    file.write_text("\n".join([*deep, "x", "y"]))
+    _, long = made(tmp_path, source=source, limit=0, val=0, test=0)
+    stored = artifacts.load(long)
+    assert set(stored["text"]) | set(stored["rejected/source"]) == {*deep, "x", "y"}
+    assert "x" in stored["text"]
     file.write_text("y\n")
     with pytest.raises(FgError, match="expected a sentence of expressions, found none; the first: line 1: at char"):
         made(tmp_path, source=source)

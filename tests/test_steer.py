@@ -358,7 +358,7 @@ def test_modes_are_whole_numbers():
         stage.asked(False, {}, {"light": ["x=1"]})
 
 
-def test_a_folder_is_steered_photo_by_photo(album, steered):
+def test_a_folder_is_steered_photo_by_photo(album, steered, monkeypatch):
     Path("photos").mkdir()
     for name in ("3.png", "5.png", "6.png"):
         Path(name).rename(Path("photos", name))
@@ -376,6 +376,13 @@ def test_a_folder_is_steered_photo_by_photo(album, steered):
     Path("mine.csv").write_text(lines)
     fg("steer", "mine.csv", "--yaw", "0.2", *flags, "-o", "jobs")
     assert sorted(path.name for path in Path("jobs").iterdir()) == ["3.png", "7.png", "jobs.csv", "jobs.png"]
+    one, other = "7,,photos/3.png\n", "photos/5.png,largest,\n"
+    asked = []
+    monkeypatch.setattr(Studio, "choose", lambda self, face, preview: asked.append((face, preview.name)))
+    for lines in (one + other, other + one):
+        Path("mine.csv").write_text("photo,face,jaw_from\n" + lines)
+        fg("steer", "mine.csv", "--yaw", "0.2", *flags, "-o", f"jobs{len(asked)}")
+    assert sorted(asked[:2]) == sorted(asked[2:]) == [("largest", "5.png"), ("only", "7.png")]
     _, said = fg("steer", "mine.csv", "--shape", "999=1", *flags, "-o", "none", code=2)
     assert "mine.csv: line 2: " in said[-1]
     assert not Path("none").exists()

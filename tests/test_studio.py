@@ -8,6 +8,8 @@ import re
 import shlex
 import shutil
 import socket
+import zipfile
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from unittest.mock import Mock
@@ -370,6 +372,17 @@ def test_only_the_prior_is_truncated(tab, home):
     assert error(window) == "--truncation: expected 1 for a density, found 0.95; add --density prior"
 
 
+def test_an_emptied_number_is_told(tab, home):
+    window = tab("Sample and walk")
+    window.get_by_role("spinbutton", name="Seed of the first").fill("")
+    window.get_by_role("button", name="Draw").press("Enter")
+    assert error(window) == "Sample and walk: expected the seed of the first face, found none; give a whole number"
+    window = tab("Data")
+    window.get_by_role("spinbutton", name="Page").fill("")
+    visible(window, ".grid-container button").first.press("Enter")
+    assert error(window) == "Data: expected the number of the page, found none; give one"
+
+
 # ---- data
 
 
@@ -554,6 +567,53 @@ def test_a_changed_table_of_labels_stays_and_package_labels_have_none(home, tmp_
     assert written.read_text() == "file,smiling\na.png,0\n"
     with pytest.raises(FgError, match="expected labels from a table of an image_folder, found those that orl brings"):
         labels.fix(tmp_path, faces, "orl/1", "smiling", 1)
+
+
+def test_a_label_that_the_table_has_no_column_for_gets_one(home, tmp_path):
+    from fgcli.studio import labels
+
+    faces = artifacts.load(Path("out/faces.h5"), artifacts.FACES, ("source", "rejected/source"))
+    with zipfile.ZipFile(tmp_path / "photos.zip", "w") as file:
+        file.write("labels.csv")
+    data = faces.params["datasets"][0]
+    zipped = replace(faces, params={"datasets": [data | {"attributes": str(tmp_path / "photos.zip/labels.csv")}]})
+    for i, known in enumerate((faces, zipped)):
+        written = labels.fix(tmp_path / str(i), known, "image_folder/b.png", "beard", 1)
+        lines = written.read_text().splitlines()
+        assert lines == ["file,identity,smiling,glasses,beard", "a.png,anna,1,0,", "b.png,ben,0,1,1", "c.png,cyd,1,-1,"]
+
+
+def test_favourites_of_a_density_that_is_gone_are_kept_and_not_shown(home, tmp_path):
+    from fgcli.studio import sample
+    from fgcli.studio.models import Project
+
+    for name in ("generator", "latents", "density"):
+        shutil.copy(f"out/{name}.h5", tmp_path)
+    project = Project(tmp_path)
+    for name in ("one", "prior"):
+        sample.keep_face(project, sample.drew(project, name, 1.0, 5, 2)[0], [1])
+    assert [name for _, name in sample.favourite_pictures(project)] == ["one, seed 6", "prior, seed 6"]
+    methods = {"other": {"name": "isotropic"}}
+    density.run(tmp_path / "latents.h5", tmp_path / "density.h5", params=density.Params(methods=methods, seed=0))
+    assert [name for _, name in sample.favourite_pictures(project)] == ["prior, seed 6"]
+    assert len(sample.all_favourites(project)) == 2
+
+
+def test_heads_are_steered_from_the_first_that_was_found(home, tmp_path):
+    from fgcli.studio import steer
+    from fgcli.studio.models import Project
+
+    stored = artifacts.load(Path("out/flame.h5"), artifacts.FLAME)
+    status = np.array(stored["status"]).astype("U40")
+    status[:2] = "no landmarks"
+    about = {"params": stored.params, "inputs": {}, "meta": stored.meta}
+    artifacts.save(tmp_path / "flame.h5", artifacts.FLAME, {**stored.arrays, "status": status}, **about)
+    assert steer.first_row(Project(tmp_path), "flame") == 2
+    artifacts.save(
+        tmp_path / "flame.h5", artifacts.FLAME, {**stored.arrays, "status": status[[0] * len(status)]}, **about
+    )
+    with pytest.raises(FgError, match=r"flame.h5: expected a row whose head was found, found none; run fg flame again"):
+        steer.first_row(Project(tmp_path), "flame")
 
 
 def test_a_folder_that_is_not_there_and_a_taken_port_are_one_sentence(home):

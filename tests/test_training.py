@@ -331,6 +331,10 @@ def test_more_steps_extend_a_finished_run(faces, tmp_path, capsys):
     assert (tmp_path / "generator.h5").read_bytes() == (tmp_path / "whole.h5").read_bytes()
     train.run(*files, params=train_params(steps=4, **still))
     assert (tmp_path / "generator.h5").read_bytes() == short
+    train.run(*files, params=train_params(steps=3, **still))  # which looks at held-out rows once more than longer ones
+    train.run(*files, params=train_params(steps=8, **still))
+    assert "going on from step 3" not in capsys.readouterr().err
+    assert (tmp_path / "generator.h5").read_bytes() == (tmp_path / "whole.h5").read_bytes()
     train.run(*files, params=train_params(steps=6, schedule="cosine"))
     train.run(*files, params=train_params(steps=8, schedule="cosine"))
     assert "going on from step 6" not in capsys.readouterr().err

@@ -1,7 +1,8 @@
 """Writing and reading artifacts: whole or not at all, and equal bytes for equal content.
 
 A file is written aside, flushed to disk and renamed, so that a name in place is always a whole file. It holds no
-time, host or path. Datasets are contiguous and uncompressed, so that rows can be memory-mapped from any process.
+time and no host, and no path but those that its params name. Datasets are contiguous and uncompressed, so that rows
+can be memory-mapped from any process.
 """
 
 from __future__ import annotations
@@ -185,9 +186,15 @@ def write_json(path: Path, content: Any) -> None:
     Raises:
         ValueError: a number is not finite; JSON has no word for it.
     """
+    text = as_json(content)
     with write_aside(path) as part:
-        text = json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
-        part.write_text(text, encoding="utf-8", errors="backslashreplace")  # which JSON reads as the same letters
+        part.write_bytes(text)
+
+
+def as_json(content: Any) -> bytes:
+    """The bytes of fg's JSON; raises ValueError where a number is not finite."""
+    text = json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    return text.encode("utf-8", errors="backslashreplace")  # which JSON reads as the same letters
 
 
 def _explain(path: Path, error: BaseException) -> str:

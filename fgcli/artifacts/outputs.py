@@ -9,11 +9,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
 from PIL.ExifTags import Base
 from PIL.PngImagePlugin import PngInfo
 
-from fgcli.artifacts.files import load
+from fgcli.artifacts.files import as_json, load, write_aside
 from fgcli.errors import FgError, UsageError
 
 HDF5 = b"\x89HDF\r\n\x1a\n"
@@ -28,7 +29,7 @@ MARKS = {
     ".sh": b"# fg",
 }
 MARKS |= dict.fromkeys(
-    (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".mp4", ".gif", ".onnx", ".pt", ".safetensors"),
+    (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".mp4", ".gif", ".npz", ".onnx", ".pt", ".safetensors"),
     WRITTEN.encode(),
 )
 """What stands in every file of that ending that fg writes, near its start or its end: others are the user's."""
@@ -99,7 +100,7 @@ def ours(path: Path, kind: str) -> bool:
     suffix = path.suffix.lower()
     if suffix in MARKS:
         return MARKS[suffix] in found
-    return (suffix == ".json" and is_json(path)) or (suffix == ".npz" and is_parameters(path))
+    return suffix == ".json" and is_json(path)
 
 
 def picture_mark(kind: str) -> dict[str, Any]:
@@ -124,14 +125,18 @@ def is_artifact(path: Path, kind: str) -> bool:
 
 
 def is_json(path: Path) -> bool:
-    """Whether a file holds a JSON object or list, as fg's numbers do."""
+    """Whether a file is JSON just as fg writes it: JSON has no room for a mark, and who changed one made it theirs."""
+    found = path.read_bytes()
     try:
-        return isinstance(json.loads(path.read_bytes()), dict | list)
+        return as_json(json.loads(found)) == found
     except ValueError:
         return False
 
 
-def is_parameters(path: Path) -> bool:
-    """Whether an .npz holds a head's parameters, as `fg flame export` writes them, or what `fg export` does."""
-    fields = {"expression.npy", "vector.npy", "expr.npy", "fg.npy"}
-    return zipfile.is_zipfile(path) and bool(fields & set(zipfile.ZipFile(path).namelist()))
+def write_npz(path: Path, arrays: Mapping[str, Any]) -> None:
+    """Writes an .npz, whole or not at all, with the mark as the comment of the zip file that it is."""
+    with write_aside(path) as part:
+        with open(part, "wb") as file:
+            np.savez(file, **arrays)
+        with zipfile.ZipFile(part, "a") as archive:
+            archive.comment = WRITTEN.encode()

@@ -197,7 +197,7 @@ CHECKPOINT = Schema(
     1,
     groups=("state",),
     meta={"step": told.Count, "fingerprint": told.Text, "layout": Any},
-    more={"best": told.Best, "sums": dict[told.Text, told.Pair], "code": told.Text},
+    more={"best": told.Best, "sums": dict[told.Text, told.Pair], "code": told.Text, "early": bool},
     finite=("state/objective", "state/ema"),
 )
 """Everything that a run needs to go on: nested state as arrays, its non-array part in layout."""

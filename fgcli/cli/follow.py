@@ -15,6 +15,7 @@ from fgcli.cli.run import guarded, quiet_libraries, show
 from fgcli.cli.stage import Debug, Json, ParamsFiles, Sets
 from fgcli.errors import FgError
 from fgcli.stages import flame, preprocess
+from fgcli.stages.data import UNFINISHED, verify_folder
 
 
 def follow_command(
@@ -51,42 +52,63 @@ def follow_command(
 
 
 def heads_of(source: Path, folder: Path, regressor: Path, raw: dict[str, Any]) -> dict[str, Any]:
-    """Runs both stages by the params `raw`; where one fails nothing is left in the folder.
+    """Runs both stages by the params `raw`. Where one fails nothing is left in the folder; what was stopped goes on.
 
     Raises:
-        FgError: no such source, no faces in it, or a folder that is not new.
+        UsageError: a folder with files, or that another command left unfinished.
+        FgError: no such source, or no faces in it.
     """
     from fgcli import frames
+    from fgcli.artifacts.locks import held
     from fgcli.artifacts.outputs import verify_outputs
 
     config.section(raw, "flame", flame.Params)  # mistakes show now
     frames.about(source)
     verify_outputs([source, regressor], {"-o": folder}, {"-o": "folder"})
-    if folder.is_dir() and any(folder.iterdir()):
-        raise FgError(f"-o {folder}: expected a new or empty folder, found one with files; name another")
-    try:
-        return fit(source, folder, regressor, raw)
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
+    with held([folder]):
+        verify_folder(folder, hash := depends_on(source, regressor, raw))
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / UNFINISHED).write_text(hash)
+        try:
+            told = fit(source, folder, regressor, raw)
+        except FgError:
+            shutil.rmtree(folder)
+            raise
+        (folder / UNFINISHED).unlink()
+    return told
+
+
+def depends_on(source: Path, regressor: Path, raw: dict[str, Any]) -> str:
+    """A hash of all that the heads depend on: of a folder the names, sizes and times of its photos."""
+    from fgcli import artifacts
+    from fgcli.artifacts.parts import fingerprint
+    from fgcli.datasets.files import photos_below
+
+    files = [file for file in (source, regressor) if file.is_file()]
+    seen = [] if source in files else [(path.as_posix(), path.stat()) for path in photos_below(source)]
+    photos = [(path, status.st_size, status.st_mtime_ns) for path, status in seen]
+    return fingerprint([str(source), photos, [artifacts.sha256(file) for file in files], raw])
 
 
 def fit(source: Path, folder: Path, regressor: Path, raw: dict[str, Any]) -> dict[str, Any]:
-    """Fills the folder."""
-    from fgcli import archives, frames
+    """Fills the folder; what is whole in it stays."""
+    from fgcli import archives, artifacts, frames
 
     table, photos = folder / "people.csv", source
     if not archives.is_folder(source):
         photos = folder / "frames" / source.stem
-        frames.extracted(source, photos)
+        if not table.exists():
+            frames.extracted(source, photos)
     name_people(photos, table)
     data = {"name": "image_folder", "path": str(photos), "attributes": str(table), "label": photos.name}
     raw = config.overlay(raw, {"preprocess": {"datasets": [data], "val": 0.0, "test": 0.0}})
     faces, sheet = folder / "faces.h5", folder / "faces.png"
-    cut = preprocess.run(faces, sheet, params=config.section(raw, "preprocess", preprocess.Params))
+    if not faces.exists():
+        preprocess.run(faces, sheet, params=config.section(raw, "preprocess", preprocess.Params))
+    rejected = len(artifacts.load(faces, artifacts.FACES, ("rejected/source",))["rejected/source"])
     params = config.section(raw, "flame", flame.Params)
     told = flame.run(faces, regressor, folder / "flame.h5", folder / "flame.png", params=params)
-    return {"faces": str(faces), "rejected": cut["rejected"], **told}
+    return {"faces": str(faces), "rejected": rejected, **told}
 
 
 def name_people(photos: Path, table: Path) -> None:

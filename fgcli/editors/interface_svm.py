@@ -57,6 +57,6 @@ class InterfaceSVM(Directions, Learns):
         """The unit normal (D,) of the plane between codes (n, D) of sides (n,) 0 and 1, both weighing equally."""
         from sklearn.svm import LinearSVC
 
-        machine = LinearSVC(C=self.c / len(x), class_weight="balanced", dual="auto", max_iter=5000, random_state=seed)
-        found = machine.fit(x, sides).coef_[0]
+        settings = {"class_weight": "balanced", "dual": "auto", "max_iter": 5000, "random_state": seed % 2**32}
+        found = LinearSVC(C=self.c / len(x), **settings).fit(x, sides).coef_[0]
         return found / np.linalg.norm(found)

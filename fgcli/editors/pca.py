@@ -29,7 +29,7 @@ class PCA(Directions, Discovers):
         from sklearn.decomposition import PCA as Decomposition
 
         flat = codes.reshape(len(codes), -1)
-        found = Decomposition(min(self.components, *flat.shape), random_state=seed).fit(flat)
+        found = Decomposition(min(self.components, *flat.shape), random_state=seed % 2**32).fit(flat)
         lengths = np.sqrt(found.explained_variance_)
         steps = (found.components_ * lengths[:, None]).reshape(-1, *codes.shape[1:]).astype(np.float32)
         names = [f"component_{i}" for i in range(1, len(steps) + 1)]

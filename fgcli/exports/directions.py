@@ -10,6 +10,7 @@ import numpy as np
 
 import fgcli
 from fgcli import artifacts
+from fgcli.artifacts.outputs import write_npz
 from fgcli.codes import Codes
 from fgcli.editors import Editors
 from fgcli.errors import FgError
@@ -46,8 +47,7 @@ def save(file: Path, editors: Editors, arrays: dict[str, np.ndarray]) -> None:
     methods = {label: entry["build"] for label, entry in stored.meta["methods"].items()}
     about: dict[str, Any] = {"fg": fgcli.__version__, "space": editors.space, "layers": editors.layers, "use": USE}
     about |= {"generator_sha256": stored.meta["generator"], "methods": methods}
-    with open(file, "wb") as opened:
-        np.savez(opened, **{NOTES: np.array(json.dumps(about, sort_keys=True)), **arrays})  # type: ignore[arg-type]
+    write_npz(file, {NOTES: np.array(json.dumps(about, sort_keys=True)), **arrays})
 
 
 def difference(file: Path, editors: Editors, tried: Codes, strength: float = 1.0) -> dict[str, float]:

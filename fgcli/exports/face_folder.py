@@ -26,6 +26,7 @@ IMAGES, MASKS = "images", "masks"
 LABELS, ROWS, REJECTED, ABOUT = "labels.csv", "rows.csv", "rejected.csv", "about.json"
 NUMBERS = {
     "group": ("int32", (), ["group"]),
+    "enlargement": ("float32", (), ["enlargement"]),
     "crop": ("float32", (2, 3), [f"crop{i}{j}" for i in range(2) for j in range(3)]),
     "landmarks": ("float32", (68, 2), [f"{axis}{i}" for i in range(68) for axis in "xy"]),
 }
@@ -83,7 +84,7 @@ def read(folder: Path, output: Path, advance: Callable[..., None]) -> dict[str, 
             if masks is not None:
                 masks[i] = _sized(found, i, _mask(found, i), size)
             advance()
-        for name in ("landmarks", "crop", "group"):
+        for name in ("landmarks", "crop", "enlargement", "group"):  # in the order of preprocess
             kind, shape, columns = NUMBERS[name]
             if columns[0] in table[0]:
                 writer.put(name, np.array([_numbers(folder, row, columns, kind) for row in table]).reshape(-1, *shape))

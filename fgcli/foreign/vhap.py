@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fgcli.artifacts import write_aside
+from fgcli.artifacts.outputs import write_npz
 from fgcli.errors import FgError, UsageError
 from fgcli.heads.centring import eyeballs
 from fgcli.heads.head import Head
@@ -58,8 +58,7 @@ def save_vhap(path: Path, head: Head, p: Parameters) -> dict[str, str]:
     told = {"edition": edition, "camera": CAMERA, "padding": PADDING}
     arrays: dict[str, Any] = {name: value.detach().cpu().float().numpy() for name, value in _tensors(head, p).items()}
     arrays |= {name: np.array(text) for name, text in told.items()}
-    with write_aside(path) as part, open(part, "wb") as file:
-        np.savez(file, **arrays)
+    write_npz(path, arrays)
     return told
 
 

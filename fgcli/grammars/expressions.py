@@ -42,11 +42,16 @@ def valid(text: str) -> bool:
 def values(text: str, x: np.ndarray = POINTS) -> np.ndarray:
     """Of an expression at x (n,), float64; infinite or NaN where it has none. Its tree is walked, nothing is run.
 
+    One that is nested more deeply than Python reads has none anywhere.
+
     >>> values("1/2+sin(x)*x", np.array([0.0])).tolist()
     [0.5]
     """
     with np.errstate(all="ignore"):
-        found = _value(ast.parse(text, mode="eval").body, x)
+        try:
+            found = _value(ast.parse(text, mode="eval").body, x)
+        except (RecursionError, MemoryError, SyntaxError):  # the last of more than 200 brackets
+            found = np.nan
     return np.broadcast_to(found, x.shape).astype(np.float64)
 
 

@@ -44,12 +44,16 @@ def molecule(smiles: str) -> Any:
 
 
 def smiles_of(selfies: str) -> str:
-    """The SMILES of a SELFIES, of which every sequence of symbols is a molecule; empty for the empty one.
+    """The SMILES of a SELFIES; empty for the empty one, and where a symbol is none of SELFIES'.
 
     Raises:
         FgError: selfies is not installed.
     """
-    return str(selfies_package().decoder(selfies))
+    package = selfies_package()
+    try:
+        return str(package.decoder(selfies))
+    except package.DecoderError:
+        return ""
 
 
 def selfies_of(smiles: str) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fgcli.artifacts import write_aside
+from fgcli.artifacts.outputs import write_npz
 from fgcli.errors import FgError
 
 SIZES = {"shape": 100, "expression": 50, "pose": 6, "camera": 3, "texture": 50, "light": 27}
@@ -96,8 +96,7 @@ def save_npz(path: Path, parameters: Parameters, order: str | None = None, head:
     if order:
         arrays = {"vector": parameters.to_vector(order).detach().cpu().float().numpy(), "order": np.array(order)}
     arrays |= {"head": np.array(head)} if head else {}
-    with write_aside(path) as part, open(part, "wb") as file:
-        np.savez(file, **arrays)
+    write_npz(path, arrays)
 
 
 def load_npz(path: Path) -> Parameters:

@@ -256,7 +256,9 @@ class GAN(Objective):
 
 
 class Look:
-    """Fréchet distance of colours and edges between validation images and DRAWN samples, under conditions of these.
+    """Fréchet distance of colours and edges between validation images and DRAWN samples.
+
+    Where a generator wants conditions the samples are drawn under those of the first of these images.
 
     The features of an image are its colours on a grid of 4 x 4 and, in each of these cells, how strong its edges are in
     8 directions: 48 + 128 numbers. They see whether a face has its parts in their places; means of pixels alone do not.
@@ -274,7 +276,7 @@ class Look:
         """Sees one batch."""
         self.rng = self.rng or rng
         self.real.append(look(batch["images"]))
-        if isinstance(self.generator, Conditional):
+        if isinstance(self.generator, Conditional) and sum(map(len, self.conditions)) < DRAWN:  # more are not drawn
             self.conditions.append(batch[self.generator.condition_column])
 
     def compute(self) -> float:

@@ -2,7 +2,8 @@
 
 What the thesis leaves open is our choice, by measurement: codes are bounded; reconstructions are no fakes, and codes
 are not inferred again, unless asked for; features are compared by L1, mean over entries, summed over the blocks of the
-critic; the codes of the previous batch are constants; weights are 1 unless given (see pipelines/invgan).
+critic; the codes of the previous batch are constants, and a generator's step, which follows the critic's on the same
+batch, has those that the critic has just told; weights are 1 unless given (see pipelines/invgan).
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class InvGAN(GAN):
         matching: weight of L_fm, L1.
         mmd: weight of the discrepancy.
         reinference: weight of |w_R - D(G(w_R))|^2; 1 in the thesis.
-        reconstructions: weight of the GAN's loss of G(w_R), as of other fakes; 1 in the thesis.
+        reconstructions: weight of the logistic loss of G(w_R), both players'; 1 in the thesis.
         supervision: weight of the cross-entropy of classes told from w_R, for rows with a label.
         classes: how many there are; 0: no supervision.
         labels_per_class: training rows of each class whose label is used; 0 for every label.
@@ -107,8 +108,19 @@ class InvGAN(GAN):
     def codes(self, batch: Batch, rng: torch.Generator, labels: Tensor | None) -> Tensor:
         """w (n, 1, d): from the prior, the last of them inferred from the batch before, once there was one."""
         w = super().codes(batch, rng, labels)
-        first = len(w) - round(self.inferred * len(w) * float(self.known))
+        first = self.drawn(len(w))
         return torch.cat([w[:first], self.before[: len(w) - first]])
+
+    def drawn(self, n: int) -> int:
+        """How many of n fakes have codes from the prior."""
+        return n - round(self.inferred * n * float(self.known))
+
+    def fakes(self, batch: Batch, rng: torch.Generator) -> tuple[Tensor, Tensor, Tensor | None]:
+        """As of `gan`; those of inferred codes are of no class (-1), as none was drawn for them."""
+        w, images, labels = super().fakes(batch, rng)
+        if labels is not None:
+            labels = torch.where(torch.arange(len(w), device=labels.device) < self.drawn(len(w)), labels, -1)
+        return w, images, labels
 
     def critic_loss(self, batch: Batch, rng: torch.Generator) -> Terms:
         """Of scores and of codes."""

@@ -43,11 +43,12 @@ def sheet(
 ) -> Image.Image:
     """Rows of equal-sized uint8 images (h, w, 3), each enlarged `scale` times, with labels left and above.
 
-    `feet` are the lines below each image of each row.
+    `feet` are the lines below each image of each row; one that is wider than an image is broken between words.
     """
     h, w = (scale * s for s in rows[0][0].shape[:2])
     font, (left, top) = label_font(), margins(row_labels, column_labels)
-    down = h + GAP + LINE * max((len(lines) for row in feet for lines in row), default=0)
+    below = [[[line for text in lines for line in broken(readable(text), w - 4)] for lines in row] for row in feet]
+    down = h + GAP + LINE * max((len(lines) for row in below for lines in row), default=0)
     room = (down - GAP, w)
     page = Image.new("RGB", extent(len(rows), max(map(len, rows)), room, row_labels, column_labels), PAPER)
     draw = ImageDraw.Draw(page)
@@ -60,9 +61,21 @@ def sheet(
             x, y = left + j * (w + GAP), top + i * down
             tile = Image.fromarray(np.ascontiguousarray(image)).resize((w, h), Image.Resampling.NEAREST)
             page.paste(tile, (x, y))
-            for k, text in enumerate(feet[i][j] if feet else ()):
-                draw.text((x + 2, y + h + k * LINE), fitting(readable(text), w - 4), INK, font)
+            for k, text in enumerate(below[i][j] if below else ()):
+                draw.text((x + 2, y + h + k * LINE), text, INK, font)
     return page
+
+
+def broken(text: str, width: int) -> list[str]:
+    """The text as lines of at most `width` px; a word that is wider is cut."""
+    lines: list[str] = []
+    for word in text.split():
+        longer = f"{lines[-1]} {word}" if lines else word
+        if lines and label_font().getlength(longer) <= width:
+            lines[-1] = longer
+        else:
+            lines.append(fitting(word, width))
+    return lines or [""]
 
 
 def fitting(text: str, width: int) -> str:

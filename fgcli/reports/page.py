@@ -8,7 +8,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from fgcli.reports.tables import between, number, signed
+from fgcli.reports.tables import between, ends, number, signed
 
 TEMPLATE = "report.html.jinja"
 
@@ -19,7 +19,8 @@ def render(content: Mapping[str, Any], template: str = TEMPLATE) -> str:
     page = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )  # fmt: skip
-    page.filters |= {"number": number, "signed": signed, "between": between, "words": words, "drawing": Markup}
+    page.filters |= {"number": number, "signed": signed, "ends": ends, "between": between, "words": words}
+    page.filters["drawing"] = Markup
     return page.get_template(template).render(content) + "\n"
 
 

@@ -227,6 +227,11 @@ def verification(numbers: Mapping[str, Any]) -> str:
     return f"By the same threshold, of the held-out photos themselves {' and '.join(shares)}." if shares else ""
 
 
+def ends(stated: Mapping[str, float]) -> tuple[float, float] | None:
+    """The interval of a stated mean, if it has one."""
+    return (stated["low"], stated["high"]) if "low" in stated else None
+
+
 def between(interval: tuple[float, float] | None) -> str:
     """An interval; nothing where there is none."""
     return f"{number(interval[0])} to {number(interval[1])}".replace("-", MINUS) if interval else ""

@@ -63,12 +63,12 @@ def gather(folder: Path, output: Path) -> dict[str, Any]:
 
 
 def verify_folder(folder: Path, hash: str) -> None:
-    """Raises UsageError unless a folder is empty, not there, or the unfinished export of the file of this hash."""
+    """Raises UsageError unless a folder is empty, not there, or was left unfinished by what has this hash."""
     if folder.is_dir():
         mark = folder / UNFINISHED
         if not any(folder.iterdir()) or (mark.is_file() and mark.read_text() == hash):
             return
-        found = "an unfinished export of another file" if mark.is_file() else "one with files in it"
+        found = "what another command left unfinished" if mark.is_file() else "one with files in it"
     elif not folder.exists() and not folder.is_symlink():
         return
     else:

@@ -115,15 +115,15 @@ def _assemble(output: Path, flame: Path, todo: list[Chunk], own: Scenes, params:
         "images": ((n, size, size, 3), "uint8"),
         "masks": ((n, size, size), "uint8"),
         "landmarks": ((n, 68, 2), "float32"),
+        "crop": ((n, 2, 3), "float32"),
         "attributes": ((n, len(names)), "int8"),
     }
     with artifacts.create(output, artifacts.FACES, params=head, inputs={}, meta=meta) as writer:
         fields = {name: writer.allocate(name, *shape) for name, shape in shapes.items()}
         for chunk in todo:
-            arrays = load_part(chunk.file)
+            arrays = load_part(chunk.file) | {"crop": np.eye(2, 3, dtype=np.float32)}
             for name, field in fields.items():
                 field[chunk.first : chunk.first + chunk.count] = arrays[name]
-        writer.put("crop", np.tile(np.eye(2, 3, dtype=np.float32), (n, 1, 1)))
         writer.put("identity", people.astype(np.int32))
         writer.put("split", split)
         writer.put("source", np.array([f"procedural_heads/{i:06d}" for i in range(n)]))

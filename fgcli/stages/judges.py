@@ -90,7 +90,7 @@ def run(
     meta = bench.identity(typical)
     judge = bench.of_images("images", images)
     judges: dict[str, Judge] = {"images": judge}
-    numbers: dict[str, Any] = {"held_out": {"images": bench.worth(judge, images)}}
+    numbers: dict[str, Any] = {"split": bench.tells(), "held_out": {"images": bench.worth(judge, images)}}
     build: dict[str, Any] = {"network": params.network, "side": judge.side}
     if latents:
         codes = artifacts.rows(latents, "codes")
@@ -103,8 +103,8 @@ def run(
         if latents is None or generator is None:
             raise FgError("judges.consistency: expected latents.h5 and generator.h5, found none; give both")
         inputs["generator"] = generator
-        remade = reconstructions(generator, latents)
-        second = bench.of_images("reconstructions", remade)
+        remade = reconstructions(generator, latents, folder)
+        second = bench.of_images("reconstructions", remade, artifacts.sha256(latents))
         numbers["consistency"] = bench.consistency(numbers["held_out"]["images"], judge, second, images, remade)
     arrays = {f"weights/{name}/{k}": v.numpy() for name, j in judges.items() for k, v in j.state_dict().items()}
     arrays |= typical
@@ -160,6 +160,15 @@ class Bench:
         place = artifacts.SPLITS.index(name)
         return np.flatnonzero(self.split == max(i for i in set(self.split.tolist()) if i <= place))
 
+    def tells(self) -> str:
+        """The split whose rows say what judges are worth; where it is not the test split, with a warning."""
+        from fgcli import artifacts
+
+        name = artifacts.SPLITS[int(self.split[self.rows("test")[0]])]
+        if name != "test":
+            say(f"judges: no rows of split test: what judges are worth is told by {name} rows, which they know")
+        return name
+
     def typical(self) -> dict[str, np.ndarray]:
         """Where training faces have their landmarks and masks; nothing of pictures taken whole."""
         import numpy as np
@@ -191,15 +200,15 @@ class Bench:
                 say(judge.notice)
         return {"identity": spec}
 
-    def of_images(self, name: str, images: np.ndarray) -> ImageJudge:
-        """A judge of pictures (n, h, w, 3), those of faces.h5 or what a generator made of them."""
+    def of_images(self, name: str, images: np.ndarray, of: str = "") -> ImageJudge:
+        """A judge of pictures (n, h, w, 3): those of faces.h5, or made `of` codes, whose hash is given."""
         from fgcli.classifiers.judges import image_judge
         from fgcli.training.augment import Augment
         from fgcli.training.columns import COLUMNS
 
         judge = image_judge(self.params.network, len(self.names), images.shape[1], "judges.network")
         seen = replace(COLUMNS["images"], derive=None if name == "images" else lambda stored, rows: images)
-        self.train(judge, seen, name, Augment(**STRAYED))
+        self.train(judge, seen, {"judge": name} | ({"of": of} if of else {}), Augment(**STRAYED))
         self.calibrate(judge, images)
         return judge
 
@@ -213,12 +222,17 @@ class Bench:
 
         judge = LatentJudge(len(self.names), int(codes[0].size), self.params.hidden)
         judge.standardise(np.array(codes[self.rows("train")]))
-        self.train(judge, Column("codes", "latents", "codes", real), "codes", Augment(), latents)
+        self.train(judge, Column("codes", "latents", "codes", real), {"judge": "codes"}, Augment(), latents)
         self.calibrate(judge, codes)
         return judge
 
-    def train(self, judge: Judge, seen: Column, name: str, strayed: Augment, latents: Path | None = None) -> None:
-        """Trains a judge in a folder of its own, and leaves it on the CPU, in eval mode."""
+    def train(
+        self, judge: Judge, seen: Column, about: dict[str, str], strayed: Augment, latents: Path | None = None
+    ) -> None:
+        """Trains a judge in a folder of its own, and leaves it on the CPU, in eval mode.
+
+        about: its name, and what else its run depends on beside params and files.
+        """
         from fgcli.objectives.judging import Judging
         from fgcli.reports.pictures import save_rows
         from fgcli.training.columns import COLUMNS
@@ -234,8 +248,8 @@ class Bench:
         session = Session.of(
             objective, compute, settings, files, self.split, draw=save_rows, augment=strayed, section="judges"
         )
-        same = session.name(self.params.model_dump(exclude={"checkpoint_seconds"}) | {"judge": name})
-        ema, _, _ = session.train(RunFolder(self.folder / name, same, self.params.steps), self.resume)
+        same = session.name(self.params.model_dump(exclude={"checkpoint_seconds"}) | about)
+        ema, _, _ = session.train(RunFolder(self.folder / about["judge"], same, self.params.steps), self.resume)
         judge.load_state_dict(ema)
         judge.cpu().eval().requires_grad_(False)
 
@@ -277,23 +291,28 @@ class Bench:
         }
 
 
-def reconstructions(generator: Path, latents: Path) -> np.ndarray:
-    """What the generator makes of all codes, uint8 (n, h, w, c).
+def reconstructions(generator: Path, latents: Path, folder: Path) -> np.ndarray:
+    """What the generator makes of all codes, uint8 (n, h, w, c), mapped from a nameless file in a folder.
 
     Raises:
         FgError: codes of another generator.
     """
+    import math
+
     import numpy as np
     import torch
 
     from fgcli import artifacts, codes
+    from fgcli.artifacts.mapped import MappedRows
     from fgcli.classifiers.judges import ROWS
     from fgcli.generators import store
     from fgcli.pixels import u8
 
     store.verify(latents, generator)
     model, read = store.load(generator), codes.reader(latents)
+    channels, *side = model.image_shape
+    made = MappedRows(math.prod(model.image_shape), np.uint8, folder)
     with torch.no_grad():
-        count = len(artifacts.rows(latents, "codes"))
-        parts = [u8(codes.decode(model, read(slice(i, i + ROWS)))).numpy() for i in range(0, count, ROWS)]
-    return np.concatenate(parts)
+        for i in range(0, len(artifacts.rows(latents, "codes")), ROWS):
+            made.append(u8(codes.decode(model, read(slice(i, i + ROWS)))).numpy().reshape(-1, made.width))
+    return made.mapped().reshape(-1, *side, channels)

@@ -169,7 +169,7 @@ def planned(params: Params, model: Generator, score: Score, latents: Path, densi
     import numpy as np
 
     from fgcli import artifacts
-    from fgcli.codes import reader
+    from fgcli.codes import plain, reader
     from fgcli.search.trial import Plan, Trial
 
     read, split = reader(latents), artifacts.load(latents, artifacts.LATENTS, ("split",))["split"]
@@ -178,7 +178,7 @@ def planned(params: Params, model: Generator, score: Score, latents: Path, densi
         found = f"expected {params.initial} training codes, found {len(trained)}"
         raise FgError(f"{latents}: {found}; lower optimize.initial")
     numbers = {name: value for name, value in params.model_dump().items() if name in Plan.__dataclass_fields__}
-    plan, codes, law = Plan(sign=sign(params), **numbers), read(trained), likely(params, density, latents)
+    plan, codes, law = Plan(sign=sign(params), **numbers), plain(latents)(trained), likely(params, density, latents)
     trials: list[Trial] = []
     for row in rows:
         start = None if row is None else read([row])

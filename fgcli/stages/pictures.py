@@ -103,7 +103,7 @@ def edit(
         files: what is read.
     """
     from fgcli import artifacts
-    from fgcli.certificate import Examiner, verify_known
+    from fgcli.certificate import FOOT, Examiner, verify_known
     from fgcli.generators import store
     from fgcli.reports import slider
     from fgcli.subjects import Strip, Subjects, expanded, outputs, save_all_changed
@@ -118,7 +118,7 @@ def edit(
     examiner = Examiner.of(model, files.judges, files.density, files.latents)
     if plan.auto:
         verify_known([s.attribute for s in plan.steps if s.strength is None], examiner)
-    strip = Strip(output, model, what, ["face", "code", *plan.labels], lines=len(steps) + 2)
+    strip = Strip(output, model, what, ["face", "code", *plan.labels], lines=len(steps) + FOOT)
     by: dict[str, Any] = {"output": output, "inverter": inverter}
     people = Subjects(what, face, files.generator, files.latents, model, files.heads, **by)
     made, certificates, pairs = [output], {}, []

@@ -167,10 +167,11 @@ class SteerJobs:
         from fgcli import jobs
         from fgcli.subjects import is_photo
 
-        if is_photo(photo):
+        wish = wished(options)
+        if any(map(is_photo, (photo, *wish.taken.values()))):
             self.studio.choose(options["face"], jobs.numbering(picture))
         people = self.studio.people(photo)
-        told = save_strips(picture, self.studio, self.observer, people, wished(options))
+        told = save_strips(picture, self.studio, self.observer, people, wish)
         rows = [{name: words(found.get(name)) for name in self.columns[1:]} for found in told.values()]
         for row, (title, found) in zip(rows, told.items(), strict=True):
             number = title.rpartition(", face ")[2] if ", face " in title else options["face"]

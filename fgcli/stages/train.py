@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
+    from fgcli.artifacts import Artifact
     from fgcli.capabilities import Conditional, Generator
     from fgcli.heads.head import Head
     from fgcli.training.devices import Compute
@@ -158,7 +159,7 @@ def run(
     if compute.rank == 0:
         warn_of_few(generator, len(rows), faces)
     training: dict[str, Any] = {"precision": compute.precision, "rows": len(rows)}
-    cut = {} if sentences else {"preprocess": about.params}  # how a new photo must be cut for this generator
+    cut = {} if sentences else {"preprocess": cutting(about)}
     history: dict[str, np.ndarray] = {}
     inputs = {"faces": faces}
     some = rows[:: -(-len(rows) // START_ROWS)]
@@ -188,6 +189,15 @@ def run(
             inputs=inputs,
         )
     return {"output": str(output), **training, "parameters": sum(p.numel() for p in generator.parameters())}
+
+
+def cutting(faces: Artifact) -> dict[str, Any]:
+    """How a new photo must be cut for a generator of these faces: their params, but of data sets the names alone.
+
+    Where photos lay stays with who has them; a generator is given away.
+    """
+    names = [{"name": data["name"]} for data in faces.meta["datasets"]]
+    return faces.params | ({"datasets": names} if "datasets" in faces.params else {})
 
 
 def warn_of_few(generator: Generator, rows: int, faces: Path) -> None:

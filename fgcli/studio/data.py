@@ -11,6 +11,7 @@ import numpy as np
 
 from fgcli import artifacts
 from fgcli.artifacts import SPLITS, Artifact
+from fgcli.errors import FgError
 from fgcli.faces.overlay import overlay
 from fgcli.faces.rejections import grouped
 from fgcli.studio import labels
@@ -57,7 +58,9 @@ def build(project: Project) -> None:
     def turned(rows: list[int], number: int | None, masks: bool) -> Any:
         return gr.skip() if number is None else tiles(project, rows, number, masks)
 
-    def picked(rows: list[int], number: int, event: gr.SelectData) -> list[Any]:
+    def picked(rows: list[int], number: int | None, event: gr.SelectData) -> list[Any]:
+        if number is None:
+            raise FgError("Data: expected the number of the page, found none; give one")
         row = rows[PAGE * (number - 1) + int(event.index)]
         return [row, told(project, row), *words(project, row)]
 

@@ -16,7 +16,7 @@ from PIL import Image
 from fgcli import artifacts, inverters
 from fgcli.artifacts import write_aside
 from fgcli.artifacts.outputs import verify_outputs
-from fgcli.certificate import Certificate, Examiner
+from fgcli.certificate import FOOT, Certificate, Examiner
 from fgcli.editors import Editors
 from fgcli.errors import FgError
 from fgcli.plans import Plan, Step, learned
@@ -224,7 +224,7 @@ def save(project: Project, person: Subject, steps: list[Step]) -> list[str]:
     verify_outputs([], {"the command": script}, {"the command": ""})
     pasted = outputs(output, [person.name], how.marks, project.files().paths()).get(0, [])
     plain, picture, found = examined(project, person, steps)
-    strip = Strip(output, project.generator(), [person.name], ["face", "code", *how.labels], lines=len(steps) + 2)
+    strip = Strip(output, project.generator(), [person.name], ["face", "code", *how.labels], lines=len(steps) + FOOT)
     strip.add(person, [plain, picture], [found.foot])
     strip.save()
     if person.cut:

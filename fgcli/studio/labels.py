@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from fgcli import artifacts
+from fgcli import archives, artifacts
 from fgcli.artifacts import Artifact, write_aside, write_json
 from fgcli.artifacts.outputs import identity
 from fgcli.datasets.image_folder import matched, read_table
@@ -54,6 +54,7 @@ def fix(own: Path, faces: Artifact, source: str, attribute: str, value: int) -> 
     header, rows = read_table(base)
     known = [s.partition("/")[2] for s in (*faces["source"], *faces["rejected/source"]) if s.startswith(f"{data}/")]
     _apply(base, rows, known, journal["fixes"])
+    header = list(dict.fromkeys([*header, *(name for own in journal["fixes"].values() for name in own)]))
     with write_aside(written) as part, open(part, "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, header, restval="", lineterminator="\n")
         writer.writeheader()
@@ -76,7 +77,7 @@ def table_of(faces: Artifact, data: str) -> Path:
             "table replaces; mend photos of your own"
         )
     table = Path(spec["attributes"]).expanduser()
-    if not table.is_file():
+    if not archives.is_file(table):
         raise FgError(f"{table}: expected the table of {faces.path}, found none; start fg studio where preprocess ran")
     return table
 

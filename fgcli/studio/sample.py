@@ -25,7 +25,7 @@ COLUMNS, FRAMES, FIRST = 8, 9, 16
 """Faces in a row of the sheet; pictures from one face to the other; faces that are drawn at once."""
 SEEN: dict[str, Any] = {"format": "png", "interactive": False, "allow_preview": False, "buttons": []}
 Kept = dict[str, Any]
-"""A favourite: density, seed, truncation, and the hash of its generator."""
+"""A favourite: density, seed, truncation, and the hashes of its generator and of the file that the density is in."""
 
 
 def build(project: Project) -> None:
@@ -57,7 +57,9 @@ def build(project: Project) -> None:
             favourites = gr.Gallery(liked, label="Favourites", columns=6, **SEEN)
             sheet = gr.Button("Export the favourites")
 
-    def draws(density: str, truncation: float, seed: int, count: float) -> list[Any]:
+    def draws(density: str, truncation: float, seed: int | None, count: float) -> list[Any]:
+        if seed is None:
+            raise FgError("Sample and walk: expected the seed of the first face, found none; give a whole number")
         return drew(project, density, truncation, seed, int(count))
 
     def chosen(found: tuple[Codes, Kept] | None, picked: list[int], at: float, event: gr.SelectData) -> list[Any]:
@@ -184,7 +186,7 @@ def save(project: Project, found: tuple[Codes, Kept] | None) -> list[str]:
 
 
 def all_favourites(project: Project) -> list[Kept]:
-    """Those of every generator that was here.
+    """Those of every generator and density that was here.
 
     Raises:
         FgError: their file is damaged.
@@ -194,15 +196,21 @@ def all_favourites(project: Project) -> list[Kept]:
         return []
     try:
         found = json.loads(path.read_bytes())
-        return [{name: kept[name] for name in ("density", "truncation", "seed", "generator")} for kept in found]
+        return [{name: kept[name] for name in ("density", "truncation", "seed", "generator", "file")} for kept in found]
     except (ValueError, KeyError, TypeError) as error:
         raise FgError(f"{path}: expected favourites of fg studio, found another file; move it") from error
 
 
 def favourites_of(project: Project) -> list[Kept]:
-    """Those of this generator."""
-    ours = artifacts.sha256(project.path("generator"))
-    return [kept for kept in all_favourites(project) if kept["generator"] == ours]
+    """Those that the generator and the densities of today draw."""
+    return [kept for kept in all_favourites(project) if kept == kept | origin(project, kept["density"])]
+
+
+def origin(project: Project, density: str) -> dict[str, str]:
+    """Hashes of what draws a face: the generator, and the file of the density; "" where it is in none."""
+    own = density not in ("prior", RANDOM) and project.there("density")
+    file = artifacts.sha256(project.path("density")) if own else ""
+    return {"generator": artifacts.sha256(project.path("generator")), "file": file}
 
 
 def keep_face(project: Project, found: tuple[Codes, Kept] | None, picked: list[int]) -> None:
@@ -211,7 +219,7 @@ def keep_face(project: Project, found: tuple[Codes, Kept] | None, picked: list[i
     if not picked:
         raise FgError("Sample and walk: expected a face to keep, found none chosen; click one")
     own = {"density": how["density"], "truncation": how["truncation"], "seed": how["seed"] + picked[-1]}
-    own |= {"generator": artifacts.sha256(project.path("generator"))}
+    own |= origin(project, how["density"])
     known = all_favourites(project)
     if own not in known:
         write_json(project.own / "favourites.json", [*known, own])

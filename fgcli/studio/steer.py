@@ -54,14 +54,19 @@ def build(project: Project) -> None:
     if not faced:
         project.need("flame")
     said = project.since("generator", "latents", "conditions", "flame") if faced else project.since("flame")
-    first = start(project, "0", faced)
+    shown_first = first_row(project, "conditions" if faced else "flame")
+    first = start(project, str(shown_first), faced)
     drawn = shown(project, first, first.at)
     state = gr.State(first)
     with gr.Row():
         with gr.Column(scale=2, min_width=200):
             photo = gr.File(label="A photo", height=120, visible=faced, interactive=True)
             row = gr.Number(
-                0, label=f"{'or a' if faced else 'A'} row of faces.h5", precision=0, minimum=0, interactive=True
+                shown_first,
+                label=f"{'or a' if faced else 'A'} row of faces.h5",
+                precision=0,
+                minimum=0,
+                interactive=True,
             )
         with gr.Column(scale=3, min_width=200):
             sliders = [slider(factor, value) for factor, value in zip(FACTORS, first.at, strict=True)]
@@ -108,6 +113,19 @@ def is_steered(project: Project) -> bool:
         return False
     project.need("conditions")
     return True
+
+
+def first_row(project: Project, name: str) -> int:
+    """The first row whose head was found.
+
+    Raises:
+        FgError: there is none.
+    """
+    status = artifacts.load(project.path(name), names=("status",))["status"]
+    rows = np.flatnonzero(np.asarray(status) == "ok")
+    if not len(rows):
+        raise FgError(f"{project.path(name)}: expected a row whose head was found, found none; run fg flame again")
+    return int(rows[0])
 
 
 def start(project: Project, name: str, faced: bool) -> Steered:

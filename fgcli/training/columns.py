@@ -139,7 +139,7 @@ def tables(
     for need in needs:
         column = COLUMNS[need] if isinstance(need, str) else need
         values = stored(column, files, by)
-        found[column.name] = Table(column, column.derive(np.array(values), rows) if column.derive else values)
+        found[column.name] = Table(column, column.derive(np.asarray(values), rows) if column.derive else values)
     for kind, end in ((tuple(found.values()), 1), (tuple(t for t in found.values() if t.column.plane), 3)):
         for table in kind[1:]:
             first, shape = kind[0], table.values.shape[:end]

@@ -105,12 +105,15 @@ class RunFolder:
     def fits(self, last: Path) -> bool:
         """Whether a checkpoint of this name can go on to these steps: finished, only by the same code.
 
+        A run whose end came between two validations looked once more than a longer one does, which is another then.
         What other code has begun goes on, so that an upgrade costs nobody a run; what it has finished stays its own.
         """
         if not last.exists():
             return True
         meta = checkpoint.about(last)
-        return meta["step"] < self.steps or (meta["step"] == self.steps and meta["code"] == code())
+        if meta["step"] == self.steps:
+            return bool(meta["code"] == code())
+        return meta["step"] < self.steps and not meta.get("early")
 
     def set_aside(self, owner: str) -> None:
         """Moves the run that lies here to the shelf."""

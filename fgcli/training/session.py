@@ -103,7 +103,8 @@ class Session:
     def name(self, params: Mapping[str, Any]) -> str:
         """The name of this run: a hash of its params, its split and the files that it reads.
 
-        More steps go on with a finished run, unless its course depends on their number: a cosine is another then.
+        More steps go on with a finished run, unless its course depends on their number: a cosine is another then, and
+        so is a run whose end came between two validations (`RunFolder.fits`).
         """
         fixed = {key: value for key, value in params.items() if key != "steps" or params.get("schedule") == "cosine"}
         files = {name: artifacts.sha256(path) for name, path in sorted(self.files.items())}
@@ -207,7 +208,9 @@ class Session:
 
     def save(self, path: Path, fingerprint: str) -> None:
         """Writes a checkpoint."""
-        extra = {"best": self.best, "sums": self.sums, "code": code()}
+        step, every = self.loop.step, self.loop.settings.validate_steps
+        early = step == self.loop.steps and step % every != 0  # its last look at held-out rows came before its turn
+        extra = {"best": self.best, "sums": self.sums, "code": code(), "early": early}
         checkpoint.save(path, self.loop.state(), step=self.loop.step, fingerprint=fingerprint, extra=extra)
 
     def go_on(self, folder: RunFolder) -> bool:
