@@ -1,16 +1,18 @@
 """How time and memory of the stages grow with the number of images.
 
-    python benchmarks/scale.py            # 1,000, 10,000 and 100,000 images of 32 px: an hour and a half
+    python benchmarks/scale.py            # 1,000, 10,000, 31,600 and 100,000 images of 32 px: an hour and a half
     python benchmarks/scale.py --counts 1000 3160 10000 --stages preprocess invert
 
 Each stage runs in a process of its own, on images that are painted here. Of preprocess what looks for faces and embeds
 them is replaced: dlib takes the same time for every photo, so that it would hide what grows. Train sees every training
 image once; density's mixture and its k-means take as many rounds at every number of images, however soon they converge,
-as that hangs on the data; evaluate measures that many held-out images, as many draws of each set, and TRAINING images
-to compare them with, since its eigenfaces and floors take no more.
+as that hangs on the data, and most of the time is the flow's, as by default; evaluate measures that many held-out
+images, as many draws of each set, and TRAINING images to compare them with, since its eigenfaces and floors take no
+more.
 
-A line for each run: the processor's time, which other work on the machine changes less than the clock's, and that of
-each image more than in the run before. It is the least of so many runs that they take MEASURED_S. And the peak of the
+Stages run at one number of images after the other, again and again until they took MEASURED_S together, so that a
+machine that is slower for a while is so for all. A line for each number: the median of the processor's time, which
+other work changes less than the clock's, and that of each image more than at the number before; and the peak of the
 memory that is the process's own: pages of mapped files do not count, as the system takes them back at need. Then, of
 three counts a, b, c, the exponent s of n in start + k n^s, where b is the geometric mean of a and c:
 1 + log((t_c - t_b) / (c - b) : (t_b - t_a) / (b - a)) / log(c / b), and the ratio of memory.
@@ -24,6 +26,7 @@ import json
 import math
 import os
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -38,11 +41,11 @@ SIZE, PART = 32, 1000
 STAGES = ("preprocess", "train", "invert", "density", "evaluate")
 BEFORE = ("train", "invert", "density")
 """Stages whose artifacts evaluate reads."""
-ROUNDS = {"k-means": 10, "expectation maximisation": 300}
+ROUNDS = {"k-means": 10, "expectation maximisation": 30}
 """Of density's mixture."""
 TRAINING = 10_000
-MEASURED_S, RUNS = 60, 5
-"""Processor's seconds that runs of a stage take together, or as many runs."""
+MEASURED_S, ROUNDS_OF = 400, 5
+"""Processor's seconds that runs of a stage take together, or as many rounds over all numbers of images."""
 TINY: dict[str, Any] = {
     "train": {"generator": {"name": "masked_vae", "codes": 8, "width": 0.1}, "batch": 64, "warmup": 2, "device": "cpu"},
     "invert": {"batch": 256, "device": "cpu"},
@@ -216,15 +219,25 @@ def work(stage: str, folder: Path, n: int) -> None:
     module.run(*given[stage], **named, params=params)
 
 
-def measured(stage: str, folder: Path, n: int) -> dict[str, Any]:
-    """The least time of a stage's runs, and the most memory."""
-    runs: list[dict[str, Any]] = []
-    while len(runs) < RUNS and sum(run["cpu_s"] for run in runs) < MEASURED_S:
-        if stage == "train":
-            shutil.rmtree(folder / "run", ignore_errors=True)
-        runs.append(once(stage, folder, n))
-    told = {name: (min if name.endswith("_s") else max)(run[name] for run in runs) for name in runs[0]}
-    return {"stage": stage, "n": n, "runs": len(runs)} | told
+def measured(stage: str, folders: dict[int, Path]) -> list[dict[str, Any]]:
+    """The median time of a stage's runs at each number of images, and the most memory."""
+    runs: dict[int, list[dict[str, float]]] = {n: [] for n in folders}
+    for n, folder in folders.items():
+        prepare(stage, folder, n)
+    for _ in range(ROUNDS_OF):
+        for n, folder in folders.items():
+            if stage == "train":
+                shutil.rmtree(folder / "run", ignore_errors=True)
+            runs[n].append(once(stage, folder, n))
+        if sum(run["cpu_s"] for own in runs.values() for run in own) > MEASURED_S:
+            break
+    return [{"stage": stage, "n": n, "runs": len(own)} | middle(own) for n, own in runs.items()]
+
+
+def middle(runs: list[dict[str, float]]) -> dict[str, float]:
+    """Medians of times, the most of memory."""
+    kinds = {name: statistics.median if name.endswith("_s") else max for name in runs[0]}
+    return {name: kind(run[name] for run in runs) for name, kind in kinds.items()}
 
 
 def once(stage: str, folder: Path, n: int) -> dict[str, float]:
@@ -281,7 +294,7 @@ def summary(found: list[dict[str, Any]]) -> None:
 def main() -> None:
     """Prints a line for each stage and number of images, then how they grow."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--counts", type=int, nargs="+", default=[1000, 10_000, 100_000])
+    parser.add_argument("--counts", type=int, nargs="+", default=[1000, 10_000, 31_600, 100_000])
     parser.add_argument("--stages", nargs="+", choices=STAGES, default=list(STAGES))
     parser.add_argument("--folder", type=Path, help="Where the files lie; by default one that is removed.")
     parser.add_argument("--json", type=Path, help="Take in and write the numbers here, beside those of other runs.")
@@ -291,17 +304,16 @@ def main() -> None:
         work(given.work, given.folder, given.counts[0])
         return
     found = json.loads(given.json.read_text()) if given.json and given.json.exists() else []
-    for n in sorted(given.counts):
-        folder = Path(tempfile.mkdtemp(prefix="scale-", dir=given.folder))
-        for stage in given.stages:
-            prepare(stage, folder, n)
-            run = measured(stage, folder, n)
-            found = [old for old in found if (old["stage"], old["n"]) != (stage, n)]
-            smaller = [old for old in found if old["stage"] == stage and old["n"] < n]
+    folders = {n: Path(tempfile.mkdtemp(prefix=f"scale-{n}-", dir=given.folder)) for n in sorted(given.counts)}
+    for stage in given.stages:
+        for run in measured(stage, folders):
+            found = [old for old in found if (old["stage"], old["n"]) != (stage, run["n"])]
+            smaller = [old for old in found if old["stage"] == stage and old["n"] < run["n"]]
             print(line(run, max(smaller, key=lambda old: old["n"], default=None)), flush=True)
             found.append(run)
-            if given.json:
-                given.json.write_text(json.dumps(found, indent=1))
+        if given.json:
+            given.json.write_text(json.dumps(found, indent=1))
+    for folder in folders.values():
         shutil.rmtree(folder)
     summary(found)
 

@@ -112,6 +112,7 @@ def test_generations_reach_what_draws_do_not():
 
     def reached(generations):
         found = pool(region, surrogate, CODES[:5], ANYWHERE, 200, generations, np.random.default_rng(0))
+        assert not {code.tobytes() for code in found} & {code.tobytes() for code in CODES[:5]}  # asked before
         return scaled(found, region)[:, 0].max()
 
     assert reached(8) > reached(0) + 0.5

@@ -47,7 +47,7 @@ def pool(
     Draws of the region; with `generations` those that promise most have children, each a parent and a share
     of the difference of two others (differential evolution, Storn and Price 1997), and of all these again: a draw in
     many dimensions goes a little way in all of them, a sum of differences can go far in the one that matters. The
-    `elite`, the best codes so far (k, l, d), are parents too.
+    `elite`, the best codes so far (k, l, d), are parents too, but what was asked once is not asked again.
     """
     codes = inside(region, size, rng)
     for generation in range(generations):
@@ -59,7 +59,8 @@ def pool(
         share = rng.random((len(one), 1, 1))
         children = (parents[one] + share * (parents[other] - parents[third])).astype(np.float32)
         codes = np.concatenate([parents, children[region.holds(children)]])
-    return codes
+    known = {code.tobytes() for code in elite}
+    return codes[[code.tobytes() not in known for code in codes]]
 
 
 def scaled(codes: np.ndarray, region: Region) -> np.ndarray:
