@@ -7,14 +7,14 @@ Each stage runs in a process of its own, on images that are painted here. Of pre
 them is replaced: dlib takes the same time for every photo, so that it would hide what grows. Train sees every training
 image once; density's mixture and its k-means take as many rounds at every number of images, however soon they converge,
 as that hangs on the data, and most of the time is the flow's, as by default; evaluate measures that many held-out
-images, as many draws of each set, and TRAINING images to compare them with, since its eigenfaces and floors take no
+images, as many draws of the prior, and TRAINING images to compare them with, since its eigenfaces and floors take no
 more.
 
-Stages run at one number of images after the other, again and again until they took MEASURED_S together, so that a
-machine that is slower for a while is so for all. A line for each number: the median of the processor's time, which
-other work changes less than the clock's, and that of each image more than at the number before; and the peak of the
-memory that is the process's own: pages of mapped files do not count, as the system takes them back at need. Then, of
-three counts a, b, c, the exponent s of n in start + k n^s, where b is the geometric mean of a and c:
+A stage is run at all numbers of images at once, which take turns on one core, so that a machine that is slower for a
+while is so for all of them; and again until it took MEASURED_S. A line for each number: the median of the processor's
+time, and that of each image more than at the number before; and the peak of the memory that is the process's own: pages
+of mapped files do not count, as the system takes them back at need. Then, of three counts a, b, c, the exponent s of n
+in start + k n^s, where b is the geometric mean of a and c:
 1 + log((t_c - t_b) / (c - b) : (t_b - t_a) / (b - a)) / log(c / b), and the ratio of memory.
 """
 
@@ -26,8 +26,8 @@ import json
 import math
 import os
 import shutil
+import signal
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -40,12 +40,14 @@ SIZE, PART = 32, 1000
 """Side of the images, px, and how many are painted at a time."""
 STAGES = ("preprocess", "train", "invert", "density", "evaluate")
 BEFORE = ("train", "invert", "density")
-"""Stages whose artifacts evaluate reads."""
+"""Stages whose artifacts the next ones read."""
 ROUNDS = {"k-means": 10, "expectation maximisation": 30}
 """Of density's mixture."""
 TRAINING = 10_000
-MEASURED_S, ROUNDS_OF = 400, 5
+MEASURED_S, ROUNDS_OF = 250, 5
 """Processor's seconds that runs of a stage take together, or as many rounds over all numbers of images."""
+TURN_S, START = 0.5, 10_000
+"""A turn of START images; turns are longer as there are more images, of which START stand for the start of a stage."""
 TINY: dict[str, Any] = {
     "train": {"generator": {"name": "masked_vae", "codes": 8, "width": 0.1}, "batch": 64, "warmup": 2, "device": "cpu"},
     "invert": {"batch": 256, "device": "cpu"},
@@ -123,13 +125,12 @@ def prepare(stage: str, folder: Path, n: int) -> None:
     elif stage == "evaluate":
         (folder / "faces.h5").unlink(missing_ok=True)
         faces(folder, np.repeat([0, 1, 2], [TRAINING, 100, n]))
-        shutil.rmtree(folder / "run", ignore_errors=True)
-        for before in BEFORE:
-            once(before, folder, TRAINING)
+        for before in BEFORE[:2]:
+            in_turns(before, {TRAINING: folder})
     elif not (folder / "faces.h5").exists():
         faces(folder, np.array([0, 0, 0, 1, 0, 0, 0, 2, 0, 0])[np.arange(n) % 10])
         for before in BEFORE[: BEFORE.index(stage)]:
-            once(before, folder, n)
+            in_turns(before, {n: folder})
 
 
 class Drawn:
@@ -212,7 +213,7 @@ def work(stage: str, folder: Path, n: int) -> None:
         "train": (file("faces.h5"),),
         "invert": (file("faces.h5"), file("generator.h5"), file("latents.h5")),
         "density": (file("latents.h5"), file("density.h5")),
-        "evaluate": (file("faces.h5"), file("generator.h5"), file("latents.h5"), file("density.h5"), None,
+        "evaluate": (file("faces.h5"), file("generator.h5"), file("latents.h5"), None, None,
                      file("evaluation.h5"), file("metrics.json"), file("protocols.json"), file("neighbours.png")),
     }  # fmt: skip
     named = {"output": file("generator.h5"), "folder": file("run")} if stage == "train" else {}
@@ -225,10 +226,8 @@ def measured(stage: str, folders: dict[int, Path]) -> list[dict[str, Any]]:
     for n, folder in folders.items():
         prepare(stage, folder, n)
     for _ in range(ROUNDS_OF):
-        for n, folder in folders.items():
-            if stage == "train":
-                shutil.rmtree(folder / "run", ignore_errors=True)
-            runs[n].append(once(stage, folder, n))
+        for n, run in in_turns(stage, folders).items():
+            runs[n].append(run)
         if sum(run["cpu_s"] for own in runs.values() for run in own) > MEASURED_S:
             break
     return [{"stage": stage, "n": n, "runs": len(own)} | middle(own) for n, own in runs.items()]
@@ -240,22 +239,41 @@ def middle(runs: list[dict[str, float]]) -> dict[str, float]:
     return {name: kind(run[name] for run in runs) for name, kind in kinds.items()}
 
 
-def once(stage: str, folder: Path, n: int) -> dict[str, float]:
-    """Processor's and clock's seconds of a stage, and the peaks of its memory in MB: its own, and with mapped files."""
+def in_turns(stage: str, folders: dict[int, Path]) -> dict[int, dict[str, float]]:
+    """Of each number of images the processor's seconds, and the peaks of memory in MB: own, and with mapped files."""
+    processes, told = {n: started(stage, folder, n) for n, folder in folders.items()}, {}
+    own = dict.fromkeys(processes, 0)
+    while processes:
+        for n, process in list(processes.items()):
+            os.kill(process, signal.SIGCONT)
+            end, ended = time.monotonic() + TURN_S * (n + START) / START, (0, 0, None)
+            while not ended[0] and time.monotonic() < end:
+                time.sleep(0.02)
+                own[n] = max(own[n], anonymous(process))
+                ended = os.wait4(process, os.WNOHANG)
+            if not ended[0]:
+                os.kill(process, signal.SIGSTOP)
+                continue
+            del processes[n]
+            if ended[1]:
+                for other in processes.values():
+                    os.kill(other, signal.SIGKILL)
+                raise SystemExit(f"{stage} of {n} failed:\n{(folders[n] / f'{stage}.log').read_text()[-2000:]}")
+            used = ended[2]
+            told[n] = {"cpu_s": used.ru_utime + used.ru_stime, "own_mb": own[n] / 1000, "rss_mb": used.ru_maxrss / 1000}
+    return dict(sorted(told.items()))
+
+
+def started(stage: str, folder: Path, n: int) -> int:
+    """The number of a stage's process, which waits for its turn."""
+    if stage == "train":
+        shutil.rmtree(folder / "run", ignore_errors=True)
     command = [sys.executable, __file__, "--work", stage, "--folder", str(folder), "--counts", str(n)]
-    start, own = time.monotonic(), 0
     with open(folder / f"{stage}.log", "w") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | {"OMP_NUM_THREADS": "1"})
-        while not (ended := os.wait4(process.pid, os.WNOHANG))[0]:
-            own = max(own, anonymous(process.pid))
-            time.sleep(0.05)
-    if ended[1]:
-        raise SystemExit(f"{stage} of {n} failed:\n{(folder / f'{stage}.log').read_text()[-2000:]}")
-    used = ended[2]
-    return {
-        "cpu_s": used.ru_utime + used.ru_stime, "clock_s": time.monotonic() - start,
-        "own_mb": own / 1000, "rss_mb": used.ru_maxrss / 1000,
-    }  # fmt: skip
+        files = [(os.POSIX_SPAWN_DUP2, log.fileno(), number) for number in (1, 2)]
+        process = os.posix_spawn(sys.executable, command, os.environ | {"OMP_NUM_THREADS": "1"}, file_actions=files)
+    os.kill(process, signal.SIGSTOP)
+    return process
 
 
 def anonymous(pid: int) -> int:
@@ -272,7 +290,7 @@ def line(run: dict[str, Any], before: dict[str, Any] | None) -> str:
     more = f", {1000 * each(run, before):.3f} ms an image more" if before else ""
     return (
         f"{run['stage']:<11} {run['n']:>7,}: {run['cpu_s']:.1f} s{more}, {run['own_mb']:.0f} MB, with mapped files "
-        f"{run['rss_mb']:.0f} MB, {run['clock_s']:.0f} s by the clock, {run['runs']} runs"
+        f"{run['rss_mb']:.0f} MB, {run['runs']} runs"
     )
 
 
