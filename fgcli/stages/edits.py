@@ -267,8 +267,8 @@ class Bench:
         curve = {"strength": strengths[:POINTS], "target_change": [float(c.mean()) for c in changed]}
         curve |= {"attributes_kept": [float(k.mean()) for k in kept], "identity": [float(a.mean()) for a in alike]}
         curve["looked"] = list(LOOKED[: len(alike)])
-        told = {"d": d, "chosen_on": "val" if chosen is val else "these faces", "reached": reached, "faces": len(rows)}
-        told |= {**found, "equal": equal, "curve": curve}
+        told: dict[str, Any] = {"d": d, "reached": reached, "faces": len(rows), **found, "equal": equal, "curve": curve}
+        told["chosen_on"] = "val" if chosen is val else "these faces"
         return told | (self.fooled(codes, before, signs, people[rows]) if self.judges.codes else {})
 
     def strength(self, codes: Codes) -> tuple[float, float]:
