@@ -43,7 +43,7 @@ BEFORE = ("train", "invert", "density")
 """Stages whose artifacts the next ones read."""
 ROUNDS = {"k-means": 10, "expectation maximisation": 30}
 """Of density's mixture."""
-TRAINING = 10_000
+TRAINING = 2000
 MEASURED_S, ROUNDS_OF = 250, 5
 """Processor's seconds that runs of a stage take together, or as many rounds over all numbers of images."""
 TURN_S, START = 0.5, 10_000
@@ -55,7 +55,7 @@ TINY: dict[str, Any] = {
         "methods": {
             "gaussian": {"name": "gaussian"},
             "gmm": {"name": "gmm", "components": 10, "starts": 1},
-            "flow": {"name": "flow", "transforms": 1, "hidden": 16, "epochs": 8},
+            "flow": {"name": "flow", "transforms": 1, "hidden": 16, "epochs": 20},
         }
     },
     "evaluate": {

@@ -190,9 +190,8 @@ def test_a_folder_is_its_photos_and_bad_ones_are_left_out(home):
         "fg: PHOTO|FOLDER: expected a usable face in every photo, found none in 2 "
         "(photos/bad1.png, photos/bad2.jpg); the others are done"
     ]
-    assert (
-        Image.open("new/strip.png").height == 18 + 4 * (SCALE * SIZE + 15 + 2) - 2
-    )  # three photos and a row, a line each
+    height = SCALE * SIZE + 2 * 15 + 2  # of three photos and a row, with a warning of two lines
+    assert Image.open("new/strip.png").height == 18 + 4 * height - 2
     fg("edit", "photos/anna.png", "photos/ben.png", "photos/more", 3, "-a", "odd", "--strength", 1, "-o", "strip.png")
     for name in ("strip.png", "strip-ben-+1.png"):
         assert Path(name).read_bytes() == Path("new", name).read_bytes()  # as if the bad ones had not been named
