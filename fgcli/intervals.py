@@ -15,8 +15,8 @@ import scipy.stats
 LEVEL = 0.95
 SEED = 0
 """Of all trials, whatever the seed of a run: so that runs can be held against each other, and averaged."""
-RESAMPLES, CHUNK = 2000, 64
-"""Draws of people, and how many are held at a time."""
+RESAMPLES, CHUNK, HELD = 2000, 64, 1 << 20
+"""Draws of as many people; how many draws, and people of them, are held at a time at most."""
 BLOCKS = 20
 """People are left out in so many blocks at most."""
 PROTOCOL = {
@@ -34,10 +34,10 @@ def bootstrap(values: np.ndarray, people: np.ndarray) -> np.ndarray:
     _, of = np.unique(people, return_inverse=True)
     count = int(of.max()) + 1
     known = ~np.isnan(values)
-    totals = np.stack([np.bincount(of[known], w, count) for w in (values[known], np.ones(known.sum()))], 1)
+    totals, numbers = (np.bincount(of[known], w, count) for w in (values[known], np.ones(known.sum())))
     means = []
     for drawn in draws(count):
-        total, n = totals[drawn].sum(1).T
+        total, n = totals[drawn].sum(1), numbers[drawn].sum(1)
         means.append(np.divide(total, n, out=np.full(len(n), np.nan), where=n > 0))
     return np.concatenate(means)
 
@@ -52,10 +52,10 @@ def stated(values: np.ndarray, people: np.ndarray) -> dict[str, float]:
 
 
 def draws(count: int) -> Iterator[np.ndarray]:
-    """The people (up to CHUNK, count) of all trials, so many of `count`."""
-    rng = np.random.default_rng(SEED)
-    for start in range(0, RESAMPLES, CHUNK):
-        yield rng.integers(count, size=(min(CHUNK, RESAMPLES - start), count))
+    """The people (r, count) of all trials, so many of `count`."""
+    rng, most = np.random.default_rng(SEED), max(1, min(CHUNK, HELD // count))
+    for start in range(0, RESAMPLES, most):
+        yield rng.integers(count, size=(min(most, RESAMPLES - start), count))
 
 
 def average_precision(scores: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> np.ndarray:
