@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cached_property
 
 import numpy as np
 import scipy.linalg
 
+from fgcli.artifacts.mapped import Chosen
 from fgcli.errors import FgError
 
 CHUNK = 2048
@@ -16,11 +18,16 @@ CHUNK = 2048
 class Gaussian:
     """The Gaussian fitted to rows (n, d), in float64; each of its parts is computed when it is first asked for."""
 
-    def __init__(self, rows: np.ndarray) -> None:
+    def __init__(self, rows: np.ndarray | Chosen) -> None:
         self.rows = rows
-        self.mean = rows.mean(0, dtype=np.float64)
+        total = sum((part.sum(0, dtype=np.float64) for part in self.parts()), np.zeros(rows.shape[1]))
+        self.mean = total / max(1, len(rows))
         self.full = len(rows) > rows.shape[1]
         """Whether there are rows enough for a covariance that is positive definite."""
+
+    def parts(self) -> Iterator[np.ndarray]:
+        """The rows, CHUNK at a time."""
+        return (self.rows[start : start + CHUNK] for start in range(0, len(self.rows), CHUNK))
 
     @cached_property
     def covariance(self) -> np.ndarray:
@@ -29,9 +36,9 @@ class Gaussian:
         sum over x of (x - mean) (x - mean)^T / (n - 1)
         """
         total = np.zeros((len(self.mean), len(self.mean)), order="F")
-        for start in range(0, len(self.rows), CHUNK):
-            part = self.rows[start : start + CHUNK] - self.mean
-            total = scipy.linalg.blas.dsyrk(1 / (len(self.rows) - 1), part.T, beta=1.0, c=total, overwrite_c=True)
+        for part in self.parts():
+            centred = (part - self.mean).T
+            total = scipy.linalg.blas.dsyrk(1 / (len(self.rows) - 1), centred, beta=1.0, c=total, overwrite_c=True)
         return total
 
     @cached_property
@@ -45,9 +52,18 @@ class Gaussian:
 
     @cached_property
     def factor(self) -> np.ndarray:
-        """A (k, d) with A^T A = covariance: the centred rows, or their triangular factor where that is smaller."""
-        centred = (self.rows - self.mean) / np.sqrt(len(self.rows) - 1)
-        return scipy.linalg.qr(centred, mode="r")[0][: centred.shape[1]] if self.full else centred
+        """A (k, d) with A^T A = covariance: the centred rows, or their triangular factor where that is smaller.
+
+        [R; X] = Q R' gives R'^T R' = R^T R + X^T X, so the factor of all rows is made part by part.
+        """
+        scale = np.sqrt(len(self.rows) - 1)
+        if not self.full:
+            return (self.rows[:] - self.mean) / scale
+        found = np.zeros((0, len(self.mean)))
+        for part in self.parts():
+            both = np.concatenate([found, (part - self.mean) / scale])
+            found = scipy.linalg.qr(both, mode="r", overwrite_a=True, check_finite=False)[0][: len(self.mean)]
+        return found
 
 
 def frechet(a: Gaussian, b: Gaussian) -> float:

@@ -14,6 +14,7 @@ from torch_fidelity import metric_isc, metric_kid, metric_prc
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
 from fgcli import assets, backbones, frechet
+from fgcli.artifacts.mapped import Chosen, MappedRows
 from fgcli.backbones import inception
 from fgcli.backbones.dlib_embedding import DlibEmbedding
 from fgcli.backbones.laplacian import Laplacian
@@ -361,3 +362,23 @@ def test_unknown_features_and_features_without_classes_are_refused():
         create({"name": "inception_score", "features": "pixels"}, "p")
     with pytest.raises(UsageError, match="missing a required argument: 'features'"):
         create({"name": "frechet"}, "p")
+
+
+def test_a_gaussian_of_many_rows_is_made_part_by_part(tmp_path):
+    """As of all at once; its triangular factor too, where features depend on each other."""
+    rows = np.random.default_rng(0).standard_normal((5000, 6)).astype(np.float32)
+    rows[:, 5] = rows[:, 0] + 1
+    kept = MappedRows(6, np.float32, tmp_path)
+    kept.append(rows)
+    places = np.flatnonzero(np.arange(5000) % 5)
+    chosen = frechet.Gaussian(Chosen(kept.mapped(), places))
+    np.testing.assert_allclose(chosen.mean, rows[places].mean(0, dtype=np.float64), atol=1e-12)
+    expected = np.cov(rows[places].astype(np.float64), rowvar=False)
+    np.testing.assert_allclose(np.triu(chosen.covariance), np.triu(expected), atol=1e-12)
+    assert chosen.factor.shape == (6, 6)
+    np.testing.assert_allclose(chosen.factor.T @ chosen.factor, expected, atol=1e-12)
+    other = frechet.Gaussian(rows[:100] + np.float32(0.5))
+    assert frechet.frechet(chosen, other) == pytest.approx(distance(rows[places], other.rows), rel=1e-9)
+    assert np.mean(Chosen(kept.mapped(), places), dtype=np.float64) == pytest.approx(
+        float(rows[places].mean()), abs=1e-6
+    )

@@ -10,6 +10,28 @@ import numpy as np
 from fgcli.errors import FgError
 
 
+class Chosen:
+    """Rows of mapped ones (n, d), read when a part of them is asked for.
+
+    Args:
+        values: (n, d). places: of the rows among them.
+    """
+
+    def __init__(self, values: np.ndarray, places: np.ndarray) -> None:
+        self.values, self.places = values, places
+        self.shape = len(places), values.shape[1]
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, part: slice | np.ndarray) -> np.ndarray:
+        found: np.ndarray = self.values[self.places[part]]
+        return found
+
+    def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
+        return np.asarray(self[:], dtype)
+
+
 class MappedRows:
     """Rows (n, width) that are appended to a nameless file in `folder`, which is made, and mapped from it.
 

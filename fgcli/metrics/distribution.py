@@ -11,7 +11,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from fgcli.artifacts import verify_finite
-from fgcli.artifacts.mapped import MappedRows
+from fgcli.artifacts.mapped import Chosen, MappedRows
 from fgcli.errors import FgError
 
 
@@ -139,8 +139,8 @@ class Collection:
             blocks: of the rows of each set.
         """
 
-        def left(name: str, block: int) -> np.ndarray:
-            return self.rows(metric.features, name)[blocks[name] != block]
+        def left(name: str, block: int) -> Any:  # as good as an array, but not in memory
+            return Chosen(self.rows(metric.features, name), np.flatnonzero(blocks[name] != block))
 
         found: dict[str, list[float]] = {name: [] for name in names}
         for block in range(int(blocks[reference].max()) + 1):

@@ -25,4 +25,4 @@ class FacesFound(Distribution):
 
     def compute(self, found: np.ndarray, reference: Any) -> Score:
         """The share."""
-        return Score({"": float(found.mean(dtype=np.float64))})
+        return Score({"": float(np.mean(found, dtype=np.float64))})

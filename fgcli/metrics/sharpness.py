@@ -30,7 +30,7 @@ class Sharpness(Distribution):
         Raises:
             FgError: the reference has one colour everywhere.
         """
-        scale = reference.mean(dtype=np.float64)
+        scale = np.mean(reference, dtype=np.float64)
         if scale == 0:
             raise FgError("sharpness: expected reference images with more than one colour, found none; check the faces")
-        return Score({"": float(found.mean(dtype=np.float64) / scale)})
+        return Score({"": float(np.mean(found, dtype=np.float64) / scale)})
